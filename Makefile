@@ -1,0 +1,33 @@
+# Two words are enough: `make demo` and `make test`. Both set everything up from a bare clone.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: demo test lint slow fast clean
+
+demo: $(READY)
+	$(BIN)/invkit demo
+
+test: lint fast slow
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fast: $(READY)
+	$(BIN)/pytest -m "not slow" --durations=5
+
+slow: $(READY)
+	$(BIN)/pytest -m slow --durations=10
+
+$(READY): pyproject.toml requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo-output

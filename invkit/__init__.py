@@ -1,0 +1,96 @@
+"""invkit: what a layer of a vision network represents, and what it throws away.
+
+::
+
+    explanation = invkit.explain(model, "layer4", images, concepts={"class": labels})
+    explanation.sample(x, n=8)      # images that the layer cannot tell from x
+    explanation.invariance()        # how much it throws away
+    explanation.concepts()          # how much of each concept it keeps
+
+Importing this module imports no torch; the names below do when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Autoencoder": "invkit.core",
+    "ConvAutoencoder": "invkit.autoencoders",
+    "Estimate": "invkit.evaluation",
+    "Explanation": "invkit.explanation",
+    "FitSettings": "invkit.training",
+    "FlowBlock": "invkit.core",
+    "FlowSettings": "invkit.flows",
+    "ImageSet": "invkit.data",
+    "Interpretee": "invkit.core",
+    "InvkitError": "invkit.errors",
+    "ModuleInterpretee": "invkit.interpretees",
+    "Preprocess": "invkit.interpretees",
+    "Profile": "invkit.profiles",
+    "Settings": "invkit.recipe",
+    "color_digits": "invkit.data",
+    "explain": "invkit.recipe",
+    "as_image_set": "invkit.data",
+    "profile": "invkit.recipe",
+}
+
+__all__ = [
+    "Autoencoder",
+    "ConvAutoencoder",
+    "Estimate",
+    "Explanation",
+    "FitSettings",
+    "FlowBlock",
+    "FlowSettings",
+    "ImageSet",
+    "Interpretee",
+    "InvkitError",
+    "ModuleInterpretee",
+    "Preprocess",
+    "Profile",
+    "Settings",
+    "as_image_set",
+    "color_digits",
+    "explain",
+    "layers",
+    "profile",
+]
+
+if TYPE_CHECKING:
+    from invkit.autoencoders import ConvAutoencoder
+    from invkit.core import Autoencoder, FlowBlock, Interpretee, LayerInfo
+    from invkit.data import ImageSet, as_image_set, color_digits
+    from invkit.errors import InvkitError
+    from invkit.evaluation import Estimate
+    from invkit.recipe import Settings, explain, profile
+    from invkit.explanation import Explanation
+    from invkit.flows import FlowSettings
+    from invkit.interpretees import ModuleInterpretee, Preprocess
+    from invkit.profiles import Profile
+    from invkit.training import FitSettings
+
+
+def layers(model: Any, images: Any = None) -> list[LayerInfo]:
+    """List the layers of a module that fire: address, type, output shape, calls, parameters.
+
+    Args:
+        model: any `nn.Module` that takes images.
+        images: what to run it on, (B, 3, H, W); None for a grey image of 64 px.
+    """
+    from invkit.interpretees import ModuleInterpretee
+
+    return ModuleInterpretee(model).layers(images)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'invkit' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,5 @@
+"""`python -m invkit`."""
+
+from invkit.cli import main
+
+main()

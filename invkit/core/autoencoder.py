@@ -1,0 +1,52 @@
+"""The contract of an autoencoder: images to a complete code z̄ and back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Autoencoder", "Posterior"]
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """A diagonal normal distribution over codes, N(E_μ(x), diag E_σ²(x)).
+
+    Attributes:
+        mean: (B, N).
+        std: (B, N), positive.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """Draw one code for each image, (B, N)."""
+        noise = torch.empty_like(self.mean).normal_(generator=generator)
+        return self.mean + self.std * noise
+
+
+class Autoencoder(nn.Module, ABC):
+    """A stochastic encoder E and a decoder D with D(z̄) ≈ x for z̄ ~ E(x) (paper, sec. 3.1).
+
+    Attributes:
+        image_size: side of the images that it decodes to, in pixels.
+        latent_shape: shape of one code, without the batch axis; (N,) for a vector.
+        config: JSON-able arguments that build the same module again.
+    """
+
+    image_size: int
+    latent_shape: tuple[int, ...]
+    config: dict[str, Any]
+
+    @abstractmethod
+    def encode(self, images: Tensor) -> Posterior:
+        """Give the distribution of codes of images (B, 3, S, S) in [0, 1]."""
+
+    @abstractmethod
+    def decode(self, latents: Tensor) -> Tensor:
+        """Give the images (B, 3, S, S) in [0, 1] of codes (B, N)."""

@@ -1,0 +1,51 @@
+"""The contract of an invertible block, conditional or not."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+__all__ = ["FlowBlock", "Transformed"]
+
+
+class Transformed(NamedTuple):
+    """What a flow gives back, in either direction.
+
+    Attributes:
+        value: (B, D), the transformed values.
+        log_det: (B,), log |det ∂value/∂input|, in float32 or float64, never less.
+    """
+
+    value: Tensor
+    log_det: Tensor
+
+
+class FlowBlock(nn.Module, ABC):
+    """A map that is invertible in x for each condition. Its direction is fixed: data to latent.
+
+    An implementation MUST, and :mod:`tests` of the built-in ones check it:
+
+    - be deterministic, and treat each row of a batch alone;
+    - have no flag and no branch on a tensor's value in `forward` (it compiles with ``fullgraph=True``);
+    - put whatever depends on data into :meth:`initialize`, which the trainer calls once;
+    - keep permutations and the like as buffers, so that saving and loading restores them;
+    - give log-determinants in at least float32, from a log-scale, never from the log of a rounded scale.
+
+    Attributes:
+        config: JSON-able arguments that build the same block again.
+    """
+
+    config: dict[str, Any]
+
+    @abstractmethod
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Transformed:
+        """Map data x (B, D), given a condition (B, C), to latents, with log |det ∂y/∂x|."""
+
+    @abstractmethod
+    def inverse(self, y: Tensor, condition: Tensor | None = None) -> Transformed:
+        """Map latents y (B, D) to data, with log |det ∂x/∂y|, the negative of `forward`'s."""
+
+    def initialize(self, x: Tensor, condition: Tensor | None = None) -> None:  # noqa: B027
+        """Set data-dependent parameters from a first batch. The default has none."""

@@ -1,0 +1,65 @@
+"""The contract of a model that can be cut at a layer: f = Ψ∘Φ."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+__all__ = ["Interpretee", "LayerInfo"]
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """A layer that fires in a forward pass.
+
+    Attributes:
+        address: what to pass as `layer`, for instance ``features.11`` or ``block@1`` (its second call).
+        type: the module's class name.
+        shape: shape of its output for one image, without the batch axis; None where that is no tensor.
+        calls: how often the module is called in one forward pass.
+        parameters: number of parameters of the module, its children included.
+    """
+
+    address: str
+    type: str
+    shape: tuple[int, ...] | None
+    calls: int
+    parameters: int
+
+
+class Interpretee(ABC):
+    """A model to be explained, cut at a layer: z = Φ(x), f(x) = Ψ(z) (paper, sec. 3).
+
+    Images are float, (B, 3, H, W), in [0, 1], of any size; the interpretee knows its own size and
+    normalisation. No method leaves a trace on the model.
+    """
+
+    @abstractmethod
+    def layers(self) -> list[LayerInfo]:
+        """List the layers that fire, in the order in which they first return."""
+
+    @abstractmethod
+    def represent(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Give Φ(x) at each of the layers from one forward pass that stops after the deepest.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+            layers: addresses, as listed by :meth:`layers`.
+
+        Returns:
+            for each address its own copy of the representation, (B, …), floating point.
+
+        Raises:
+            LayerError: an address names nothing, never fires, or gives no floating-point tensor.
+        """
+
+    @abstractmethod
+    def decide(self, images: Tensor) -> Tensor:
+        """Give the model's decision f(x): logits or an embedding, (B, C)."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Give a hash of everything that decides the representation: weights, buffers, preprocessing."""

@@ -1,0 +1,9 @@
+"""Images, their concepts, and what models make of them."""
+
+from invkit.data.concepts import Concept, Pairing, as_concept
+from invkit.data.digits import color_digits
+from invkit.data.images import as_image_set
+from invkit.data.imageset import ImageSet
+from invkit.data.latents import encode_all, represent_all
+
+__all__ = ["Concept", "ImageSet", "Pairing", "as_concept", "as_image_set", "color_digits", "encode_all", "represent_all"]

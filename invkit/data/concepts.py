@@ -1,0 +1,122 @@
+"""Concepts: labels or attributes of images, and pairs of images that share one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from invkit.errors import DataError
+
+__all__ = ["Concept", "Pairing", "as_concept"]
+
+_NEIGHBOURS = 8
+
+
+@dataclass(frozen=True)
+class Concept:
+    """A value for each image.
+
+    Attributes:
+        kind: `class` (equal or not), `continuous` (a number) or `colour` (three of them, or any vector).
+        values: (N,) int64 for a class, (N, d) float32 otherwise.
+        names: of the classes, by number; empty where there are none.
+    """
+
+    kind: Literal["class", "continuous", "colour"]
+    values: Tensor
+    names: tuple[str, ...] = ()
+
+    def take(self, rows: Tensor) -> Concept:
+        """Give the concept of these rows."""
+        return Concept(self.kind, self.values[rows], self.names)
+
+    def targets(self) -> Tensor:
+        """Give values to regress on, (N, d) float32: one-hot for a class."""
+        if self.kind != "class":
+            return self.values
+        return torch.nn.functional.one_hot(self.values).float()
+
+    def dimensions(self, rho: float) -> int:
+        """Give how many dimensions that correlate by ρ the concept can fill.
+
+        A pair of values holds −½ log(1 − ρ²) nats for each such dimension; a class has its entropy to give.
+        """
+        if self.kind != "class":
+            return self.values.shape[1]
+        share = self.values.bincount() / len(self.values)
+        return max(1, round(float(torch.special.entr(share).sum()) / (-0.5 * math.log(1 - rho**2))))
+
+    def describe(self, row: int) -> str:
+        """Say the value of one image in a word."""
+        if self.kind == "class":
+            return self.names[self.values[row]] if self.names else str(int(self.values[row]))
+        return " ".join(f"{float(v):.2f}" for v in self.values[row])
+
+
+def as_concept(name: str, labels: Any) -> Concept:
+    """Read labels: whole numbers, truth values or strings are classes, floats continuous, (N, 3) colours.
+
+    Raises:
+        DataError: another shape, NaN, or classes of which no two images share one.
+    """
+    if isinstance(labels, Concept):
+        return labels
+    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if array.dtype.kind in "biuUSO" and array.ndim == 1:
+        names, codes = np.unique(array.astype(str) if array.dtype.kind in "USO" else array, return_inverse=True)
+        if len(names) == len(array) > 1:
+            raise DataError(
+                f"No two images share a value of '{name}'",
+                expected="classes of at least two images",
+                got=f"{len(names)} classes for {len(array)} images",
+                hint="Pass floats if this is a quantity rather than a class.",
+            )
+        return Concept("class", torch.from_numpy(codes.astype(np.int64)), tuple(str(n) for n in names))
+    if array.dtype.kind == "f" and array.ndim in (1, 2):
+        values = torch.from_numpy(array.astype(np.float32).reshape(len(array), -1))
+        if not values.isfinite().all():
+            raise DataError(f"The concept '{name}' has values that are not finite", hint="Leave those images out.")
+        return Concept("continuous" if values.shape[1] == 1 else "colour", values)
+    raise DataError(
+        f"Cannot read the labels of '{name}'",
+        expected="one class, one number or one colour (N, 3) for each image",
+        got=f"an array of shape {array.shape} and type {array.dtype}",
+    )
+
+
+class Pairing:
+    """Draws, for each image, another that shares the concept.
+
+    Of a class, any other member; of a quantity or colour, one of the eight images nearest in value.
+
+    Args:
+        concept: the values.
+    """
+
+    def __init__(self, concept: Concept) -> None:
+        values = concept.values
+        if concept.kind == "class":
+            self._order = values.argsort(stable=True)
+            self._count = values.bincount()[values]
+            self._start = (values.bincount().cumsum(0) - values.bincount())[values]
+        else:
+            k = min(_NEIGHBOURS, len(values) - 1)
+            points = (values / values.std(0).clamp(min=1e-8)).numpy()
+            nearest = torch.from_numpy(cKDTree(points).query(points, k + 1)[1]).reshape(len(values), -1)
+            own = nearest == torch.arange(len(values))[:, None]
+            own[~own.any(1), -1] = True  # duplicates may crowd out an image itself
+            self._order = nearest[~own]
+            self._count = torch.full((len(values),), k)
+            self._start = torch.arange(len(values)) * k
+
+    def draw(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Give a partner for each of the rows (B,)."""
+        count = self._count[rows]
+        pick = (torch.rand(len(rows), generator=generator) * count).long().clamp(max=count - 1)
+        return self._order[self._start[rows] + pick]

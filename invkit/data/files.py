@@ -1,0 +1,94 @@
+"""Image files of every kind, each as RGB at one size; what cannot be read is reported once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from invkit.errors import DataError, InvkitWarning
+from invkit.progress import Progress
+
+__all__ = ["SUFFIXES", "find_images", "read_files", "square"]
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+
+
+def find_images(folder: Path) -> tuple[list[Path], list[str] | None]:
+    """List the image files below a folder, and their classes if they lie in sub-folders (as in ImageFolder).
+
+    Raises:
+        DataError: no such folder, or no image in it.
+    """
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not files:
+        raise DataError(
+            f"No images in {folder}",
+            expected=f"a folder with {', '.join(sorted(SUFFIXES))} files",
+            got="no such folder" if not folder.is_dir() else "none below it",
+        )
+    names = [f.relative_to(folder).parts[0] if len(f.relative_to(folder).parts) > 1 else "" for f in files]
+    return files, names if all(names) and len(set(names)) > 1 else None
+
+
+def read_files(files: Sequence[Path], size: int, *, progress: bool = True) -> tuple[Tensor, Tensor]:
+    """Read files as (N, 3, size, size) uint8: shorter side to `size`, centre cropped, as torchvision does.
+
+    Grey, palette, CMYK and 16-bit files become RGB, transparency lies on white, EXIF rotation is applied. A
+    file that cannot be read is left out, and all of those are named in one warning.
+
+    Returns:
+        the pixels, and for each the index of its file.
+
+    Raises:
+        DataError: none could be read.
+    """
+    pixels = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
+    kept, failed = [], []
+    bar = Progress("reading images", len(files), show=progress)
+    for index, file in enumerate(files):
+        try:
+            with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
+                pixels[len(kept)] = torch.from_numpy(np.asarray(square(to_rgb(image), size)).copy()).movedim(-1, 0)
+            kept.append(index)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            failed.append(f"{file.name} ({type(error).__name__})")
+        bar.advance()
+    bar.close()
+    if not kept:
+        raise DataError("None of the image files could be read", got=", ".join(failed[:5]))
+    if failed:
+        more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
+        warnings.warn(
+            f"{len(failed)} of {len(files)} images could not be read and are left out: "
+            f"{', '.join(failed[:5])}{more}.",
+            InvkitWarning,
+            stacklevel=2,
+        )
+    return pixels[: len(kept)], torch.tensor(kept)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Give an upright RGB image of any PIL image."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        grey = np.asarray(image).astype(np.float64)
+        top = 65535.0 if grey.max() > 255 else 255.0 if grey.max() > 1 else 1.0
+        image = Image.fromarray((grey / top * 255).clip(0, 255).astype(np.uint8))
+    if image.mode == "P" or "transparency" in image.info:
+        image = image.convert("RGBA")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def square(image: Image.Image, size: int) -> Image.Image:
+    """Scale the shorter side to `size` and crop the centre."""
+    return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)

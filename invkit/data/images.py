@@ -1,0 +1,192 @@
+"""Whatever a user has, as an :class:`ImageSet`: folders, data sets, loaders, arrays, tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from invkit.data.concepts import Concept, as_concept
+from invkit.data.files import find_images, read_files, square, to_rgb
+from invkit.data.imageset import ImageSet
+from invkit.errors import DataError
+from invkit.progress import Progress
+
+__all__ = ["as_image_set"]
+
+
+def as_image_set(
+    data: Any,
+    *,
+    size: int | None = None,
+    concepts: Mapping[str, Any] | None = None,
+    groups: Any = None,
+    progress: bool = True,
+) -> ImageSet:
+    """Read data into memory at one size.
+
+    Args:
+        data: an ImageSet; a folder (sub-folders are the concept `class`); a list of files; an array or tensor
+            (N, 3, H, W) or (N, H, W, 3), uint8 or float in [0, 1]; a torch or torchvision data set or a
+            DataLoader, of images or (image, label, …), whose label is the concept `class`.
+        size: side of the images; None for their own, at most 64.
+        concepts: labels by name, in the order of the images.
+        groups: images of one group are never split between training and held-out.
+        progress: show it.
+
+    Raises:
+        DataError: not images, not finite, out of range, none, or labels that don't fit.
+    """
+    own: dict[str, Any] = {}
+    kept: Tensor | None = None
+    if isinstance(data, ImageSet):
+        pixels, own, groups = data.pixels, dict(data.concepts), data.groups if groups is None else groups
+    elif isinstance(data, (str, Path)) or _is_files(data):
+        files, names = find_images(Path(data)) if isinstance(data, (str, Path)) else ([Path(f) for f in data], None)
+        pixels, kept = read_files(files, size or _own_side(files), progress=progress)
+        own = {} if names is None else {"class": np.asarray(names)[kept.numpy()]}
+    elif isinstance(data, (np.ndarray, Tensor)):
+        pixels = _from_array(data)
+    elif hasattr(data, "__getitem__") or hasattr(data, "__iter__"):
+        pixels, labels = _from_items(data, size, progress)
+        own = {} if labels is None else {"class": labels}
+    else:
+        raise DataError(
+            "Cannot read images from this",
+            expected="a folder, files, an array (N, 3, H, W) or (N, H, W, 3), a data set or a DataLoader",
+            got=type(data).__name__,
+        )
+    if len(pixels) == 0:
+        raise DataError("There are no images", expected="at least one")
+    given = {name: _chosen(name, labels, kept) for name, labels in (concepts or {}).items()}
+    read = {name: as_concept(name, labels) for name, labels in {**own, **given}.items()}
+    groups = None if groups is None else torch.as_tensor(_chosen("groups", groups, kept)).flatten()
+    if groups is not None and len(groups) != len(pixels):
+        raise DataError("`groups` does not fit the images", expected=f"{len(pixels)} values", got=len(groups))
+    found = ImageSet(_sized(_checked(pixels), None), read, groups)
+    return found.resized(size or min(64, max(28, found.size)))
+
+
+def _is_files(data: Any) -> bool:
+    return isinstance(data, Sequence) and len(data) > 0 and all(isinstance(f, (str, Path)) for f in data)
+
+
+def _own_side(files: Sequence[Path]) -> int:
+    """The usual shorter side of the files, within what the built-in autoencoder takes."""
+    sides = []
+    for file in files[:20]:
+        try:
+            with Image.open(file) as image:
+                sides.append(min(image.size))
+        except OSError:
+            continue
+    return min(64, max(28, int(np.median(sides)))) if sides else 64
+
+
+def _chosen(name: str, labels: Any, kept: Tensor | None) -> Any:
+    """Labels of the images that could be read; labels for these alone pass too."""
+    if kept is None or isinstance(labels, Concept):
+        return labels
+    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if len(array) == len(kept) or int(kept.max()) >= len(array):
+        return array  # a wrong length is reported by ImageSet
+    return array[kept.numpy()]
+
+
+def _from_array(array: np.ndarray[Any, Any] | Tensor) -> Tensor:
+    pixels = torch.from_numpy(array) if isinstance(array, np.ndarray) else array.detach().cpu()
+    if pixels.ndim == 4 and pixels.shape[1] not in (1, 3) and pixels.shape[-1] in (1, 3):
+        pixels = pixels.movedim(-1, 1)
+    if pixels.ndim == 3:  # grey images
+        pixels = pixels.unsqueeze(1)
+    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
+        raise DataError(
+            "Not an array of images",
+            expected="(N, 3, H, W) or (N, H, W, 3); one channel or (N, H, W) for grey",
+            got=f"shape {tuple(pixels.shape)}",
+        )
+    return pixels.expand(-1, 3, -1, -1).contiguous()
+
+
+def _from_items(data: Any, size: int | None, progress: bool) -> tuple[Tensor, Any]:
+    """Read a data set item by item, or a loader batch by batch."""
+    images: list[Tensor] = []
+    labels: list[Any] = []
+    loader = isinstance(data, torch.utils.data.DataLoader)
+    total = len(data) if hasattr(data, "__len__") else 0
+    bar = Progress("reading images", total, show=progress)
+    for item in _iterate(data):
+        image, *rest = item if isinstance(item, (tuple, list)) else (item,)
+        batch = image if loader else _one(image, size).unsqueeze(0)
+        images.append(_sized(_checked(_from_array(batch)), size or images[0].shape[-1] if images else size))
+        label = rest[0] if rest else None
+        labels += (list(torch.as_tensor(label)) if label is not None else [None] * len(batch)) if loader else [label]
+        bar.advance()
+    bar.close()
+    if not images:
+        return torch.empty(0, 3, 1, 1), None
+    known = all(label is not None and torch.as_tensor(label).ndim == 0 for label in labels)
+    return torch.cat(images), torch.as_tensor([torch.as_tensor(v).item() for v in labels]) if known else None
+
+
+def _iterate(data: Any) -> Iterable[Any]:
+    if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
+        return (data[k] for k in range(len(data)))
+    return iter(data)
+
+
+def _one(image: Any, size: int | None) -> Tensor:
+    """One item of a data set, (C, H, W)."""
+    if isinstance(image, Image.Image):
+        side = size or min(64, max(28, min(image.size)))
+        return torch.from_numpy(np.asarray(square(to_rgb(image), side)).copy()).movedim(-1, 0)
+    tensor = torch.as_tensor(image)
+    if tensor.ndim == 3 and tensor.shape[0] not in (1, 3):
+        tensor = tensor.movedim(-1, 0)
+    return tensor if tensor.ndim == 3 else tensor.unsqueeze(0)
+
+
+def _checked(pixels: Tensor) -> Tensor:
+    """Refuse what is not an image in range."""
+    if pixels.dtype == torch.uint8:
+        return pixels
+    if not pixels.is_floating_point():
+        raise DataError("Images of an unknown range", expected="uint8, or float in [0, 1]", got=pixels.dtype)
+    bad = (~pixels.isfinite().flatten(1).all(1)).nonzero().flatten()
+    if len(bad):
+        raise DataError(
+            "Images with NaN or infinity",
+            expected="finite values in [0, 1]",
+            got=f"{len(bad)} such images, the first at index {int(bad[0])}",
+            hint="Leave them out.",
+        )
+    low, high = float(pixels.min()), float(pixels.max())
+    if low < -1e-4 or high > 1 + 1e-4:
+        raise DataError(
+            "Images out of range",
+            expected="float in [0, 1]",
+            got=f"values from {low:.3g} to {high:.3g}",
+            hint="Divide by 255, or undo the normalisation: the model's own belongs in `preprocess=`.",
+        )
+    return pixels.clamp(0, 1)
+
+
+def _sized(pixels: Tensor, size: int | None) -> Tensor:
+    """Scale the shorter side and crop the centre, so that images of several sizes go together."""
+    height, width = pixels.shape[-2:]
+    side = size or min(height, width)
+    if (height, width) == (side, side):
+        return pixels
+    scale = side / min(height, width)
+    shape = (max(side, round(height * scale)), max(side, round(width * scale)))
+    values = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
+    values = F.interpolate(values, shape, mode="bilinear", antialias=True).clamp(0, 1)
+    top, left = (shape[0] - side) // 2, (shape[1] - side) // 2
+    cropped = values[..., top : top + side, left : left + side]
+    return (cropped * 255).round().byte() if pixels.dtype == torch.uint8 else cropped

@@ -1,0 +1,95 @@
+"""Images with what is known of them: the one form in which data enters the rest of invkit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from invkit.data.concepts import Concept
+from invkit.errors import DataError
+from invkit.seeds import generator_for
+from invkit.serialize import fingerprint
+
+__all__ = ["ImageSet"]
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images of one size, with named concepts.
+
+    Attributes:
+        pixels: (N, 3, S, S), uint8 or float in [0, 1].
+        concepts: by name, the value that each image has.
+        groups: (N,), images of one group (one original in several colours, one person) are never split
+            between training and held-out; None where each stands alone.
+    """
+
+    pixels: Tensor
+    concepts: Mapping[str, Concept] = field(default_factory=dict)
+    groups: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name, concept in self.concepts.items():
+            if len(concept.values) != len(self.pixels):
+                raise DataError(
+                    f"The concept '{name}' does not fit the images",
+                    expected=f"{len(self.pixels)} values, one for each image",
+                    got=f"{len(concept.values)}",
+                    hint="Give the labels in the order of the images.",
+                )
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def size(self) -> int:
+        """Side of the images in pixels."""
+        return self.pixels.shape[-1]
+
+    def images(self, rows: Tensor | slice | None = None) -> Tensor:
+        """Give images as float32 in [0, 1], (B, 3, S, S)."""
+        pixels = self.pixels if rows is None else self.pixels[rows]
+        return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
+
+    def take(self, rows: Tensor) -> ImageSet:
+        """Give the set of these rows."""
+        return ImageSet(
+            self.pixels[rows],
+            {name: concept.take(rows) for name, concept in self.concepts.items()},
+            None if self.groups is None else self.groups[rows],
+        )
+
+    def split(self, share: float, seed: int) -> tuple[ImageSet, ImageSet]:
+        """Split into training and held-out images, whole groups to one side.
+
+        Args:
+            share: share of the groups that is held out.
+            seed: of the draw.
+        """
+        groups = torch.arange(len(self)) if self.groups is None else self.groups
+        names, place = groups.unique(return_inverse=True)
+        order = torch.randperm(len(names), generator=generator_for(seed, "split"))
+        held_out = torch.zeros(len(names), dtype=torch.bool)
+        held_out[order[: max(1, round(share * len(names)))]] = True
+        rows = held_out[place]
+        return self.take((~rows).nonzero().flatten()), self.take(rows.nonzero().flatten())
+
+    def resized(self, size: int) -> ImageSet:
+        """Give the same set with images of another side, antialiased."""
+        if size == self.size:
+            return self
+        small = [
+            F.interpolate(self.images(slice(k, k + 512)), (size, size), mode="bilinear", antialias=True)
+            for k in range(0, len(self), 512)
+        ]
+        pixels = torch.cat([(p.clamp(0, 1) * 255).round().byte() for p in small])
+        return ImageSet(pixels, self.concepts, self.groups)
+
+    def fingerprint(self) -> str:
+        """Hash images, concepts and groups."""
+        concepts = {name: concept.values for name, concept in self.concepts.items()}
+        return fingerprint(self.pixels, concepts, [] if self.groups is None else self.groups)

@@ -1,0 +1,42 @@
+"""Representations and codes of all images, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from invkit.core import Autoencoder, Interpretee, Posterior
+from invkit.data.imageset import ImageSet
+from invkit.progress import Progress
+
+__all__ = ["encode_all", "represent_all"]
+
+_BATCH = 128
+
+
+@torch.no_grad()
+def encode_all(autoencoder: Autoencoder, data: ImageSet) -> Posterior:
+    """Give the posterior of the code of every image, (N, …) in data order."""
+    autoencoder.eval()
+    parts = [autoencoder.encode(data.images(slice(k, k + _BATCH))) for k in range(0, len(data), _BATCH)]
+    return Posterior(torch.cat([p.mean for p in parts]), torch.cat([p.std for p in parts]))
+
+
+def represent_all(
+    interpretee: Interpretee, layers: Sequence[str], data: ImageSet, *, progress: bool = True
+) -> dict[str, Tensor]:
+    """Give Φ(x) of every image at every layer, in one pass over the images, (N, …) float32."""
+    out: dict[str, Tensor] = {}
+    bar = Progress("representations", len(data), show=progress)
+    for k in range(0, len(data), _BATCH):
+        images = data.images(slice(k, k + _BATCH))
+        for layer, z in interpretee.represent(images, layers).items():
+            if layer not in out:
+                out[layer] = torch.empty(len(data), *z.shape[1:])
+            out[layer][k : k + len(images)] = z
+        bar.advance(len(images))
+    bar.close()
+    return out

@@ -1,0 +1,166 @@
+"""The demo, from nothing to a report."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from invkit.data import ImageSet, color_digits
+from invkit.demo.network import LAYER, PREPROCESS, accuracy, train_checkpoints
+from invkit.evaluation import Estimate, Judge, JudgeTask
+from invkit.explanation import Explanation
+from invkit.explanation.page import edits_section, protocol_section
+from invkit.interpretees import ModuleInterpretee
+from invkit.profiles import Profile
+from invkit.progress import say
+from invkit.recipe import Groundwork, explain_each, lay_groundwork
+from invkit.report import Section, Table, write_page
+from invkit.serialize import fingerprint, write_json
+from invkit.training import FitSettings, fit_or_load
+
+__all__ = ["CHECKPOINTS", "agreement", "edit_rates", "run_demo", "trained_judge"]
+
+CHECKPOINTS = (0, 300, 450, 600, 900, 1500)
+_NETWORK = FitSettings(
+    steps=1500, batch_size=64, learning_rate=1e-3, weight_decay=1e-2, betas=(0.9, 0.999), warmup=0.2,
+    ema=0.97, evaluate_every=150, patience=100, bf16=True,
+)  # fmt: skip
+_JUDGE = FitSettings(steps=500, batch_size=128, learning_rate=3e-3, evaluate_every=100, bf16=True)
+
+
+def run_demo(out: Path, *, seed: int = 0, progress: bool = True) -> dict[str, Any]:
+    """Train SqueezeNet on ColorDigits, explain its penultimate Fire while it learns, write a report.
+
+    Everything trained is kept in `out`/cache and found again. A first report, of the untrained and the trained
+    network, comes as soon as both are explained.
+
+    Args:
+        out: folder of the report.
+        seed: of every draw.
+        progress: show it.
+
+    Returns:
+        all figures, as in `out`/figures.json.
+    """
+    begun = time.monotonic()
+    cache = out / "cache"
+    train, test = color_digits("train", seed=seed), color_digits("test", copies=4, seed=seed)
+    models = train_checkpoints(train, test, _NETWORK, CHECKPOINTS, seed=seed, cache=cache, progress=progress)
+    ground = lay_groundwork(train, held_out=test, seed=seed, cache=cache, progress=progress)
+    judge = trained_judge(ground)
+    first, *between, last = CHECKPOINTS
+    found: dict[int, Explanation] = {}
+    figures: dict[str, Any] = {}
+    for step in (first, last, *between):
+        interpretee = ModuleInterpretee(models[step], PREPROCESS)
+        found[step] = next(explain_each(ground, interpretee, [LAYER], name=f"step {step},"))
+        say(f"step {step}: {found[step]!r}", show=progress)
+        if step in (last, (first, last, *between)[-1]):
+            profile = Profile({str(k): found[k] for k in sorted(found)}, axis="training step")
+            figures = _figures(profile, models, ground, judge)
+            _write(out, profile, figures)
+            say(f"report after {time.monotonic() - begun:.0f} s: {out / 'report.html'}", show=progress)
+    return figures
+
+
+def trained_judge(ground: Groundwork) -> Judge:
+    """Train the independent reader of all concepts on the same images."""
+    judge = Judge.of(ground.train)
+    key = fingerprint(ground.train.fingerprint(), vars(_JUDGE))
+    path = None if ground.cache is None else ground.cache / f"judge-{key}.safetensors"
+    task = JudgeTask(judge, ground.train, ground.held_out)
+    fit_or_load(task, _JUDGE, path=path, seed=ground.seed + 1, progress=ground.progress)
+    return judge
+
+
+def agreement(explanation: Explanation, judge: Judge, concept: str = "digit", n: int = 500) -> Estimate:
+    """Give how often the judge reads from a sample the class that its held-out image has."""
+    data, each = explanation.held_out.data, 2
+    rows = torch.linspace(0, len(data) - 1, n // each).long()
+    samples = explanation.sample_from(explanation.held_out.z[rows], each).flatten(0, 1)
+    right = (judge.read(samples)[concept] == data.concepts[concept].values[rows].repeat_interleave(each)).float()
+    by_image = right.view(-1, each).mean(1)
+    return Estimate(float(right.mean()), float(by_image.std() / math.sqrt(len(by_image))), len(right))
+
+
+def spread(explanation: Explanation, judge: Judge, concept: str, n: int = 100) -> float:
+    """Give the mean standard deviation of a colour over samples of one image, as the judge reads it."""
+    rows = torch.linspace(0, len(explanation.held_out.data) - 1, n).long()
+    samples = explanation.sample_from(explanation.held_out.z[rows], 8).flatten(0, 1)
+    return float(judge.read(samples)[concept].unflatten(0, (n, 8)).std(1).mean())
+
+
+def edit_rates(explanation: Explanation, judge: Judge, n: int = 300) -> Mapping[str, dict[str, float]]:
+    """Swap each concept for that of another image; give how often the judge sees each concept go over.
+
+    Pairs whose concept the judge reads as the same before the swap are left out of that concept's rate.
+
+    Returns:
+        by swapped concept, by judged concept, a share of the images.
+    """
+    data: ImageSet = explanation.held_out.data
+    generator = torch.Generator().manual_seed(0)
+    rows, others = torch.randint(len(data), (2, n), generator=generator)
+    images, donors = data.images(rows), data.images(others)
+    own, theirs = (judge.read(explanation.reconstruct(x)) for x in (images, donors))
+    rates: dict[str, dict[str, float]] = {}
+    for swapped in data.concepts:
+        edited = judge.read(explanation.modify(images, **{swapped: donors}))
+        rates[swapped] = {}
+        for name, concept in data.concepts.items():
+            if concept.kind == "class" and name != swapped:
+                changed = edited[name] != own[name]  # to anything at all
+            else:
+                differ = own[name] != theirs[name] if concept.kind == "class" else torch.ones(n, dtype=torch.bool)
+                changed = judge.moved(name, edited[name], own[name], theirs[name])[differ]
+            rates[swapped][name] = float(changed.float().mean())
+    return rates
+
+
+def _figures(profile: Profile, models: Mapping[int, Any], ground: Groundwork, judge: Judge) -> dict[str, Any]:
+    digits = ground.held_out
+    checkpoints = profile.to_dict()
+    for name, figures in checkpoints.items():
+        explanation = profile[name]
+        figures["accuracy"] = accuracy(models[int(name)], digits)
+        figures["agreement"] = vars(agreement(explanation, judge))
+        figures["colour_spread"] = {c: spread(explanation, judge, c) for c in ("foreground", "background")}
+    last = profile[str(CHECKPOINTS[-1])]
+    return {
+        "seed": ground.seed,
+        "checkpoints": checkpoints,
+        "edits": edit_rates(last, judge),
+        "judge_accuracy": float((judge.read(digits.images())["digit"] == digits.concepts["digit"].values).float().mean()),
+    }
+
+
+def _write(out: Path, profile: Profile, figures: dict[str, Any]) -> None:
+    write_json(out / "figures.json", figures)
+    last = profile[str(CHECKPOINTS[-1])]
+    intro = (
+        "SqueezeNet 1.1 learned to name handwritten digits in random colours. Its penultimate Fire module was "
+        "explained untrained, while it learned, and trained. At first the layer holds colours, because they fill most "
+        "pixels; as the network learns, it keeps the digit and throws the colours away."
+    )
+    header = ["training step", "accuracy", "samples read as the same digit", "spread of background colour in samples"]
+    rows = [
+        [step, f"{f['accuracy']:.3f}", str(Estimate(**f["agreement"])), f"{f['colour_spread']['background']:.3f}"]
+        for step, f in figures["checkpoints"].items()
+    ]
+    learning = Section("The network", intro, (), [Table(header, rows)])
+    names = list(figures["edits"])
+    rates = [[swapped, *(f"{figures['edits'][swapped][n]:.2f}" for n in names)] for swapped in names]
+    edits = edits_section(last)
+    judged = Table(["swapped", *(f"{n} judged changed" for n in names)], rates)
+    sections = [
+        learning,
+        *profile.sections(),
+        Section(edits.title, edits.text, edits.pictures, [judged]),
+        protocol_section(last.protocol),
+    ]
+    write_page(out / "report.html", "What SqueezeNet keeps of a coloured digit, and what it throws away", sections)

@@ -1,0 +1,99 @@
+"""An independent judge: a small network that reads the concepts from an image, trained apart from all else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from invkit.data import Concept, ImageSet
+from invkit.training import Task
+
+__all__ = ["Judge", "JudgeTask"]
+
+
+class Judge(nn.Module):
+    """Reads every concept from images: class scores, or values.
+
+    Args:
+        concepts: kind and number of outputs of each, (kind, width).
+        width: channels of the first convolution.
+    """
+
+    def __init__(self, concepts: Mapping[str, tuple[str, int]], width: int = 32) -> None:
+        super().__init__()
+        self.concepts = dict(concepts)
+        layers: list[nn.Module] = []
+        inputs = 3
+        for k in range(3):
+            layers += [nn.Conv2d(inputs, width << k, 3, 1 if k == 0 else 2, 1), nn.BatchNorm2d(width << k), nn.ReLU()]
+            inputs = width << k
+        self.trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten())
+        self.heads = nn.ModuleDict({name: nn.Linear(16 * inputs, n) for name, (_, n) in concepts.items()})
+
+    @classmethod
+    def of(cls, data: ImageSet) -> Judge:
+        """Build the judge of a data set's concepts."""
+        return cls({name: (c.kind, c.targets().shape[1]) for name, c in data.concepts.items()})
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Give scores or values by concept, (B, n), of images (B, 3, S, S) in [0, 1]."""
+        features = self.trunk((2 * images - 1).contiguous(memory_format=torch.channels_last))
+        return {name: head(features).float() for name, head in self.heads.items()}
+
+    @torch.no_grad()
+    def read(self, images: Tensor) -> dict[str, Tensor]:
+        """Give the class numbers (B,) or values (B, n) by concept, in evaluation mode."""
+        self.eval()
+        parts = [self(part) for part in images.split(256)]
+        whole = {name: torch.cat([part[name] for part in parts]) for name in self.concepts}
+        return {n: v.argmax(1) if self.concepts[n][0] == "class" else v for n, v in whole.items()}
+
+    def moved(self, concept: str, edited: Tensor, own: Tensor, donor: Tensor) -> Tensor:
+        """Say for each image whether a concept went over from the image's own to the donor's, (B,) of bool.
+
+        A class went over if it is now the donor's and wasn't; a value if it is now nearer to the donor's.
+
+        Args:
+            concept: its name.
+            edited: what :meth:`read` gives for the edited images.
+            own: for the images before.
+            donor: for the donors.
+        """
+        if self.concepts[concept][0] == "class":
+            return (edited == donor) & (own != donor)
+        return (edited - donor).norm(dim=1) < (edited - own).norm(dim=1)
+
+
+class JudgeTask(Task):
+    """Cross-entropy for classes, squared error for values.
+
+    Args:
+        module: the judge.
+        data: training images with concepts.
+        held_out: images to judge the judge by.
+    """
+
+    def __init__(self, module: Judge, data: ImageSet, held_out: ImageSet) -> None:
+        self.title, self.module, self.rows = "judge", module, len(data)
+        self._data, self._held_out = data, held_out
+
+    def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Give the sum over concepts."""
+        return _loss(module(self._data.images(rows)), {n: c.take(rows) for n, c in self._data.concepts.items()})
+
+    def held_out(self, module: nn.Module) -> float:
+        """Give the same of held-out images."""
+        return float(_loss(module(self._held_out.images()), self._held_out.concepts))
+
+
+def _loss(outputs: Mapping[str, Tensor], concepts: Mapping[str, Concept]) -> Tensor:
+    losses = []
+    for name, concept in concepts.items():
+        if concept.kind == "class":
+            losses.append(F.cross_entropy(outputs[name], concept.values))
+        else:
+            losses.append(10 * F.mse_loss(outputs[name], concept.values))
+    return torch.stack(losses).sum()

@@ -1,0 +1,50 @@
+"""An independent check of eq. 20: what a ridge regression reads from the same representation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from invkit.data import Concept
+from invkit.evaluation.estimate import Estimate, jackknife
+
+__all__ = ["probe"]
+
+_ROWS = 2000
+
+
+def probe(
+    z: Tensor,
+    concepts: Mapping[str, Concept],
+    held_out_z: Tensor,
+    held_out_concepts: Mapping[str, Concept],
+) -> dict[str, Estimate]:
+    """Give the held-out R² of each concept (one-hot for classes) from z by ridge regression.
+
+    The penalty is chosen by leave-one-out on the training rows. Pass what t sees of z (z̃, with its noise), so that
+    both judge the same representation.
+
+    Args:
+        z: (N, …); at most 2,000 rows are used.
+        concepts: of the same images.
+        held_out_z: (M, …).
+        held_out_concepts: of those.
+    """
+    from sklearn.linear_model import RidgeCV
+
+    rows = torch.linspace(0, len(z) - 1, min(len(z), _ROWS)).long()
+    x, x_new = z[rows].flatten(1), held_out_z.flatten(1)
+    penalties = [x.shape[1] * 10.0**k for k in range(-4, 3)]
+    results = {}
+    for name, concept in concepts.items():
+        y, y_new = concept.targets()[rows], held_out_concepts[name].targets()
+        width = max(y.shape[1], y_new.shape[1])  # classes that one of the two lacks
+        y, y_new = (torch.nn.functional.pad(t, (0, width - t.shape[1])) for t in (y, y_new))
+        fitted = RidgeCV(alphas=penalties).fit(x.numpy(), y.numpy()).predict(x_new.numpy())
+        error = (torch.from_numpy(fitted).reshape(y_new.shape) - y_new).square().sum(1)
+        spread = (y_new - y.mean(0)).square().sum(1)
+        units = torch.stack([error, spread], 1).double()
+        results[name] = jackknife(lambda m: 1 - m[..., 0] / m[..., 1].clamp(min=1e-12), units, len(units))
+    return results

@@ -1,0 +1,293 @@
+"""The thing a user holds: what one layer of one network keeps, and what it throws away."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from invkit.core import Autoencoder, Interpretee
+from invkit.data import ImageSet
+from invkit.errors import ArtefactError, DataError, SettingsError
+from invkit.evaluation import Estimate, concept_shares, invariance
+from invkit.flows import InvarianceFlow, SemanticFlow
+from invkit.seeds import generator_for
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Explanation", "HeldOut"]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Images that no part of the explanation was trained on.
+
+    Attributes:
+        data: the images and their concepts, (M, 3, S, S).
+        z: their representations, (M, …), float32.
+    """
+
+    data: ImageSet
+    z: Tensor
+
+
+@dataclass
+class Explanation:
+    """What a layer of a network represents and what it throws away.
+
+    Made by :func:`invkit.explain`, or read by :meth:`load`.
+
+    Attributes:
+        layer: address of the layer.
+        autoencoder: E and D.
+        t: the conditional flow, v = t(z̄ | z).
+        e: the semantic flow; None where no concepts were given.
+        held_out: images for the figures.
+        figures: held-out figures by name, see :func:`invkit.explain`.
+        protocol: all settings that decide the figures.
+        interpretee: the model; None after loading without one.
+    """
+
+    layer: str
+    autoencoder: Autoencoder
+    t: InvarianceFlow
+    e: SemanticFlow | None
+    held_out: HeldOut
+    figures: dict[str, Any] = field(default_factory=dict)
+    protocol: dict[str, Any] = field(default_factory=dict)
+    interpretee: Interpretee | None = None
+
+    def __repr__(self) -> str:
+        return f"Explanation(layer={self.layer!r}, invariance={self.invariance()}, concepts={self._shares_text()})"
+
+    def _shares_text(self) -> str:
+        return "{" + ", ".join(f"{name}: {share}" for name, share in self.concepts().items()) + "}"
+
+    # ---- numbers
+
+    def invariance(self, n: int = 10_000, seed: int = 0) -> Estimate:
+        """Give the share of the variance of z̄ that the layer leaves open, 0 to 1 (eq. 19).
+
+        Args:
+            n: about how many samples to draw.
+            seed: of the draws.
+        """
+        return self._once(("invariance", n, seed), lambda: invariance(self.t, self.held_out.z, n=n, seed=seed))
+
+    def concepts(self, n: int = 10_000, seed: int = 0) -> Mapping[str, Estimate]:
+        """Give the share of each concept's variance that the layer explains, 0 to 1 (eq. 20).
+
+        The residual is among them; empty where the explanation has no concepts.
+
+        Args:
+            n: about how many samples to draw.
+            seed: of the draws.
+        """
+        if self.e is None:
+            return {}
+        e, z = self.e, self.held_out.z
+        return self._once(("concepts", n, seed), lambda: concept_shares(self.t, e, z, n=n, seed=seed))
+
+    @property
+    def nll(self) -> float:
+        """Held-out −log p(z̄ | z) in nats per dimension of z̄."""
+        return float(self.figures["nll"])
+
+    @cached_property
+    def _memory(self) -> dict[Any, Any]:
+        """Estimates by their arguments; those with the default arguments are saved with the figures."""
+        known: dict[Any, Any] = {}
+        if "invariance" in self.figures:
+            known["invariance", 10_000, 0] = Estimate(**self.figures["invariance"])
+            shares = self.figures["concepts"].items()
+            known["concepts", 10_000, 0] = {name: Estimate(**share) for name, share in shares}
+        return known
+
+    def _once(self, key: Any, compute: Callable[[], Any]) -> Any:
+        if key not in self._memory:
+            self._memory[key] = compute()
+        return self._memory[key]
+
+    # ---- pictures
+
+    def represent(self, images: Tensor) -> Tensor:
+        """Give z = Φ(x) of images (B, 3, H, W) in [0, 1].
+
+        Raises:
+            ArtefactError: the explanation was loaded without its model.
+        """
+        if self.interpretee is None:
+            raise ArtefactError(
+                "This explanation was loaded without its model",
+                expected="the model, to represent new images",
+                hint="Explanation.load(folder, model=model).",
+            )
+        return self.interpretee.represent(self._sized(images), [self.layer])[self.layer]
+
+    def _sized(self, images: Tensor) -> Tensor:
+        if images.ndim == 3:
+            images = images.unsqueeze(0)
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise DataError(
+                "Not a batch of images",
+                expected="float (B, 3, H, W) in [0, 1]",
+                got=f"{images.dtype} {tuple(images.shape)}",
+            )
+        size = self.autoencoder.image_size
+        if images.shape[-2:] == (size, size):
+            return images
+        return F.interpolate(images, (size, size), mode="bilinear", antialias=True).clamp(0, 1)
+
+    @torch.no_grad()
+    def sample(self, images: Tensor, n: int = 10, seed: int = 0) -> Tensor:
+        """Draw images that the layer cannot tell from each of the given ones: D(t⁻¹(v | Φ(x))), v ~ N(0, 1).
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+            n: samples for each.
+            seed: of the draws; the k-th sample of every image has the same v.
+
+        Returns:
+            (B, n, 3, S, S) in [0, 1].
+        """
+        return self.sample_from(self.represent(images), n, seed)
+
+    @torch.no_grad()
+    def sample_from(self, z: Tensor, n: int = 10, seed: int = 0) -> Tensor:
+        """Draw images as :meth:`sample` does, from representations z (B, …)."""
+        generator = generator_for(seed, "sample")
+        v = torch.randn(n, *self.autoencoder.latent_shape, generator=generator)
+        seen = self.t.perceive(z, generator)
+        latents = self.t.inverse(v.repeat(len(z), 1), seen.repeat_interleave(n, 0))
+        return self.autoencoder.decode(latents).unflatten(0, (len(z), n))
+
+    @torch.no_grad()
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Give D(E_μ(x)), (B, 3, S, S): what the autoencoder alone makes of images."""
+        return self.autoencoder.decode(self.autoencoder.encode(self._sized(images)).mean)
+
+    @torch.no_grad()
+    def modify(self, images: Tensor, **donors: Tensor) -> Tensor:
+        """Give images whose named concepts come from donor images: D(e⁻¹(·)) with e_i swapped (paper, sec. 3.2).
+
+        For instance ``modify(x, digit=y)``.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+            donors: by concept, images (B, 3, H, W), or one for all.
+
+        Returns:
+            (B, 3, S, S) in [0, 1].
+
+        Raises:
+            SettingsError: no concepts, or an unknown one.
+        """
+        e = self._semantic(donors)
+        latents = self.autoencoder.encode(self._sized(images)).mean
+        for concept, donor in donors.items():
+            theirs = self.autoencoder.encode(self._sized(donor)).mean.expand(len(latents), -1)
+            latents = e.swap(latents, theirs, concept)
+        return self.autoencoder.decode(latents)
+
+    @torch.no_grad()
+    def interpolate(self, images: Tensor, others: Tensor, steps: int = 8, concept: str | None = None) -> Tensor:
+        """Go from images to others along a straight line of e's factors, or of one concept's alone.
+
+        Without concepts the line is one of z̄.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+            others: (B, 3, H, W), or one for all.
+            steps: images on the way, both ends counted.
+            concept: move this factor only.
+
+        Returns:
+            (B, steps, 3, S, S) in [0, 1].
+        """
+        start = self.autoencoder.encode(self._sized(images)).mean
+        end = self.autoencoder.encode(self._sized(others)).mean.expand_as(start)
+        e = None if self.e is None and concept is None else self._semantic([] if concept is None else [concept])
+        if e is not None:
+            start, end = e(start).value, e(end).value
+        if e is not None and concept is not None:
+            goal = start.clone()
+            goal[:, e.slices[concept]] = end[:, e.slices[concept]]
+            end = goal
+        path = torch.stack([torch.lerp(start, end, float(w)) for w in torch.linspace(0, 1, steps)], 1).flatten(0, 1)
+        latents = path if e is None else e.inverse(path)
+        return self.autoencoder.decode(latents).unflatten(0, (-1, steps))
+
+    def _semantic(self, wanted: Any) -> SemanticFlow:
+        known = [] if self.e is None else self.e.concepts
+        unknown = [name for name in wanted if name not in known]
+        if self.e is None or unknown:
+            raise SettingsError(
+                f"No concept {', '.join(map(repr, unknown)) or 'at all'} in this explanation",
+                expected=", ".join(known) or "concepts, given to invkit.explain with the data",
+                hint="Pass `concepts={name: labels}` to invkit.explain.",
+            )
+        return self.e
+
+    # ---- showing and keeping
+
+    def plot(self, rows: int = 6, columns: int = 8, seed: int = 0) -> Figure:
+        """Draw held-out images, their reconstructions, and samples that the layer cannot tell from them.
+
+        Args:
+            rows: images.
+            columns: samples of each; a column shares v.
+            seed: of the draws.
+        """
+        from invkit.report.figures import sample_sheet
+
+        data, z = self.held_out.data, self.held_out.z
+        chosen = torch.linspace(0, len(data) - 1, rows).long()
+        images = data.images(chosen)
+        return sample_sheet(images, self.reconstruct(images), self.sample_from(z[chosen], columns, seed), self.layer)
+
+    def _repr_html_(self) -> str:
+        buffer = io.BytesIO()
+        self.plot(rows=4).savefig(buffer, format="png", bbox_inches="tight")
+        picture = base64.b64encode(buffer.getvalue()).decode()
+        return f'<p>{self!r}</p><img src="data:image/png;base64,{picture}">'
+
+    def to_html(self, file: str | Path) -> Path:
+        """Write one HTML file with pictures, figures and protocol; it needs no network to be viewed."""
+        from invkit.explanation.page import write_explanation
+
+        return write_explanation(self, Path(file))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the explanation as safetensors and JSON; the model itself is not in it.
+
+        Raises:
+            ArtefactError: the folder can't be written.
+        """
+        from invkit.explanation.saving import save_explanation
+
+        return save_explanation(self, Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | Path, model: Any = None, **parts: Any) -> Explanation:
+        """Read what :meth:`save` wrote.
+
+        Args:
+            folder: where.
+            model: the explained model (or interpretee), to represent new images; its weights are checked.
+            parts: `autoencoder` or `embedder`, where these were the user's own; `preprocess` of the model.
+
+        Raises:
+            ArtefactError: missing, truncated, of another version, or of another model.
+        """
+        from invkit.explanation.saving import load_explanation
+
+        return load_explanation(Path(folder), model, **parts)

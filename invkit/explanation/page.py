@@ -1,0 +1,99 @@
+"""An explanation as sections of a page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from invkit.report import Picture, Section, Table, sample_sheet, shares, write_page
+
+if TYPE_CHECKING:
+    from invkit.explanation.explanation import Explanation
+
+__all__ = ["edits_section", "figures_table", "protocol_section", "samples_section", "write_explanation"]
+
+
+def write_explanation(explanation: Explanation, file: Path) -> Path:
+    """Write the page of one explanation."""
+    sections = [samples_section(explanation, "What the layer cannot tell apart"), _numbers_section(explanation)]
+    if explanation.e is not None:
+        sections.append(edits_section(explanation))
+    sections.append(protocol_section(explanation.protocol))
+    return write_page(file, f"What '{explanation.layer}' keeps and throws away", sections)
+
+
+def samples_section(explanation: Explanation, title: str, text: str = "") -> Section:
+    """Samples for held-out images."""
+    caption = (
+        "Left: held-out images. Second column: what the autoencoder alone makes of them. Right: images that the "
+        "layer cannot tell from the one at the left. What stays the same along a row is what the layer "
+        "represents; what changes is what it throws away."
+    )
+    return Section(title, text, [Picture(explanation.plot(), caption)])
+
+
+def _numbers_section(explanation: Explanation) -> Section:
+    values = {"invariance": explanation.invariance(), **explanation.concepts()}
+    bars = shares({name: (v.value, v.standard_error) for name, v in values.items()})
+    caption = (
+        "Invariance: share of the variance of the image code that remains when the representation is known "
+        "(eq. 19). Concepts: share of each concept's variance that the representation explains (eq. 20). "
+        "Bars: one standard error."
+    )
+    header, rows = figures_table({explanation.layer: explanation})
+    return Section("How much", "", [Picture(bars, caption)], [Table(header, rows)])
+
+
+def figures_table(explanations: dict[str, Explanation]) -> tuple[list[str], list[list[str]]]:
+    """Give header and rows of all figures, one column for each explanation."""
+    rows: dict[str, list[str]] = {}
+
+    def put(name: str, value: object) -> None:
+        rows.setdefault(name, []).append(str(value))
+
+    for explanation in explanations.values():
+        figures = explanation.figures
+        put("invariance (eq. 19)", explanation.invariance())
+        for name, share in explanation.concepts().items():
+            put(f"share of {name} explained (eq. 20)", share)
+        for name, (value, error) in figures.get("probe", {}).items():
+            put(f"{name}: held-out R² of a ridge probe", f"{value:.3f} ± {error:.3f}")
+        put("NLL(z̄), nats per dimension, held out", f"{figures['nll_prior']:.3f}")
+        put("NLL(z̄ | z), nats per dimension, held out", f"{figures['nll']:.3f}")
+        put("information found, nats", f"{figures['information']:.1f}")
+        put("reconstruction, dB PSNR, held out", f"{figures['psnr']:.1f}")
+    return ["", *explanations], [[name, *cells] for name, cells in rows.items()]
+
+
+def edits_section(explanation: Explanation, columns: int = 8) -> Section:
+    """Swap each concept of a held-out image for those of other held-out images."""
+    assert explanation.e is not None
+    data = explanation.held_out.data
+    chosen = torch.linspace(0, len(data) - 1, columns + 3).long()
+    own, donors = data.images(chosen[:3]), data.images(chosen[3:])
+    pictures = []
+    for concept in explanation.e.concepts:
+        rows = [donors] + [explanation.modify(x.expand_as(donors), **{concept: donors}) for x in own]
+        figure = sample_sheet(
+            torch.cat([torch.ones_like(own[:1]), own]),
+            torch.cat([torch.ones_like(own[:1]), explanation.reconstruct(own)]),
+            torch.stack(rows),
+            f"{concept} swapped",
+        )
+        figure.axes[2].set_title(f"top: donors of the {concept}; below: x with it", fontsize=9)
+        caption = f"Each row is the image at the left with the {concept} of the donor above, all else kept."
+        pictures.append(Picture(figure, caption))
+    return Section("Edits", "Swapping one factor of e and decoding changes that concept alone.", pictures)
+
+
+def protocol_section(protocol: dict[str, Any]) -> Section:
+    """The settings that the figures depend on."""
+    text = (
+        "The figures measure what t can use of the representation; they depend on the settings below and may be "
+        "compared between explanations that share them."
+    )
+    rows = [[key, json.dumps(value, ensure_ascii=False)] for key, value in protocol.items()]
+    return Section("Protocol", text, (), [Table(["setting", "value"], rows)])

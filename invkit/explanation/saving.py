@@ -1,0 +1,132 @@
+"""An explanation as a folder of safetensors and JSON; nothing in it executes when loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from invkit.autoencoders import ConvAutoencoder
+from invkit.data import Concept, ImageSet
+from invkit.errors import ArtefactError
+from invkit.flows import FlowSettings, InvarianceFlow, SemanticFlow
+from invkit.interpretees import as_interpretee
+from invkit.serialize import fingerprint, read_json, read_tensors, write_json, write_tensors
+
+if TYPE_CHECKING:
+    from invkit.explanation.explanation import Explanation
+
+__all__ = ["load_explanation", "save_explanation"]
+
+_FORMAT = 1
+
+
+def save_explanation(explanation: Explanation, folder: Path) -> Path:
+    """Write manifest.json, weights.safetensors and held_out.safetensors; the manifest comes last."""
+    parts = {"autoencoder": explanation.autoencoder, "t": explanation.t, "e": explanation.e}
+    weights = {f"{part}/{k}": v for part, m in parts.items() if m is not None for k, v in m.state_dict().items()}
+    data = explanation.held_out.data
+    held_out = {"pixels": data.pixels, "z": explanation.held_out.z}
+    held_out |= {f"concept/{name}": concept.values for name, concept in data.concepts.items()}
+    write_tensors(folder / "weights.safetensors", weights)
+    write_tensors(folder / "held_out.safetensors", held_out)
+    e = explanation.e
+    manifest = {
+        "format": _FORMAT,
+        "layer": explanation.layer,
+        "model": None if explanation.interpretee is None else explanation.interpretee.fingerprint(),
+        "autoencoder": {"class": type(explanation.autoencoder).__name__, **explanation.autoencoder.config},
+        "t": {"shape": list(explanation.t.mean.shape), "noise_floor": explanation.t.noise_floor},
+        "e": None if e is None else {"factors": e.factors, "rho": e.rho},
+        "concepts": {n: {"kind": c.kind, "names": list(c.names)} for n, c in data.concepts.items()},
+        "figures": explanation.figures,
+        "protocol": explanation.protocol,
+        "contents": {"weights": fingerprint(weights), "held_out": fingerprint(held_out)},
+    }
+    write_json(folder / "manifest.json", manifest)
+    return folder
+
+
+def load_explanation(
+    folder: Path,
+    model: Any = None,
+    *,
+    autoencoder: Any = None,
+    embedder: Any = None,
+    preprocess: Any = None,
+) -> Explanation:
+    """Read what :func:`save_explanation` wrote, checked against its manifest."""
+    from invkit.explanation.explanation import Explanation, HeldOut
+
+    manifest = read_json(folder / "manifest.json")
+    if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
+        raise ArtefactError(
+            f"{folder} is not an explanation that this version of invkit reads",
+            expected=f"format {_FORMAT}",
+            got=manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__,
+            hint="Load it with the version that wrote it, or explain again.",
+        )
+    weights, held_out = (_checked(folder, name, manifest["contents"][name]) for name in ("weights", "held_out"))
+    if autoencoder is None:
+        config = dict(manifest["autoencoder"])
+        if config.pop("class") != ConvAutoencoder.__name__:
+            raise ArtefactError(
+                "This explanation was made with an autoencoder of your own",
+                expected="Explanation.load(folder, autoencoder=...)",
+            )
+        autoencoder = ConvAutoencoder(**config)
+    protocol, shape = manifest["protocol"], tuple(manifest["t"]["shape"])
+    dim = autoencoder.latent_shape[0]
+    settings = FlowSettings(**protocol["settings"]["t"])
+    embedder = embedder or settings.build_embedder(shape, dim)
+    blocks = settings.blocks(dim, embedder.condition_dim)
+    t = InvarianceFlow(blocks, embedder, noise_floor=manifest["t"]["noise_floor"])
+    e = None
+    if manifest["e"] is not None:
+        blocks = FlowSettings(**protocol["settings"]["e"]).blocks(dim)
+        e = SemanticFlow(blocks, manifest["e"]["factors"], manifest["e"]["rho"])
+    for part, module in (("autoencoder", autoencoder), ("t", t), ("e", e)):
+        if module is not None:
+            module.load_state_dict({k.partition("/")[2]: v for k, v in weights.items() if k.startswith(part + "/")})
+            module.eval()
+    concepts = {
+        name: Concept(about["kind"], held_out[f"concept/{name}"], tuple(about["names"]))
+        for name, about in manifest["concepts"].items()
+    }
+    return Explanation(
+        manifest["layer"],
+        autoencoder,
+        t,
+        e,
+        HeldOut(ImageSet(held_out["pixels"], concepts), held_out["z"]),
+        manifest["figures"],
+        protocol,
+        _same_model(model, preprocess, manifest["model"]),
+    )
+
+
+def _checked(folder: Path, name: str, expected: str) -> dict[str, Tensor]:
+    tensors, _ = read_tensors(folder / f"{name}.safetensors")
+    if fingerprint(tensors) != expected:
+        raise ArtefactError(
+            f"{folder / name}.safetensors does not belong to the manifest beside it",
+            expected=f"content {expected}",
+            got=fingerprint(tensors),
+            hint="The folder was changed or copied in part; copy or make it again.",
+        )
+    return tensors
+
+
+def _same_model(model: Any, preprocess: Any, expected: str | None) -> Any:
+    if model is None:
+        return None
+    interpretee = as_interpretee(model, preprocess)
+    if expected is not None and interpretee.fingerprint() != expected:
+        raise ArtefactError(
+            "This explanation is of another model",
+            expected=f"weights and preprocessing that hash to {expected}",
+            got=interpretee.fingerprint(),
+            hint="Hand over the model that was explained, with the same `preprocess`.",
+        )
+    return interpretee

@@ -1,0 +1,144 @@
+"""H: embeds a representation z of any shape as one condition h for all blocks (paper, eq. 16)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from invkit.errors import LayerError
+
+__all__ = ["Embedder", "MapEmbedder", "TokenEmbedder", "VectorEmbedder", "embedder_for"]
+
+
+class Embedder(nn.Module, ABC):
+    """Embeds representations (B, …) as conditions (B, C).
+
+    Attributes:
+        condition_dim: C.
+        config: JSON-able arguments that build the same module again.
+    """
+
+    condition_dim: int
+    config: dict[str, Any]
+
+    @abstractmethod
+    def forward(self, z: Tensor) -> Tensor:
+        """Embed z."""
+
+    def initialize(self, z: Tensor) -> None:  # noqa: B027
+        """Set data-dependent parameters from a first batch. The default has none."""
+
+
+class VectorEmbedder(Embedder):
+    """A perceptron with one hidden layer, for vectors (B, D). Larger shapes are flattened.
+
+    Args:
+        shape: shape of z without the batch axis.
+        condition_dim: C.
+        width: hidden width.
+    """
+
+    def __init__(self, shape: tuple[int, ...], condition_dim: int, width: int = 512) -> None:
+        super().__init__()
+        self.config = {"shape": list(shape), "condition_dim": condition_dim, "width": width}
+        self.condition_dim = condition_dim
+        size = int(torch.Size(shape).numel())
+        self.net = nn.Sequential(nn.Linear(size, width), nn.GELU(), nn.Linear(width, condition_dim))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Embed z (B, …)."""
+        h: Tensor = self.net(z.flatten(1))
+        return h
+
+
+class MapEmbedder(Embedder):
+    """Strided convolutions down to at most 4×4, then a perceptron, for feature maps (B, C, H, W).
+
+    Args:
+        shape: (C, H, W).
+        condition_dim: width of the condition.
+        width: hidden width of the perceptron.
+        channels: channels of the convolutions.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], condition_dim: int, width: int = 512, channels: int = 128
+    ) -> None:
+        super().__init__()
+        self.config = {
+            "shape": list(shape), "condition_dim": condition_dim, "width": width, "channels": channels,
+        }  # fmt: skip
+        self.condition_dim = condition_dim
+        inputs, height, side = shape
+        layers: list[nn.Module] = []
+        while max(height, side) > 4:
+            layers += [nn.Conv2d(inputs, channels, 3, 2, 1), nn.GELU()]
+            inputs, height, side = channels, (height + 1) // 2, (side + 1) // 2
+        self.down = nn.Sequential(*layers)
+        self.head = VectorEmbedder((inputs, height, side), condition_dim, width)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Embed z (B, C, H, W)."""
+        h: Tensor = self.head(self.down(z))
+        return h
+
+
+class TokenEmbedder(Embedder):
+    """Attention pooling by learned queries, then a perceptron, for tokens and sequences (B, T, C).
+
+    Args:
+        shape: (T, C).
+        condition_dim: width of the condition.
+        width: hidden width.
+        queries: number of learned queries.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], condition_dim: int, width: int = 256, queries: int = 8
+    ) -> None:
+        super().__init__()
+        self.config = {
+            "shape": list(shape), "condition_dim": condition_dim, "width": width, "queries": queries,
+        }  # fmt: skip
+        self.condition_dim = condition_dim
+        tokens, channels = shape
+        self.heads = 4
+        self.lift = nn.Linear(channels, width)
+        self.position = nn.Parameter(0.02 * torch.randn(tokens, width))
+        self.query = nn.Parameter(torch.randn(queries, width))
+        self.key_value = nn.Linear(width, 2 * width)
+        self.head = VectorEmbedder((queries, width), condition_dim, width)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Embed z (B, T, C)."""
+        x = self.lift(z) + self.position
+        key, value = self.key_value(F.gelu(x)).chunk(2, -1)
+        query = self.query.to(x.dtype).expand(len(z), -1, -1)
+
+        def heads(t: Tensor) -> Tensor:
+            return t.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+        pooled = F.scaled_dot_product_attention(heads(query), heads(key), heads(value))
+        h: Tensor = self.head(pooled.transpose(1, 2).flatten(2))
+        return h
+
+
+def embedder_for(shape: tuple[int, ...], condition_dim: int, **options: Any) -> Embedder:
+    """Choose H by the shape of z without its batch axis: vector, tokens (T, C) or map (C, H, W).
+
+    Raises:
+        LayerError: z has no axis beside the batch, or more than three.
+    """
+    kinds: dict[int, type[Embedder]] = {1: VectorEmbedder, 2: TokenEmbedder, 3: MapEmbedder}
+    if len(shape) not in kinds:
+        raise LayerError(
+            "No embedder H for this representation",
+            expected="a vector (C,), tokens (T, C) or a map (C, H, W) for each image",
+            got=f"shape {tuple(shape)}",
+            hint="Choose another layer, or pass your own `embedder`.",
+        )
+    return kinds[len(shape)](shape, condition_dim, **options)

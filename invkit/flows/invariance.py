@@ -1,0 +1,95 @@
+"""t, the conditional INN: v = t(z̄ | z), with z = Φ(x) (paper, sec. 3.1 and A.3)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from invkit.core import FlowBlock, Transformed
+from invkit.flows.embedders import Embedder
+from invkit.flows.sequence import FlowSequence
+
+__all__ = ["InvarianceFlow", "standard_normal_nll"]
+
+
+def standard_normal_nll(value: Tensor) -> Tensor:
+    """−log N(value; 0, 1) of each row, (B, D) to (B,), in nats."""
+    return 0.5 * (value.square() + math.log(2 * math.pi)).sum(-1)
+
+
+class InvarianceFlow(nn.Module):
+    """A flow over codes z̄, conditioned on what a layer says of the same image.
+
+    The condition is z̃ = (z − mean) / scale + noise: one scale for all of z, so that a faint channel stays
+    faint, and isotropic noise whose standard deviation is `noise_floor` times the *total* standard
+    deviation of z. A direction of z that carries less than noise_floor² of its variance is lost in it. That
+    makes "what does the layer represent" well posed: without a floor, even a random deep layer determines
+    nearly everything.
+
+    Args:
+        blocks: unconditional or conditional blocks over z̄ (B, N), all given h = H(z̃).
+        embedder: H.
+        noise_floor: relative standard deviation of the noise, 0 for none.
+        recompute: trade time for memory in the backward pass (:class:`FlowSequence`).
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self, blocks: list[FlowBlock], embedder: Embedder, *, noise_floor: float = 0.0, recompute: bool = False
+    ) -> None:
+        super().__init__()
+        self.blocks = FlowSequence(blocks, recompute=recompute)
+        self.embedder = embedder
+        self.noise_floor = noise_floor
+        shape = tuple(embedder.config["shape"])
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("scale", torch.ones(()))
+
+    @torch.no_grad()
+    def initialize(self, latents: Tensor, z: Tensor) -> None:
+        """Set the scale of z and every actnorm from the training data.
+
+        Args:
+            latents: (B, N), codes of the same images.
+            z: (B, …), raw representations.
+        """
+        self.mean.copy_(z.mean(0))
+        variance = (z - self.mean).square().mean()
+        self.scale.copy_(torch.where(variance > 0, variance, torch.ones_like(variance)).sqrt())
+        z_seen = self.perceive(z, torch.Generator(z.device).manual_seed(0))
+        self.embedder.initialize(z_seen)
+        self.blocks.initialize(latents, self.embedder(z_seen))
+
+    def perceive(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Give z̃ (B, …): z centred, scaled and, where there is a floor, with noise drawn."""
+        seen = (z - self.mean) / self.scale
+        if self.noise_floor:
+            std = self.noise_floor * math.sqrt(self.mean.numel())
+            seen = seen + std * torch.empty_like(seen).normal_(generator=generator)
+        return seen
+
+    def forward(self, latents: Tensor, z_seen: Tensor) -> Transformed:
+        """Give v = t(z̄ | z̃) and its log-determinant, for z̃ from :meth:`perceive`."""
+        result: Transformed = self.blocks(latents, self.embedder(z_seen))
+        return result
+
+    def nll(self, latents: Tensor, z_seen: Tensor) -> Tensor:
+        """−log p(z̄ | z̃) of each row, in nats, (B,)."""
+        v, log_det = self(latents, z_seen)
+        return standard_normal_nll(v) - log_det
+
+    def inverse(self, v: Tensor, z_seen: Tensor) -> Tensor:
+        """Give z̄ = t⁻¹(v | z̃), (B, N); rows of v and z̃ belong together."""
+        return self.blocks.inverse(v, self.embedder(z_seen)).value
+
+    def sample(self, z_seen: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw n codes for each z̃, (B, n, N). H runs once for each z̃."""
+        h = self.embedder(z_seen)
+        dim = self.blocks.blocks[0].config["dim"]
+        v = torch.empty(len(z_seen), n, dim, dtype=h.dtype, device=h.device).normal_(generator=generator)
+        flat = self.blocks.inverse(v.flatten(0, 1), h.repeat_interleave(n, 0)).value
+        return flat.unflatten(0, (len(z_seen), n))

@@ -1,0 +1,70 @@
+"""Which blocks, how many, how wide: the lean default and the paper's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from invkit.core import FlowBlock
+from invkit.errors import SettingsError
+from invkit.flows.actnorm import ActNorm
+from invkit.flows.coupling import AffineCoupling, PaperCoupling
+from invkit.flows.embedders import Embedder, embedder_for
+from invkit.flows.linear import LULinear
+from invkit.flows.paper import paper_embedder_for
+from invkit.flows.shuffle import Shuffle
+from invkit.flows.spline import SplineCoupling
+
+__all__ = ["FlowSettings"]
+
+
+@dataclass(frozen=True)
+class FlowSettings:
+    """The architecture of a flow.
+
+    Attributes:
+        n_flow: number of blocks.
+        width: width h_w of the subnetworks.
+        depth: depth h_d of the subnetworks.
+        coupling: `affine` (one network for s and t), `paper` (two) or `spline`.
+        mixing: `shuffle` (fixed permutation) or `linear` (learned, LU).
+        condition_dim: width of the condition h; 0 for the code's dimension N, as in the paper.
+        embedder: `lean` or `paper`.
+    """
+
+    n_flow: int = 8
+    width: int = 256
+    depth: int = 1
+    coupling: Literal["affine", "paper", "spline"] = "affine"
+    mixing: Literal["shuffle", "linear"] = "shuffle"
+    condition_dim: int = 0
+    embedder: Literal["lean", "paper"] = "lean"
+
+    @classmethod
+    def paper(cls, n_flow: int = 20, width: int = 1024, depth: int = 2) -> FlowSettings:
+        """Give table S10: 20 blocks of width 1024 and depth 2 for t; e has (12, 512, 2)."""
+        return cls(n_flow, width, depth, coupling="paper", mixing="shuffle", embedder="paper")
+
+    def blocks(self, dim: int, condition_dim: int = 0, seed: int = 0) -> list[FlowBlock]:
+        """Build n_flow × [actnorm, coupling, mixing] over `dim` channels.
+
+        Raises:
+            SettingsError: dim below 2.
+        """
+        if dim < 2:
+            raise SettingsError("Too few dimensions to couple", expected="a code of 2 or more", got=dim)
+        couplings = {"affine": AffineCoupling, "paper": PaperCoupling, "spline": SplineCoupling}
+        mixings = {"shuffle": Shuffle, "linear": LULinear}
+        blocks: list[FlowBlock] = []
+        for k in range(self.n_flow):
+            blocks += [
+                ActNorm(dim),
+                couplings[self.coupling](dim, condition_dim, self.width, self.depth),
+                mixings[self.mixing](dim, seed=1000 * seed + k),
+            ]
+        return blocks
+
+    def build_embedder(self, shape: tuple[int, ...], dim: int) -> Embedder:
+        """Build H for representations of this shape and codes of `dim` dimensions."""
+        width = self.condition_dim or dim
+        return (paper_embedder_for if self.embedder == "paper" else embedder_for)(shape, width)

@@ -1,0 +1,25 @@
+"""Log-scales: bounded softly, summed in at least float32."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["soft_bound", "soft_bound_inverse", "sum_log_scale"]
+
+_LIMIT = 9.0  # exp(9) = 8103: wide enough for any channel a network has, and far from float32's ends
+
+
+def soft_bound(raw: Tensor, limit: float = _LIMIT) -> Tensor:
+    """Squash to (−limit, limit), slope one at zero."""
+    return limit * torch.tanh(raw / limit)
+
+
+def soft_bound_inverse(bounded: Tensor, limit: float = _LIMIT) -> Tensor:
+    """Undo :func:`soft_bound`; what lies beyond 0.999 of the limit is clipped."""
+    return limit * torch.atanh((bounded / limit).clamp(-0.999, 0.999))
+
+
+def sum_log_scale(log_scale: Tensor) -> Tensor:
+    """Sum over the last axis, (B, D) to (B,), in at least float32."""
+    return log_scale.to(torch.promote_types(log_scale.dtype, torch.float32)).sum(-1)

@@ -1,0 +1,125 @@
+"""Layer addresses: ``features.11``, ``block@1`` (second call), ``encoder[0]`` or ``encoder.state`` (part of an output)."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import Tensor, nn
+
+from invkit.errors import LayerError
+
+__all__ = ["INPUT", "OUTPUT", "Address", "expand", "parse", "pick", "unknown_layer"]
+
+INPUT, OUTPUT = "input", "output"
+_PART = re.compile(r"\[(\d+)\]|\.([A-Za-z_]\w*)")
+
+
+@dataclass(frozen=True)
+class Address:
+    """A place in a model's forward pass.
+
+    Attributes:
+        text: as the user wrote it.
+        module: dotted name of the module, or `input` or `output`.
+        call: which of its calls, from 0.
+        path: keys and indices into a nested output.
+    """
+
+    text: str
+    module: str
+    call: int
+    path: tuple[str | int, ...]
+
+
+def parse(text: str, modules: Mapping[str, nn.Module]) -> Address:
+    """Read an address against the modules of a model.
+
+    Raises:
+        LayerError: it names nothing; the nearest names are listed.
+    """
+    head, _, rest = text.partition("@")
+    call = 0
+    if rest:
+        digits = re.match(r"\d+", rest)
+        if digits is None:
+            raise unknown_layer(text, modules)
+        call, tail = int(digits.group()), rest[digits.end() :]
+        name = head
+    else:
+        # the longest prefix that is a module; a module's own name wins over a part of its parent's output
+        ends = [m.start() for m in re.finditer(r"[.\[]", head)] + [len(head)]
+        name = next((head[:end] for end in reversed(ends) if head[:end] in {*modules, INPUT, OUTPUT}), head)
+        tail = head[len(name) :]
+    path = tuple(int(i) if i else key for i, key in _PART.findall(tail))
+    if name not in {*modules, INPUT, OUTPUT} or _PART.sub("", tail):
+        raise unknown_layer(text, modules)
+    return Address(text, name, call, path)
+
+
+def expand(patterns: Iterable[str], names: Iterable[str]) -> list[str]:
+    """Replace globs (``features.*``) by the names that match; plain addresses pass.
+
+    Raises:
+        LayerError: a glob that matches nothing.
+    """
+    names, found = list(names), []
+    for pattern in patterns:
+        if not any(sign in pattern for sign in "*?"):
+            found.append(pattern)
+            continue
+        matches = [name for name in names if fnmatchcase(name, pattern)]
+        if not matches:
+            raise unknown_layer(pattern, names)
+        found += matches
+    return list(dict.fromkeys(found))
+
+
+def unknown_layer(text: str, names: Iterable[str]) -> LayerError:
+    """Make the error for an address that names nothing."""
+    names = [name for name in names if name]
+    near = difflib.get_close_matches(text, names, 5, 0.4) or names[-5:]
+    return LayerError(
+        f"No layer '{text}' in this model",
+        expected=f"for instance {', '.join(near)}, 'input' or 'output'",
+        hint="`invkit layers MODEL` or `invkit.layers(model, images)` lists them all.",
+    )
+
+
+def pick(output: Any, address: Address) -> Tensor:
+    """Take the addressed part of a module's output, as a tensor of floats.
+
+    Raises:
+        LayerError: no such part, or one that is no floating-point tensor.
+    """
+    part = output
+    for step in address.path:
+        try:
+            if isinstance(step, str) and not isinstance(part, Mapping):
+                part = getattr(part, step)
+            else:
+                part = part[step]
+        except (AttributeError, KeyError, IndexError, TypeError) as error:
+            raise LayerError(
+                f"The output at '{address.text}' has no part {step!r}", expected=_parts(part), got=repr(step)
+            ) from error
+    if not isinstance(part, Tensor) or not part.is_floating_point():
+        raise LayerError(
+            f"The output at '{address.text}' cannot be explained",
+            expected="a floating-point tensor",
+            got=f"{part.dtype} tensor" if isinstance(part, Tensor) else type(part).__name__,
+            hint=f"Address a part of it: {_parts(part)}." if _parts(part) else "Choose another layer.",
+        )
+    return part
+
+
+def _parts(output: Any) -> str:
+    if isinstance(output, Mapping):
+        return ", ".join(f".{key}" for key in output)
+    if isinstance(output, (tuple, list)):
+        return ", ".join(f"[{k}]" for k in range(len(output)))
+    return ", ".join(f".{key}" for key in getattr(output, "__dataclass_fields__", {}))

@@ -1,0 +1,88 @@
+"""Forward hooks that take copies of what layers return, and leave nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from invkit.errors import LayerError
+from invkit.interpretees.addresses import INPUT, OUTPUT, Address, pick
+
+__all__ = ["capture", "untouched"]
+
+
+class _AllCapturedError(Exception):
+    """Raised inside the forward pass once every address has fired; never leaves this file."""
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Run the model in evaluation mode and without gradients; mode, buffers' modes and RNG are restored."""
+    modes = [(module, module.training) for module in model.modules()]
+    devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
+    try:
+        model.eval()
+        with torch.random.fork_rng(devices), torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def capture(
+    model: nn.Module, modules: Mapping[str, nn.Module], addresses: Sequence[Address], inputs: Tensor
+) -> dict[str, Tensor]:
+    """Run the model on inputs until every address has fired; give a copy of each output by its text.
+
+    Outputs are cloned, since a later in-place operation (ReLU) would change them.
+
+    Args:
+        model: the model.
+        modules: its modules by name.
+        addresses: where to look.
+        inputs: (B, 3, H, W), preprocessed.
+
+    Raises:
+        LayerError: an address never fires, or its output isn't a tensor of floats.
+    """
+    found: dict[str, Tensor] = {a.text: pick(inputs, a).clone() for a in addresses if a.module == INPUT}
+    wanted = [a for a in addresses if a.module not in (INPUT, OUTPUT)]
+    to_the_end = any(a.module == OUTPUT for a in addresses)
+    calls: dict[str, int] = {}
+
+    def hook_for(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            call = calls[name] = calls.get(name, -1) + 1
+            for address in wanted:
+                if address.module == name and address.call == call:
+                    found[address.text] = pick(output, address).clone()
+            if not to_the_end and all(a.text in found for a in wanted):
+                raise _AllCapturedError
+
+        return hook
+
+    handles = []
+    try:
+        for name in {a.module for a in wanted}:
+            handles.append(modules[name].register_forward_hook(hook_for(name), always_call=False))
+        if wanted or to_the_end:
+            output = model(inputs)
+            found |= {a.text: pick(output, a).clone() for a in addresses if a.module == OUTPUT}
+    except _AllCapturedError:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    for address in addresses:
+        if address.text not in found:
+            raise LayerError(
+                f"The layer '{address.text}' never fires",
+                expected=f"call {address.call} of '{address.module}' in a forward pass",
+                got=f"{calls.get(address.module, -1) + 1} calls",
+                hint="`invkit layers MODEL` lists the layers that do.",
+            )
+    return found

@@ -1,0 +1,40 @@
+"""From images in [0, 1] to what a network was trained on, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["Preprocess"]
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Resize to a square, then (x − mean) / std for each colour.
+
+    Attributes:
+        size: side in pixels; None leaves images as they are.
+        mean: of red, green and blue.
+        std: of red, green and blue.
+    """
+
+    size: int | None = None
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Prepare images (B, 3, H, W) in [0, 1]; shrinking is antialiased."""
+        if self.size is not None and images.shape[-2:] != (self.size, self.size):
+            images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
+        return (images - self._of(self.mean, images)) / self._of(self.std, images)
+
+    def inverse(self, inputs: Tensor) -> Tensor:
+        """Give images in [0, 1] of prepared ones, at the network's size."""
+        return inputs * self._of(self.std, inputs) + self._of(self.mean, inputs)
+
+    @staticmethod
+    def _of(values: tuple[float, float, float], like: Tensor) -> Tensor:
+        return torch.tensor(values, dtype=like.dtype, device=like.device).view(3, 1, 1)

@@ -1,0 +1,78 @@
+"""Many explanations on the same footing: curves over depth or over training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invkit.evaluation import Estimate
+from invkit.explanation import Explanation
+from invkit.explanation.page import figures_table, protocol_section, samples_section
+from invkit.report import Picture, Section, Table, curves, write_page
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Profile"]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Explanations of several layers, or of several checkpoints, that share data, autoencoder and e.
+
+    Attributes:
+        explanations: by layer or checkpoint, in order.
+        axis: what the order is: `layer`, `checkpoint` or `training step`.
+    """
+
+    explanations: Mapping[str, Explanation]
+    axis: str = "layer"
+
+    def __getitem__(self, name: str) -> Explanation:
+        return self.explanations[name]
+
+    def invariance(self) -> dict[str, Estimate]:
+        """Give eq. 19 of each."""
+        return {name: explanation.invariance() for name, explanation in self.explanations.items()}
+
+    def concepts(self) -> dict[str, Mapping[str, Estimate]]:
+        """Give eq. 20 of each."""
+        return {name: explanation.concepts() for name, explanation in self.explanations.items()}
+
+    def plot(self) -> Figure:
+        """Draw invariance and concept shares over the axis, with bands of one standard error."""
+        series: dict[str, list[tuple[float, float]]] = {}
+        for explanation in self.explanations.values():
+            for name, estimate in {"invariance": explanation.invariance(), **explanation.concepts()}.items():
+                series.setdefault(name, []).append((estimate.value, estimate.standard_error))
+        names = list(self.explanations)
+        at: list[Any] = [int(n) for n in names] if all(n.isdecimal() for n in names) else names
+        return curves(at, series, self.axis)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all figures as JSON-able values."""
+        return {
+            name: {"layer": explanation.layer, **explanation.figures}
+            for name, explanation in self.explanations.items()
+        }
+
+    def sections(self) -> list[Section]:
+        """Give the sections of a page: curves, table, samples of the first and the last."""
+        header, rows = figures_table(dict(self.explanations))
+        caption = (
+            "Invariance (eq. 19): share of the variance of the image code that the representation leaves open. "
+            "Concepts (eq. 20): share of each concept's variance that it explains. Bands: one standard error."
+        )
+        found = [Section("Curves", "", [Picture(self.plot(), caption)], [Table(header, rows)])]
+        ends = dict.fromkeys([next(iter(self.explanations)), list(self.explanations)[-1]])
+        for name in ends:
+            title = f"Images that {self.axis} {name} cannot tell apart"
+            found.append(samples_section(self.explanations[name], title))
+        return found
+
+    def to_html(self, file: str | Path) -> Path:
+        """Write one HTML file that needs no network."""
+        first = next(iter(self.explanations.values()))
+        return write_page(Path(file), f"Over {self.axis}s", [*self.sections(), protocol_section(first.protocol)])

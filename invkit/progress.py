@@ -1,0 +1,59 @@
+"""What long work shows: a bar on a terminal, a line now and then in a log, nothing when asked."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from tqdm.auto import tqdm
+
+__all__ = ["Progress", "say"]
+
+_LOG_EVERY = 15.0  # seconds between two lines of a log
+
+
+def say(text: str, *, show: bool = True) -> None:
+    """Print one line to stderr, above a bar if there is one."""
+    if show:
+        tqdm.write(text, file=sys.stderr)
+
+
+class Progress:
+    """Counts steps towards a total and tells the time left.
+
+    Args:
+        title: what is being done.
+        total: number of steps.
+        start: steps already done.
+        show: False for silence.
+    """
+
+    def __init__(self, title: str, total: int, *, start: int = 0, show: bool = True) -> None:
+        self.title, self.total, self.step, self.note = title, total, start, ""
+        self._log = show and not sys.stderr.isatty()
+        bar = show and not self._log
+        self._bar = tqdm(total=total, initial=start, desc=title, leave=False, disable=not bar)
+        self._begun = self._told = time.monotonic()
+        self._start = start
+
+    def advance(self, steps: int = 1) -> None:
+        """Count steps."""
+        self.step += steps
+        self._bar.update(steps)
+        if self._log and time.monotonic() - self._told > _LOG_EVERY:
+            self._tell()
+
+    def tell(self, note: str) -> None:
+        """Show a short note beside the count, for instance the held-out figure."""
+        self.note = note
+        self._bar.set_postfix_str(note)
+
+    def _tell(self) -> None:
+        self._told = time.monotonic()
+        pace = (self._told - self._begun) / max(self.step - self._start, 1)
+        left = pace * (self.total - self.step)
+        say(f"{self.title}: {self.step}/{self.total}, {left:.0f} s left {self.note}")
+
+    def close(self) -> None:
+        """End the bar."""
+        self._bar.close()

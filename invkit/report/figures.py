@@ -1,0 +1,105 @@
+"""Pictures of plain results: arrays in, matplotlib figures out. No window is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+__all__ = ["curves", "image_grid", "sample_sheet", "shares"]
+
+_COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#8a5a9e", "#7a7a7a", "#b58900")
+
+
+def image_grid(images: Tensor, gap: int = 2) -> np.ndarray:
+    """Lay out images (R, C, 3, S, S) as one array (H, W, 3) in [0, 1], white between."""
+    rows, columns, _, height, width = images.shape
+    sheet = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), np.float32)
+    for r in range(rows):
+        for c in range(columns):
+            top, left = r * (height + gap), c * (width + gap)
+            tile = images[r, c].detach().clamp(0, 1).movedim(0, -1).cpu().float().numpy()
+            sheet[top : top + height, left : left + width] = tile
+    return sheet
+
+
+def _show(ax: Axes, images: Tensor, title: str) -> None:
+    ax.imshow(image_grid(images), interpolation="nearest")
+    ax.set_title(title, fontsize=9)
+    ax.set_axis_off()
+
+
+def sample_sheet(images: Tensor, reconstructions: Tensor, samples: Tensor, title: str = "") -> Figure:
+    """Draw input, reconstruction and samples of each row (paper, fig. S7).
+
+    Args:
+        images: (R, 3, S, S).
+        reconstructions: (R, 3, S, S).
+        samples: (R, C, 3, S, S).
+        title: above the figure.
+    """
+    rows, columns = samples.shape[:2]
+    figure = Figure(figsize=(0.62 * (columns + 2.6), 0.66 * rows + 0.7))
+    axes = figure.subplots(1, 3, gridspec_kw={"width_ratios": [1, 1, columns], "wspace": 0.06})
+    _show(axes[0], images.unsqueeze(1), "x")
+    _show(axes[1], reconstructions.unsqueeze(1), "D(E(x))")
+    _show(axes[2], samples, "samples D(t⁻¹(v | z)): one z a row, one v a column")
+    if title:
+        figure.suptitle(title, fontsize=10, y=1.0)
+    return figure
+
+
+def shares(values: Mapping[str, tuple[float, float]], title: str = "") -> Figure:
+    """Draw one bar for each share, (value, standard error) by name."""
+    figure = Figure(figsize=(4.6, 0.5 * len(values) + 0.9))
+    ax = figure.subplots()
+    names = list(values)
+    ax.barh(
+        names[::-1],
+        [values[n][0] for n in names[::-1]],
+        xerr=[values[n][1] for n in names[::-1]],
+        color=[_COLOURS[k % len(_COLOURS)] for k in range(len(names))][::-1],
+        height=0.6,
+    )
+    ax.set_xlim(0, 1)
+    ax.set_xlabel("share of variance")
+    ax.set_title(title, fontsize=10)
+    ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def curves(
+    at: Sequence[object],
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    xlabel: str = "",
+    ylabel: str = "share of variance",
+) -> Figure:
+    """Draw each series of (value, standard error) over the same points, with bands of one standard error.
+
+    Args:
+        at: numbers, or names that are set at equal distances.
+        series: by name.
+        xlabel: of the axis.
+        ylabel: of the axis.
+    """
+    figure = Figure(figsize=(6.4, 3.4))
+    ax = figure.subplots()
+    numeric = all(isinstance(a, (int, float)) for a in at)
+    x = torch.tensor([float(a) for a in at]) if numeric else torch.arange(len(at))  # type: ignore[arg-type]
+    for k, (name, points) in enumerate(series.items()):
+        value, error = torch.tensor(points).T
+        colour = _COLOURS[k % len(_COLOURS)]
+        ax.plot(x, value, "o-", color=colour, label=name, markersize=4)
+        ax.fill_between(x, value - error, value + error, color=colour, alpha=0.25, linewidth=0)
+    if not numeric:
+        ax.set_xticks(x, [str(a) for a in at], rotation=20, ha="right")
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
+    ax.set_ylim(bottom=0)
+    ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.spines[["top", "right"]].set_visible(False)
+    return figure

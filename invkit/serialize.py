@@ -1,0 +1,112 @@
+"""Files that hold no code: safetensors and JSON, written whole or not at all, named by their content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from invkit.errors import ArtefactError
+
+__all__ = ["fingerprint", "read_json", "read_tensors", "write_bytes", "write_json", "write_tensors"]
+
+
+def fingerprint(*things: Any) -> str:
+    """Hash tensors, mappings of tensors and JSON-able values to 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for thing in things:
+        _feed(digest, thing)
+    return digest.hexdigest()[:16]
+
+
+def _feed(digest: Any, thing: Any) -> None:
+    if isinstance(thing, Tensor):
+        thing = thing.detach().cpu().contiguous()
+        digest.update(f"{thing.dtype}{tuple(thing.shape)}".encode())
+        digest.update(thing.reshape(-1).view(torch.uint8).numpy().data if thing.numel() else b"")
+    elif isinstance(thing, Mapping):
+        for key in sorted(thing):
+            digest.update(str(key).encode())
+            _feed(digest, thing[key])
+    else:
+        digest.update(json.dumps(thing, sort_keys=True, default=str).encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically: a reader sees the old one or the new one, also after a crash.
+
+    Raises:
+        ArtefactError: the disk is full or the folder can't be written; the old file is as it was.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise ArtefactError(
+            f"Cannot write {path}",
+            expected=f"{len(content):,} bytes of room in a folder that can be written",
+            got=error.strerror or str(error),
+            hint="Free some space or choose another folder; what was there before is unharmed.",
+        ) from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically."""
+    write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors as safetensors, atomically."""
+    ready = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    write_bytes(path, save(ready, dict(metadata or {})))
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        ArtefactError: missing or truncated.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, "a JSON file", error) from error
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read tensors and their metadata.
+
+    Raises:
+        ArtefactError: missing or truncated.
+    """
+    try:
+        content = path.read_bytes()
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return load(content), header.get("__metadata__", {})
+    except (OSError, ValueError, SafetensorError) as error:
+        raise _unreadable(path, "a safetensors file", error) from error
+
+
+def _unreadable(path: Path, kind: str, error: Exception) -> ArtefactError:
+    return ArtefactError(
+        f"Cannot read {path}",
+        expected=kind,
+        got="no such file" if isinstance(error, FileNotFoundError) else f"a damaged or truncated one ({error})",
+        hint="Save it again, or remove the folder to have it made anew.",
+    )

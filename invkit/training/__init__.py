@@ -1,0 +1,19 @@
+"""One loop and the three tasks that pass through it."""
+
+from invkit.training.artefacts import fit_or_load
+from invkit.training.autoencoder import AutoencoderTask, psnr
+from invkit.training.flows import InvarianceTask, SemanticTask, held_out_nll
+from invkit.training.loop import FitResult, FitSettings, Task, fit
+
+__all__ = [
+    "AutoencoderTask",
+    "FitResult",
+    "FitSettings",
+    "InvarianceTask",
+    "SemanticTask",
+    "Task",
+    "fit",
+    "fit_or_load",
+    "held_out_nll",
+    "psnr",
+]

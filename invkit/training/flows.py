@@ -1,0 +1,109 @@
+"""The tasks of training t and e (paper, sec. 3.1 and 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from invkit.core import Posterior
+from invkit.data.concepts import Concept, Pairing
+from invkit.flows import InvarianceFlow, SemanticFlow
+from invkit.seeds import generator_for
+from invkit.training.loop import Task
+
+__all__ = ["InvarianceTask", "SemanticTask", "held_out_nll"]
+
+_HELD_OUT_ROWS = 2048
+
+
+def _rows(posterior: Posterior, rows: Tensor | slice) -> Posterior:
+    return Posterior(posterior.mean[rows], posterior.std[rows])
+
+
+class InvarianceTask(Task):
+    """Maximise the likelihood of codes given representations; codes are drawn anew at every step.
+
+    Args:
+        module: t.
+        posterior: of the codes of the training images, (N, D).
+        z: their representations, (N, …).
+        held_out: the same two of held-out images.
+        title: shown with the progress.
+    """
+
+    def __init__(
+        self,
+        module: InvarianceFlow,
+        posterior: Posterior,
+        z: Tensor,
+        held_out: tuple[Posterior, Tensor],
+        title: str = "t",
+    ) -> None:
+        self.title, self.module, self.rows = title, module, len(z)
+        self._posterior, self._z = posterior, z
+        self._held_out = (_rows(held_out[0], slice(_HELD_OUT_ROWS)), held_out[1][:_HELD_OUT_ROWS])
+
+    def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Give the mean −log p(z̄ | z̃) in nats per dimension."""
+        assert isinstance(module, InvarianceFlow)
+        latents = _rows(self._posterior, rows).sample(generator)
+        return module.nll(latents, module.perceive(self._z[rows], generator)).mean() / latents.shape[1]
+
+    def held_out(self, module: nn.Module) -> float:
+        """Give the same of held-out images."""
+        assert isinstance(module, InvarianceFlow)
+        return float(held_out_nll(module, *self._held_out).mean())
+
+
+@torch.no_grad()
+def held_out_nll(module: InvarianceFlow, posterior: Posterior, z: Tensor) -> Tensor:
+    """Give −log p(z̄ | z̃) of each image in nats per dimension, (N,); the same noise at every call."""
+    generator = generator_for(0, "held-out")
+    latents = posterior.sample(generator)
+    parts = zip(latents.split(512), module.perceive(z, generator).split(512), strict=True)
+    return torch.cat([module.nll(a, b) for a, b in parts]) / latents.shape[1]
+
+
+class SemanticTask(Task):
+    """Maximise the likelihood of pairs that share one concept, each concept equally often (eq. 12).
+
+    Args:
+        module: e.
+        posterior: of the codes of the training images, (N, D).
+        concepts: by name, in the order of the module's.
+        held_out: the same two of held-out images.
+    """
+
+    def __init__(
+        self,
+        module: SemanticFlow,
+        posterior: Posterior,
+        concepts: Mapping[str, Concept],
+        held_out: tuple[Posterior, Mapping[str, Concept]],
+    ) -> None:
+        self.title, self.module, self.rows = "e", module, len(posterior.mean)
+        self._train = (posterior, [Pairing(concepts[name]) for name in module.concepts])
+        self._held_out = (held_out[0], [Pairing(held_out[1][name]) for name in module.concepts])
+
+    def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Give the mean pair loss in nats per dimension."""
+        return _pair_loss(module, *self._train, rows, generator)
+
+    def held_out(self, module: nn.Module) -> float:
+        """Give the same of held-out pairs."""
+        rows = torch.arange(min(len(self._held_out[0].mean), _HELD_OUT_ROWS))
+        return float(_pair_loss(module, *self._held_out, rows, generator_for(0, "held-out")))
+
+
+def _pair_loss(
+    module: nn.Module, posterior: Posterior, pairings: list[Pairing], rows: Tensor, generator: torch.Generator
+) -> Tensor:
+    assert isinstance(module, SemanticFlow)
+    concept = torch.randint(len(pairings), (len(rows),), generator=generator)
+    partners = torch.stack([pairing.draw(rows, generator) for pairing in pairings])
+    partner = partners[concept, torch.arange(len(rows))]
+    latents_a = _rows(posterior, rows).sample(generator)
+    latents_b = _rows(posterior, partner).sample(generator)
+    return module.nll(latents_a, latents_b, concept).mean() / (2 * latents_a.shape[1])

@@ -1,0 +1,323 @@
+"""The one training loop of invkit: autoencoders, t and e all pass through it."""
+
+from __future__ import annotations
+
+import copy
+import math
+import signal
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from invkit.errors import TrainingError
+from invkit.progress import Progress, say
+from invkit.seeds import generator_for, seed_for
+from invkit.serialize import fingerprint
+from invkit.training.checkpoint import load_checkpoint, save_checkpoint
+
+__all__ = ["FitResult", "FitSettings", "Task", "fit"]
+
+_RECOVERIES = 4
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How long and how fast to train.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: rows a step.
+        learning_rate: its maximum; it rises over the first `warmup` of the steps, then falls to 0 as a cosine.
+        weight_decay: decoupled weight decay of AdamW.
+        betas: of AdamW.
+        warmup: share of the steps.
+        clip: largest norm of the gradient.
+        ema: decay of the exponential moving average of the weights; the average is what is kept.
+        evaluate_every: steps between held-out evaluations and checkpoints.
+        patience: evaluations without improvement after which training stops early.
+        bf16: run the forward pass under bfloat16 autocast.
+    """
+
+    steps: int
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.99)
+    warmup: float = 0.05
+    clip: float = 1.0
+    ema: float = 0.99
+    evaluate_every: int = 100
+    patience: int = 20
+    bf16: bool = False
+
+    def rate(self, step: int) -> float:
+        """Give the learning rate at a step."""
+        rise = max(1.0, self.warmup * self.steps)
+        if step < rise:
+            return self.learning_rate * (step + 1) / rise
+        done = (step - rise) / max(1.0, self.steps - rise)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+class Task(ABC):
+    """What is trained: a module, rows of data, a loss.
+
+    Attributes:
+        title: shown with the progress.
+        module: the module to train.
+        rows: number of training rows.
+    """
+
+    title: str
+    module: nn.Module
+    rows: int
+
+    @abstractmethod
+    def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Give the mean loss of some rows (B,), every draw from the generator."""
+
+    @abstractmethod
+    def held_out(self, module: nn.Module) -> float:
+        """Give the held-out figure, lower is better; the same noise at every call."""
+
+
+@dataclass
+class FitResult:
+    """How training went.
+
+    Attributes:
+        best: lowest held-out figure, the one of the weights that were kept.
+        best_step: when it was reached.
+        steps: steps done.
+        history: (step, mean training loss since the last entry, held-out figure).
+        seconds: time spent, over all resumed runs.
+        stopped: `done`, `early` (no improvement) or `interrupted` (Ctrl-C).
+        recoveries: how often a non-finite loss was rolled back.
+    """
+
+    best: float = math.inf
+    best_step: int = 0
+    steps: int = 0
+    history: list[tuple[int, float, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    stopped: str = "done"
+    recoveries: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether training came to its own end."""
+        return self.stopped != "interrupted"
+
+
+class _State:
+    """All that a checkpoint holds: weights, their average, the best average, optimiser and counters."""
+
+    def __init__(self, module: nn.Module, settings: FitSettings) -> None:
+        self.module = module
+        self.average = copy.deepcopy(module).requires_grad_(False).eval()
+        self.best = copy.deepcopy(module.state_dict())
+        self.optimizer = torch.optim.AdamW(
+            module.parameters(),
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        self.result = FitResult()
+        self.rate_factor = 1.0
+
+    def average_in(self, decay: float, step: int) -> None:
+        decay = min(decay, (1 + step) / (10 + step))
+        ours, theirs = self.average.state_dict(), self.module.state_dict()
+        floats = [k for k, v in ours.items() if v.is_floating_point()]
+        torch._foreach_lerp_([ours[k] for k in floats], [theirs[k] for k in floats], 1 - decay)
+
+    def tensors(self) -> dict[str, Tensor]:
+        out: dict[str, Tensor] = {}
+        for name, state in (
+            ("module", self.module.state_dict()), ("average", self.average.state_dict()), ("best", self.best)
+        ):  # fmt: skip
+            out |= {f"{name}/{k}": v.detach().clone() for k, v in state.items()}
+        for index, slots in self.optimizer.state_dict()["state"].items():
+            out |= {f"optimizer/{index}/{slot}": v.detach().clone() for slot, v in slots.items()}
+        return out
+
+    def counters(self) -> dict[str, Any]:
+        return {"result": asdict(self.result), "rate_factor": self.rate_factor}
+
+    def restore(self, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
+        def part(name: str) -> dict[str, Tensor]:
+            return {k.removeprefix(name + "/"): v for k, v in tensors.items() if k.startswith(name + "/")}
+
+        self.module.load_state_dict(part("module"))
+        self.average.load_state_dict(part("average"))
+        self.best = {k: v.clone() for k, v in part("best").items()}
+        slots: dict[int, dict[str, Tensor]] = {}
+        for key, value in part("optimizer").items():
+            index, slot = key.split("/")
+            slots.setdefault(int(index), {})[slot] = value.clone()
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
+        self.result = FitResult(**counters["result"])
+        self.result.history = [(int(s), float(a), float(b)) for s, a, b in self.result.history]
+        self.rate_factor = counters["rate_factor"]
+
+
+def fit(
+    task: Task,
+    settings: FitSettings,
+    *,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    progress: bool = True,
+    on_evaluate: Callable[[int, nn.Module], None] | None = None,
+) -> FitResult:
+    """Train the task's module; afterwards it holds the averaged weights with the best held-out figure.
+
+    Ctrl-C ends training and keeps the best so far; a second one raises KeyboardInterrupt. With a
+    checkpoint file a later call resumes, and ends with the same weights as an uninterrupted run.
+
+    Args:
+        task: what to train.
+        settings: how.
+        seed: of every draw.
+        checkpoint: file to resume from and to write to, atomically, at each evaluation.
+        progress: show it.
+        on_evaluate: called at step 0 and after each evaluation with the step and the averaged module.
+
+    Raises:
+        TrainingError: the loss stayed non-finite after several restarts from the last good state at half the
+            learning rate.
+        ArtefactError: the checkpoint is damaged, or belongs to other settings.
+    """
+    state = _State(task.module, settings)
+    key = fingerprint(asdict(settings), seed, task.rows, [list(p.shape) for p in task.module.parameters()])
+    if checkpoint is not None and checkpoint.exists():
+        state.restore(*load_checkpoint(checkpoint, key))
+        state.result.stopped = "done"
+        say(f"{task.title}: resumed at step {state.result.steps}", show=progress)
+    bar = Progress(task.title, settings.steps, start=state.result.steps, show=progress)
+    good = (state.tensors(), copy.deepcopy(state.counters()))
+    if on_evaluate is not None and state.result.steps == 0:
+        on_evaluate(0, state.average)
+    begun, losses = time.monotonic(), []
+    spent = state.result.seconds
+    task.module.train()
+    with _interruptible() as interrupted, torch.random.fork_rng([]):
+        while state.result.steps < settings.steps and not interrupted.is_set():
+            loss = _step(task, state, settings, seed)
+            state.result.steps += 1
+            bar.advance()
+            losses.append(loss)
+            if not math.isfinite(loss):
+                good = _recover(task, state, good)
+                bar.step, losses = state.result.steps, []
+                continue
+            if state.result.steps % settings.evaluate_every and state.result.steps < settings.steps:
+                continue
+            held_out = _evaluate(task, state, sum(losses) / len(losses))
+            losses = []
+            if not math.isfinite(held_out):
+                good = _recover(task, state, good)
+                continue
+            bar.tell(f"held-out {held_out:.4f}")
+            state.result.seconds = spent + time.monotonic() - begun
+            good = (state.tensors(), copy.deepcopy(state.counters()))
+            if on_evaluate is not None:
+                on_evaluate(state.result.steps, state.average)
+            if checkpoint is not None:
+                save_checkpoint(checkpoint, key, *good)
+            if state.result.steps - state.result.best_step >= settings.patience * settings.evaluate_every:
+                state.result.stopped = "early"
+                break
+        if interrupted.is_set() and state.result.steps < settings.steps:
+            state.result.stopped = "interrupted"
+    bar.close()
+    task.module.load_state_dict(state.best)
+    task.module.eval()
+    return state.result
+
+
+def _step(task: Task, state: _State, settings: FitSettings, seed: int) -> float:
+    """Do one optimiser step and give its loss; nothing is changed if the loss isn't finite."""
+    step = state.result.steps
+    rows = _batch(task.rows, settings.batch_size, step, seed)
+    torch.manual_seed(seed_for(seed, "layers", step))  # dropout and the like, which take no generator
+    with torch.autocast(rows.device.type, torch.bfloat16, enabled=settings.bf16):
+        loss = task.loss(task.module, rows, generator_for(seed, "step", step))
+    state.optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(loss)
+    norm = nn.utils.clip_grad_norm_(task.module.parameters(), settings.clip)
+    value = float(loss.detach() + 0 * norm)  # NaN when either is not finite
+    if math.isfinite(value):
+        for group in state.optimizer.param_groups:
+            group["lr"] = settings.rate(step) * state.rate_factor
+        state.optimizer.step()
+        state.average_in(settings.ema, step)
+    return value
+
+
+def _batch(rows: int, size: int, step: int, seed: int) -> Tensor:
+    """Rows of a step: without replacement within an epoch, the same whenever the step is reached."""
+    size = min(size, rows)
+    steps = rows // size
+    order = torch.randperm(rows, generator=generator_for(seed, "epoch", step // steps))
+    return order[(step % steps) * size : (step % steps + 1) * size]
+
+
+def _evaluate(task: Task, state: _State, train: float) -> float:
+    with torch.no_grad():
+        held_out = task.held_out(state.average)
+    result = state.result
+    if math.isfinite(held_out):
+        result.history.append((result.steps, train, held_out))
+    if held_out < result.best:
+        result.best, result.best_step = held_out, result.steps
+        state.best = {k: v.detach().clone() for k, v in state.average.state_dict().items()}
+    return held_out
+
+
+def _recover(task: Task, state: _State, good: tuple[dict[str, Tensor], Any]) -> tuple[dict[str, Tensor], Any]:
+    """Go back to the last good state and halve the learning rate, or give up with the cause."""
+    failed, recoveries = state.result.steps, state.result.recoveries + 1
+    culprits = [n for n, p in task.module.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+    state.restore(good[0], copy.deepcopy(good[1]))
+    state.result.recoveries = recoveries
+    state.rate_factor /= 2
+    if recoveries > _RECOVERIES:
+        raise TrainingError(
+            f"{task.title} diverged",
+            expected="a finite loss",
+            got=f"a non-finite one at step {failed}, {recoveries} times, at 1/{1 / state.rate_factor / 2:.0f} of "
+            f"the learning rate; first non-finite gradient: {culprits[0] if culprits else 'none, the loss itself'}",
+            hint="Lower the learning rate, or look for extreme values in the images and representations.",
+        )
+    return state.tensors(), copy.deepcopy(state.counters())
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into an event; the second one interrupts as usual."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def first(*_: object) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, before)
+        say("Stopping after this step; the best so far is kept. Ctrl-C again to stop at once.")
+
+    signal.signal(signal.SIGINT, first)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)

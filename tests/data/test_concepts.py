@@ -1,0 +1,54 @@
+"""Labels become concepts, and concepts become pairs."""
+
+import numpy as np
+import pytest
+import torch
+
+from invkit.data import Pairing, as_concept
+from invkit.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [
+        ([0, 1, 0], "class"),
+        (["a", "b", "a"], "class"),
+        (np.array([True, False, True]), "class"),
+        (torch.tensor([3, 3, 9]), "class"),
+        ([0.1, 0.2, 0.3], "continuous"),
+        (torch.rand(3, 3), "colour"),
+    ],
+)
+def test_the_kind_follows_from_type_and_shape(labels, kind):
+    assert as_concept("c", labels).kind == kind
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2], [1.0, float("nan")], np.zeros((2, 2, 2)), [None, {}]])
+def test_labels_that_cannot_make_pairs_are_refused(labels):
+    with pytest.raises(DataError):
+        as_concept("c", labels)
+
+
+def test_partners_share_the_class_and_reach_all_its_members():
+    concept = as_concept("c", torch.randint(5, (200,)))
+    pairing, rows = Pairing(concept), torch.arange(200).repeat(200)
+    partners = pairing.draw(rows, torch.Generator().manual_seed(0))
+    assert torch.equal(concept.values[partners], concept.values[rows])
+    assert len(partners.unique()) == 200
+
+
+@pytest.mark.parametrize("values", [torch.rand(300), torch.rand(300, 3), torch.zeros(300)])
+def test_partners_of_a_quantity_are_near_in_value_and_never_oneself(values):
+    pairing, rows = Pairing(as_concept("c", values)), torch.arange(300)
+    partners = pairing.draw(rows, torch.Generator().manual_seed(0))
+    assert (partners != rows).all()
+    points = values.reshape(300, -1)
+    near = (points[partners] - points).norm(dim=1).mean()
+    anyone = (points[torch.randperm(300)] - points).norm(dim=1).mean()
+    assert near <= 0.5 * anyone
+
+
+def test_a_class_fills_only_as_many_dimensions_as_its_entropy_pays_for():
+    assert as_concept("digit", torch.arange(1000) % 10).dimensions(0.9) == 3  # 2.30 nats of 0.83 each
+    assert as_concept("smile", torch.arange(1000) % 2).dimensions(0.9) == 1
+    assert as_concept("colour", torch.rand(9, 3)).dimensions(0.9) == 3

@@ -1,0 +1,168 @@
+"""Whatever a user has becomes one kind of image set, or a clear error."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, TensorDataset
+from torchvision.datasets import ImageFolder
+
+from invkit.data import ImageSet, as_image_set, color_digits
+from invkit.errors import DataError, InvkitWarning
+
+
+def save(path, mode="RGB", size=(40, 30), value=None, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.new("RGB", size, value or (200, 100, 50))
+    image.convert(mode).save(path, **options)
+    return path
+
+
+def centre(data, row=0):
+    return (data.images()[row, :, data.size // 2, data.size // 2] * 255).round().int().tolist()
+
+
+@pytest.mark.parametrize(("mode", "suffix"), [("RGB", "png"), ("P", "png"), ("CMYK", "jpg"), ("RGBA", "png"), ("RGB", "bmp")])
+def test_every_colour_mode_gives_the_colour(tmp_path, mode, suffix):
+    save(tmp_path / f"a.{suffix}", mode)
+    got = centre(as_image_set(tmp_path, progress=False))
+    assert max(abs(a - b) for a, b in zip(got, (200, 100, 50), strict=True)) < 12
+
+
+def test_grey_and_sixteen_bit_grey_become_grey_rgb(tmp_path):
+    save(tmp_path / "a.png", "L", value=(120, 120, 120))
+    Image.fromarray(np.full((30, 30), 120 * 257, np.uint16)).save(tmp_path / "b.png")
+    data = as_image_set(tmp_path, size=28, progress=False)
+    assert centre(data, 0) == [120, 120, 120]
+    assert centre(data, 1) == [120, 120, 120]
+
+
+def test_transparency_lies_on_white(tmp_path):
+    Image.new("RGBA", (30, 30), (0, 0, 0, 0)).save(tmp_path / "a.png")
+    assert centre(as_image_set(tmp_path, progress=False)) == [255, 255, 255]
+
+
+def test_exif_rotation_is_applied(tmp_path):
+    image = Image.new("RGB", (40, 40))
+    image.paste((255, 255, 255), (0, 0, 40, 20))  # upper half white
+    exif = image.getexif()
+    exif[274] = 6  # stored turned: upright needs a quarter turn clockwise
+    image.save(tmp_path / "a.png", exif=exif)
+    pixels = as_image_set(tmp_path, size=40, progress=False).images()[0, 0]
+    assert pixels[20, 35] > 0.9
+    assert pixels[20, 5] < 0.1
+
+
+def test_a_one_pixel_image_is_enlarged(tmp_path):
+    save(tmp_path / "a.png", size=(1, 1))
+    assert as_image_set(tmp_path, size=32, progress=False).pixels.shape == (1, 3, 32, 32)
+
+
+def test_unreadable_and_truncated_files_are_left_out_and_reported_once(tmp_path):
+    for k in range(3):
+        save(tmp_path / "cat" / f"{k}.png")
+        save(tmp_path / "dog" / f"{k}.png", value=(0, 0, 250))
+    whole = (tmp_path / "cat" / "0.png").read_bytes()
+    (tmp_path / "cat" / "0.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "dog" / "9.jpg").write_text("no image")
+    with pytest.warns(InvkitWarning) as found:
+        data = as_image_set(tmp_path, progress=False)
+    assert len(found) == 1
+    assert "2 of 7" in str(found[0].message)
+    assert "0.png" in str(found[0].message)
+    assert len(data) == 5
+    assert data.concepts["class"].names == ("cat", "dog")
+    assert data.concepts["class"].values.tolist() == [0, 0, 1, 1, 1]
+
+
+def test_labels_of_a_folder_stay_with_their_images(tmp_path):
+    for k in range(4):
+        save(tmp_path / f"{k}.png")
+    (tmp_path / "1.png").write_text("no image")
+    with warnings.catch_warnings(action="ignore"):
+        data = as_image_set(tmp_path, concepts={"age": [0.0, 1.0, 2.0, 3.0]}, progress=False)
+    assert data.concepts["age"].values.flatten().tolist() == [0.0, 2.0, 3.0]
+
+
+def test_arrays_tensors_datasets_and_loaders_agree(tmp_path):
+    pixels = torch.randint(256, (6, 3, 30, 30), dtype=torch.uint8)
+    labels = torch.tensor([0, 1, 0, 1, 2, 2])
+    floats = pixels.float() / 255
+    sources = [
+        pixels,
+        floats,
+        pixels.movedim(1, -1).numpy(),
+        TensorDataset(floats, labels),
+        DataLoader(TensorDataset(floats, labels), batch_size=4),
+        [(image, int(label)) for image, label in zip(floats, labels, strict=True)],
+    ]
+    for source in sources:
+        data = as_image_set(source, progress=False)
+        torch.testing.assert_close(data.images(), floats)
+        if not isinstance(source, (torch.Tensor, np.ndarray)):
+            assert data.concepts["class"].values.tolist() == labels.tolist()
+
+
+def test_a_torchvision_dataset_of_pil_images_brings_its_labels(tmp_path):
+    for k, name in enumerate(["a", "b"]):
+        for i in range(2):
+            save(tmp_path / name / f"{i}.png", value=(k * 200, 0, 0))
+    data = as_image_set(ImageFolder(str(tmp_path)), size=28, progress=False)
+    assert data.pixels.shape == (4, 3, 28, 28)
+    assert data.concepts["class"].values.tolist() == [0, 0, 1, 1]
+
+
+NAN = torch.full((4, 3, 30, 30), 0.5)
+NAN[2, 0, 0, 0] = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (NAN, ["NaN", "index 2"]),
+        (torch.full((2, 3, 30, 30), 80.0), ["out of range", "80", "255"]),
+        (torch.full((2, 3, 30, 30), -1.0), ["out of range", "preprocess"]),
+        (torch.zeros(2, 5, 30, 30), ["(N, 3, H, W)", "5"]),
+        (torch.zeros(2, 3, 30, 30, dtype=torch.int64), ["uint8", "int64"]),
+        (torch.zeros(0, 3, 30, 30), ["no images"]),
+        (7, ["a folder", "int"]),
+    ],
+)
+def test_bad_images_are_refused_with_what_expected_and_got(data, words):
+    with pytest.raises(DataError) as error:
+        as_image_set(data, progress=False)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_missing_and_empty_folders_are_told_apart(tmp_path):
+    with pytest.raises(DataError, match="no such folder"):
+        as_image_set(tmp_path / "nowhere", progress=False)
+    with pytest.raises(DataError, match="none below it"):
+        as_image_set(tmp_path, progress=False)
+
+
+def test_labels_of_the_wrong_length_are_refused():
+    with pytest.raises(DataError, match=r"'digit'.*3 values.*Got: 2"):
+        as_image_set(torch.rand(3, 3, 30, 30), concepts={"digit": [0, 0]}, progress=False)
+
+
+def test_groups_are_never_split():
+    data = ImageSet(torch.zeros(40, 3, 28, 28, dtype=torch.uint8), groups=torch.arange(40) // 4)
+    train, test = data.split(0.3, seed=1)
+    assert (len(train), len(test)) == (28, 12)
+    assert not set(train.groups.tolist()) & set(test.groups.tolist())
+
+
+def test_color_digits_are_seeded_split_by_digit_and_coloured_as_labelled():
+    data, again, test = color_digits(copies=1), color_digits(copies=1), color_digits("test", copies=1)
+    assert torch.equal(data.pixels, again.pixels)
+    assert not torch.equal(data.pixels, color_digits(copies=1, seed=1).pixels)
+    assert (len(data), len(test)) == (1437, 360)
+    assert not set(data.groups.tolist()) & set(test.groups.tolist())
+    corner = data.images()[:, :, 0, 0]
+    torch.testing.assert_close(corner, data.concepts["background"].values, atol=0.05, rtol=0)
+    contrast = (data.concepts["foreground"].values - data.concepts["background"].values).norm(dim=1)
+    assert contrast.min() >= 0.5

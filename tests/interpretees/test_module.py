@@ -1,0 +1,210 @@
+"""Capturing layers: what comes out is right, and nothing is left behind."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from invkit.errors import DataError, LayerError
+from invkit.interpretees import ModuleInterpretee, Preprocess
+
+
+class Toy(nn.Module):
+    """Shared and repeated modules, in-place ReLU, nested outputs, a layer that never fires, one of integers."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.relu = nn.ReLU(inplace=True)
+        self.norm = nn.BatchNorm2d(3)
+        self.drop = nn.Dropout(0.5)
+        self.pair = Pair()
+        self.never = nn.Linear(3, 3)
+        self.whole = Whole()
+        self.boxed = Boxed()
+        self.after = Count()
+
+    def forward(self, x):
+        x = self.relu(self.norm(self.conv(x)))
+        x = self.relu(self.conv(x))
+        pooled, state = self.pair(x)
+        self.whole(pooled)
+        self.boxed(pooled)
+        return self.after(self.drop(pooled + state["deep"]))
+
+
+class Pair(nn.Module):
+    def forward(self, x):
+        return x.mean((2, 3)), {"deep": x.amax((2, 3)), "none": None}
+
+
+class Whole(nn.Module):
+    def forward(self, x):
+        return x.argmax(1)
+
+
+@dataclass
+class Box:
+    inside: torch.Tensor
+
+
+class Boxed(nn.Module):
+    def forward(self, x):
+        return Box(2 * x)
+
+
+class Count(nn.Module):
+    calls = 0
+
+    def forward(self, x):
+        Count.calls += 1
+        return x
+
+
+@pytest.fixture
+def toy():
+    return Toy()
+
+
+@pytest.fixture
+def images():
+    return torch.rand(4, 3, 8, 8)
+
+
+def test_captures_equal_a_reference_without_hooks_and_are_copies(toy, images):
+    z = ModuleInterpretee(toy).represent(images, ["conv", "norm", "conv@1", "relu@1", "pair[0]", "pair[1].deep"])
+    toy.eval()
+    with torch.no_grad():
+        first = toy.conv(images)
+        normed = toy.norm(first)
+        second = toy.conv(normed.relu())
+    expected = {
+        "conv": first,
+        "norm": normed,  # in-place ReLU follows
+        "conv@1": second,
+        "relu@1": second.relu(),
+        "pair[0]": second.relu().mean((2, 3)),
+        "pair[1].deep": second.relu().amax((2, 3)),
+    }
+    for name, value in expected.items():
+        torch.testing.assert_close(z[name], value, rtol=0, atol=0)
+
+
+def test_input_output_and_parts_of_a_dataclass(toy, images):
+    interpretee = ModuleInterpretee(toy, Preprocess(mean=(0.5,) * 3, std=(2.0,) * 3))
+    z = interpretee.represent(images, ["input", "boxed.inside", "output"])
+    torch.testing.assert_close(z["input"], (images - 0.5) / 2)
+    torch.testing.assert_close(z["output"], interpretee.decide(images))
+    assert z["boxed.inside"].shape == (4, 3)
+
+
+def test_it_stops_after_the_deepest_layer(toy, images):
+    Count.calls = 0
+    ModuleInterpretee(toy).represent(images, ["conv", "norm"])
+    assert Count.calls == 0
+    ModuleInterpretee(toy).represent(images, ["conv", "output"])
+    assert Count.calls == 1
+
+
+@pytest.mark.parametrize("layers", [["conv"], ["never"], ["whole"]])
+def test_the_model_is_left_as_found_even_after_an_error(toy, images, layers):
+    toy.train()
+    toy.norm.eval()
+    for parameter in toy.conv.parameters():
+        parameter.requires_grad_(False)
+    state = {k: v.clone() for k, v in toy.state_dict().items()}
+    modes = [m.training for m in toy.modules()]
+    rng = torch.get_rng_state()
+    try:
+        ModuleInterpretee(toy).represent(images, layers)
+    except LayerError:
+        assert layers != ["conv"]
+    assert [m.training for m in toy.modules()] == modes
+    assert torch.equal(torch.get_rng_state(), rng)
+    assert not any(m._forward_hooks for m in toy.modules())
+    assert [p.requires_grad for p in toy.conv.parameters()] == [False, False]
+    for key, value in toy.state_dict().items():
+        assert torch.equal(value, state[key])
+
+
+def test_an_exception_in_the_model_passes_and_leaves_nothing(toy):
+    with pytest.raises(RuntimeError):
+        ModuleInterpretee(toy).represent(torch.rand(2, 3, 8, 8).expand(2, 3, 8, 8)[..., :0], ["conv"])
+    assert not any(m._forward_hooks for m in toy.modules())
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        ("cnov", ["No layer 'cnov'", "conv", "invkit layers"]),
+        ("conv.wieght", ["has no part 'wieght'"]),
+        ("conv@x", ["No layer"]),
+        ("conv@2", ["never fires", "2 calls"]),
+        ("never", ["never fires"]),
+        ("whole", ["floating-point", "int64"]),
+        ("pair", ["cannot be explained", "tuple", "[0], [1]"]),
+        ("pair[1]", [".deep", "dict"]),
+        ("pair[1].none", ["NoneType"]),
+        ("pair[7]", ["no part 7"]),
+    ],
+)
+def test_a_bad_address_gets_a_helpful_error(toy, images, layer, words):
+    with pytest.raises(LayerError) as error:
+        ModuleInterpretee(toy).represent(images, [layer])
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_modules_and_globs_resolve_to_addresses(toy):
+    interpretee = ModuleInterpretee(toy)
+    assert interpretee.expand([toy.norm, "conv@1"]) == ["norm", "conv@1"]
+    assert interpretee.expand(["n*"]) == ["norm"]  # `never` does not fire
+    with pytest.raises(LayerError):
+        interpretee.expand(["zz*"])
+    with pytest.raises(LayerError):
+        interpretee.expand([nn.ReLU()])
+
+
+def test_layers_lists_what_fires_with_shape_calls_and_parameters(toy):
+    found = {info.address: info for info in ModuleInterpretee(toy).layers()}
+    assert "never" not in found
+    assert (found["conv"].calls, found["conv"].shape, found["conv"].parameters) == (2, (3, 64, 64), 84)
+    assert found["pair"].shape is None
+
+
+@pytest.mark.parametrize("bad", [torch.rand(3, 8, 8), torch.rand(2, 1, 8, 8), torch.zeros(2, 3, 8, 8, dtype=torch.uint8)])
+def test_what_is_no_batch_of_images_is_refused(toy, bad):
+    with pytest.raises(DataError, match=r"\(B, 3, H, W\)"):
+        ModuleInterpretee(toy).represent(bad, ["conv"])
+
+
+def test_preprocess_has_its_inverse():
+    preprocess, x = Preprocess(16, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)), torch.rand(2, 3, 16, 16)
+    torch.testing.assert_close(preprocess.inverse(preprocess(x)), x)
+    assert preprocess(torch.rand(2, 3, 40, 40)).shape == (2, 3, 16, 16)
+
+
+def test_every_layer_of_squeezenet_equals_torchvisions_own_extraction():
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    model = torchvision.models.squeezenet1_1(num_classes=4).eval()
+    names = [f"features.{k}" for k in range(13)]
+    x = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = create_feature_extractor(model, names[3:])(x)
+    z = ModuleInterpretee(model).represent(x, names)
+    assert z["features.11"].shape == (2, 512, 3, 3)
+    for name, value in expected.items():
+        if name != "features.0":
+            torch.testing.assert_close(z[name], value)
+
+
+def test_fingerprint_sees_weights_and_preprocessing(toy):
+    before = ModuleInterpretee(toy).fingerprint()
+    assert ModuleInterpretee(toy).fingerprint() == before
+    assert ModuleInterpretee(toy, Preprocess(8)).fingerprint() != before
+    with torch.no_grad():
+        toy.conv.bias.add_(1)
+    assert ModuleInterpretee(toy).fingerprint() != before
