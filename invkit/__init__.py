@@ -66,11 +66,11 @@ if TYPE_CHECKING:
     from invkit.data import ImageSet, as_image_set, color_digits
     from invkit.errors import InvkitError
     from invkit.evaluation import Estimate
-    from invkit.recipe import Settings, explain, profile
     from invkit.explanation import Explanation
     from invkit.flows import FlowSettings
     from invkit.interpretees import ModuleInterpretee, Preprocess
     from invkit.profiles import Profile
+    from invkit.recipe import Settings, explain, profile
     from invkit.training import FitSettings
 
 

@@ -81,7 +81,15 @@ def demo(out: Path, seed: int, as_json: bool, quiet: bool) -> None:
 @_options
 @_reported
 def explain(
-    model: str, layer: str, data: Path, out: Path, preset: str, size: int | None, seed: int, as_json: bool, quiet: bool
+    model: str,
+    layer: str,
+    data: Path,
+    out: Path,
+    preset: str,
+    size: int | None,
+    seed: int,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Explain LAYER of MODEL on a folder of images DATA; sub-folders are the concept `class`.
 
@@ -106,7 +114,15 @@ def explain(
 @_options
 @_reported
 def profile(
-    model: str, layers: str, data: Path, out: Path, preset: str, size: int | None, seed: int, as_json: bool, quiet: bool
+    model: str,
+    layers: str,
+    data: Path,
+    out: Path,
+    preset: str,
+    size: int | None,
+    seed: int,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Explain several LAYERS of MODEL (comma-separated addresses or globs) on a folder of images DATA."""
     from invkit.recipe import profile as run
@@ -172,7 +188,7 @@ def load_model(text: str) -> nn.Module:
             spec.loader.exec_module(module)
         else:
             module = importlib.import_module(head)
-        return getattr(module, tail or "model")()  # type: ignore[no-any-return]
+        return getattr(module, tail or "model")()
     except (ImportError, AttributeError, OSError) as error:
         raise SettingsError(
             f"No model '{text}'",

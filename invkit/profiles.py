@@ -54,8 +54,7 @@ class Profile:
     def to_dict(self) -> dict[str, Any]:
         """Give all figures as JSON-able values."""
         return {
-            name: {"layer": explanation.layer, **explanation.figures}
-            for name, explanation in self.explanations.items()
+            name: {"layer": explanation.layer, **explanation.figures} for name, explanation in self.explanations.items()
         }
 
     def sections(self) -> list[Section]:

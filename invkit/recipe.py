@@ -24,6 +24,7 @@ from invkit.progress import say
 from invkit.seeds import generator_for, seed_for
 from invkit.serialize import fingerprint, read_tensors, write_tensors
 from invkit.training import (
+    AnchorTask,
     AutoencoderTask,
     FitSettings,
     InvarianceTask,
@@ -53,20 +54,26 @@ class Settings:
         e: architecture of the semantic flow.
         fit_autoencoder: training of the autoencoder.
         fit_t: training of t.
-        fit_e: training of e.
+        fit_anchors: training of e towards its concepts (:class:`AnchorTask`).
+        fit_e: training of e on pairs, from there.
     """
 
-    latent_dim: int = 32
+    latent_dim: int = 64
     noise_floor: float = 0.03
     held_out: float = 0.15
     rho: float = 0.9
     t: FlowSettings = field(default_factory=lambda: FlowSettings(mixing="linear"))
-    e: FlowSettings = field(default_factory=lambda: FlowSettings(depth=2, mixing="linear"))
+    e: FlowSettings = field(default_factory=lambda: FlowSettings(width=384))
     fit_autoencoder: FitSettings = FitSettings(
-        steps=1200, batch_size=64, learning_rate=3e-3, evaluate_every=200, bf16=True
+        steps=1200, batch_size=64, learning_rate=2e-3, evaluate_every=200, bf16=True
     )
     fit_t: FitSettings = FitSettings(steps=600, batch_size=256, learning_rate=3e-3)
-    fit_e: FitSettings = FitSettings(steps=1000, batch_size=256, learning_rate=3e-3)
+    fit_anchors: FitSettings = FitSettings(
+        steps=300, batch_size=512, learning_rate=2e-3, weight_decay=0.1, evaluate_every=50, bf16=True
+    )
+    fit_e: FitSettings = FitSettings(
+        steps=150, batch_size=256, learning_rate=5e-4, weight_decay=0.1, evaluate_every=50, bf16=True
+    )
 
     @classmethod
     def quick(cls) -> Settings:
@@ -76,6 +83,7 @@ class Settings:
             default,
             fit_autoencoder=replace(default.fit_autoencoder, steps=2 * few),
             fit_t=replace(default.fit_t, steps=few),
+            fit_anchors=replace(default.fit_anchors, steps=few),
             fit_e=replace(default.fit_e, steps=few),
         )
 
@@ -83,7 +91,12 @@ class Settings:
     def paper(cls) -> Settings:
         """Give the paper's flows (table S10) and the optimiser of the authors' code, for a GPU."""
         slow = FitSettings(
-            steps=250_000, batch_size=16, learning_rate=7.2e-5, betas=(0.5, 0.9), evaluate_every=1000, patience=250
+            steps=250_000,
+            batch_size=16,
+            learning_rate=7.2e-5,
+            betas=(0.5, 0.9),
+            evaluate_every=1000,
+            patience=250,
         )
         return cls(
             latent_dim=64,
@@ -179,15 +192,23 @@ def lay_groundwork(
         autoencoder = _build(seed, "autoencoder", lambda: ConvAutoencoder(images.size, dim))
         task = AutoencoderTask(autoencoder, train, test)
         fit_or_load(
-            task, settings.fit_autoencoder, path=_path(folder, "autoencoder", key), seed=seed, progress=progress
+            task,
+            settings.fit_autoencoder,
+            path=_path(folder, "autoencoder", key),
+            seed=seed,
+            progress=progress,
         )
     elif len(autoencoder.latent_shape) != 1:
         raise SettingsError(
-            "This autoencoder's codes are not vectors", expected="latent_shape (N,)", got=autoencoder.latent_shape
+            "This autoencoder's codes are not vectors",
+            expected="latent_shape (N,)",
+            got=autoencoder.latent_shape,
         )
     autoencoder.eval()
     key = fingerprint(key, autoencoder.state_dict())
-    codes, test_codes = (_codes(autoencoder, part, _path(folder, "codes", key, part.fingerprint())) for part in (train, test))
+    codes, test_codes = (
+        _codes(autoencoder, part, _path(folder, "codes", key, part.fingerprint())) for part in (train, test)
+    )
     with torch.no_grad():
         some = test.images(slice(512))
         figures["psnr"] = float(psnr(some, autoencoder.decode(test_codes.mean[:512])).mean())
@@ -217,11 +238,11 @@ def _prior_nll(ground: Groundwork) -> float:
 
 def _semantic(ground: Groundwork, factor_sizes: Mapping[str, int] | None) -> SemanticFlow:
     settings, codes, concepts = ground.settings, ground.codes, ground.train.concepts
-    generator = generator_for(ground.seed, "factor sizes")
+    generator = generator_for(ground.seed, "partners")
     rows = torch.arange(len(ground.train))
+    partners = {name: codes.mean[Pairing(c).draw(rows, generator)] for name, c in concepts.items()}
     dim = codes.mean.shape[1]
     if factor_sizes is None:
-        partners = {name: codes.mean[Pairing(c).draw(rows, generator)] for name, c in concepts.items()}
         most = {name: c.dimensions(settings.rho) for name, c in concepts.items()}
         factor_sizes = estimate_factor_sizes(codes.mean, partners, most=most)
     sizes = {"residual": dim - sum(v for k, v in factor_sizes.items() if k != "residual"), **factor_sizes}
@@ -230,14 +251,14 @@ def _semantic(ground: Groundwork, factor_sizes: Mapping[str, int] | None) -> Sem
     )
     unknown = set(e.concepts) - set(concepts)
     if unknown:
-        raise SettingsError(
-            f"No labels for {', '.join(sorted(unknown))}", expected=f"sizes for {', '.join(concepts)}"
-        )
+        raise SettingsError(f"No labels for {', '.join(sorted(unknown))}", expected=f"sizes for {', '.join(concepts)}")
     e.initialize(codes.sample(generator))
-    task = SemanticTask(e, codes, concepts, (ground.held_out_codes, ground.held_out.concepts))
-    fit_or_load(
-        task, settings.fit_e, path=ground.path("e", sizes), seed=ground.seed, progress=ground.progress
-    )
+    held_out = (ground.held_out_codes, ground.held_out.concepts)
+    for kind, task, how in (
+        ("anchors", AnchorTask(e, codes, concepts, held_out), settings.fit_anchors),
+        ("e", SemanticTask(e, codes, concepts, held_out), settings.fit_e),
+    ):
+        fit_or_load(task, how, path=ground.path(kind, sizes), seed=ground.seed, progress=ground.progress)
     return e
 
 
@@ -255,7 +276,10 @@ def _flow(
 
     t: InvarianceFlow = _build(seed, "t", build)
     rows = torch.randperm(len(z[0]), generator=generator_for(seed, "initialise"))[:4096]
-    t.initialize(Posterior(ground.codes.mean[rows], ground.codes.std[rows]).sample(generator_for(seed, "t")), z[0][rows])
+    t.initialize(
+        Posterior(ground.codes.mean[rows], ground.codes.std[rows]).sample(generator_for(seed, "t")),
+        z[0][rows],
+    )
     task = InvarianceTask(t, ground.codes, z[0], (ground.held_out_codes, z[1]), title)
     path = ground.path("t", model_key)
     fit_or_load(task, settings.fit_t, path=path, seed=seed, progress=ground.progress)
@@ -279,7 +303,9 @@ def explain_each(
     for layer, folder in folders.items():
         if layer not in missing:
             assert folder is not None
-            yield Explanation.load(folder.with_suffix(""), interpretee, autoencoder=ground.autoencoder, embedder=embedder)
+            yield Explanation.load(
+                folder.with_suffix(""), interpretee, autoencoder=ground.autoencoder, embedder=embedder
+            )
             continue
         z = (z_train[layer], z_test[layer])
         _check_representation(layer, z[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -42,7 +44,7 @@ class ConvAutoencoder(Autoencoder):
             sizes.append(sizes[-1] // 2)
         widths = [3, width] + [2 * width] * (len(sizes) - 2)
         self.encoder = nn.Sequential()
-        for a, b in zip(widths[:-1], widths[1:], strict=True):
+        for a, b in itertools.pairwise(widths):
             self.encoder.extend([nn.Conv2d(a, b, 4, 2, 1), nn.BatchNorm2d(b), nn.LeakyReLU(0.2)])
         self._inner = (widths[-1], sizes[-1], sizes[-1])
         flat = widths[-1] * sizes[-1] ** 2

@@ -47,5 +47,5 @@ class FlowBlock(nn.Module, ABC):
     def inverse(self, y: Tensor, condition: Tensor | None = None) -> Transformed:
         """Map latents y (B, D) to data, with log |det ∂x/∂y|, the negative of `forward`'s."""
 
-    def initialize(self, x: Tensor, condition: Tensor | None = None) -> None:  # noqa: B027
+    def initialize(self, x: Tensor, condition: Tensor | None = None) -> None:
         """Set data-dependent parameters from a first batch. The default has none."""

@@ -6,4 +6,13 @@ from invkit.data.images import as_image_set
 from invkit.data.imageset import ImageSet
 from invkit.data.latents import encode_all, represent_all
 
-__all__ = ["Concept", "ImageSet", "Pairing", "as_concept", "as_image_set", "color_digits", "encode_all", "represent_all"]
+__all__ = [
+    "Concept",
+    "ImageSet",
+    "Pairing",
+    "as_concept",
+    "as_image_set",
+    "color_digits",
+    "encode_all",
+    "represent_all",
+]

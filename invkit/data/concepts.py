@@ -52,11 +52,33 @@ class Concept:
         share = self.values.bincount() / len(self.values)
         return max(1, round(float(torch.special.entr(share).sum()) / (-0.5 * math.log(1 - rho**2))))
 
+    def anchors(self, size: int) -> Tensor:
+        """Give an ideal standard normal code of each value, (N, min(size, d)), equal values at equal points.
+
+        Classes lie apart on a sphere, as if they repelled each other; quantities are mapped by their ranks.
+        """
+        if self.kind == "class":
+            return _apart(int(self.values.max()) + 1, size)[self.values]
+        ranks = self.values[:, :size].argsort(0).argsort(0)
+        return torch.special.ndtri((ranks + 0.5) / len(self.values))
+
     def describe(self, row: int) -> str:
         """Say the value of one image in a word."""
         if self.kind == "class":
             return self.names[self.values[row]] if self.names else str(int(self.values[row]))
         return " ".join(f"{float(v):.2f}" for v in self.values[row])
+
+
+def _apart(n: int, size: int) -> Tensor:
+    """Spread n points over a sphere of radius √size, by minimising the energy of their repulsion."""
+    points = torch.randn(n, size, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    optimizer = torch.optim.Adam([points], lr=0.05)
+    for _ in range(300 if n > 1 else 0):
+        distances = torch.pdist(torch.nn.functional.normalize(points))
+        optimizer.zero_grad()
+        torch.autograd.backward((1 / (distances + 1e-3)).mean())
+        optimizer.step()
+    return (math.sqrt(size) * torch.nn.functional.normalize(points)).detach()
 
 
 def as_concept(name: str, labels: Any) -> Concept:

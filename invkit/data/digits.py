@@ -64,10 +64,10 @@ def _two_colours(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def _jittered(masks: Tensor, generator: torch.Generator) -> Tensor:
-    """Turn each mask (N, 1, S, S) by up to 12°, scale it by up to 10 % and shift it by up to 2 px of 28."""
+    """Turn each mask (N, 1, S, S) by up to 8°, scale it by up to 8 % and shift it by up to 1.4 px of 28."""
     turn, scale, dx, dy = (2 * torch.rand(4, len(masks), generator=generator) - 1).unbind()
-    angle, zoom = math.radians(12) * turn, 1 + 0.1 * scale
+    angle, zoom = math.radians(8) * turn, 1 + 0.08 * scale
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
-    affine = torch.stack([cos, -sin, dx / 7, sin, cos, dy / 7], 1).view(-1, 2, 3)
+    affine = torch.stack([cos, -sin, dx / 10, sin, cos, dy / 10], 1).view(-1, 2, 3)
     grid = F.affine_grid(affine, list(masks.shape), align_corners=False)
     return F.grid_sample(masks, grid, align_corners=False)

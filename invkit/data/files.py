@@ -49,7 +49,8 @@ def read_files(files: Sequence[Path], size: int, *, progress: bool = True) -> tu
         DataError: none could be read.
     """
     pixels = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
-    kept, failed = [], []
+    kept: list[int] = []
+    failed: list[str] = []
     bar = Progress("reading images", len(files), show=progress)
     for index, file in enumerate(files):
         try:
@@ -65,8 +66,7 @@ def read_files(files: Sequence[Path], size: int, *, progress: bool = True) -> tu
     if failed:
         more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
         warnings.warn(
-            f"{len(failed)} of {len(files)} images could not be read and are left out: "
-            f"{', '.join(failed[:5])}{more}.",
+            f"{len(failed)} of {len(files)} images could not be read and are left out: {', '.join(failed[:5])}{more}.",
             InvkitWarning,
             stacklevel=2,
         )

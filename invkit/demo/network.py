@@ -27,7 +27,8 @@ def squeezenet(seed: int, images: Tensor | None = None) -> nn.Module:
 
     With torchvision's own initialisation it stays at chance for hundreds of steps, or for ever once the ReLU on
     its class scores is dead. So each convolution's output is set to zero mean for each channel and unit
-    variance on a first batch (Mishkin & Matas, All you need is a good init, 2016), and the scores' bias to 0.5.
+    variance on a first batch (Mishkin & Matas, All you need is a good init, 2016), the scores' bias to 0.5, and
+    dropout is off.
 
     Args:
         seed: of the weights.
@@ -37,7 +38,7 @@ def squeezenet(seed: int, images: Tensor | None = None) -> nn.Module:
 
     with torch.random.fork_rng([]):
         torch.manual_seed(seed_for(seed, "squeezenet"))
-        model: nn.Module = squeezenet1_1(num_classes=10)
+        model: nn.Module = squeezenet1_1(num_classes=10, dropout=0.0)
     if images is not None:
         _unit_variance(model, PREPROCESS(images))
     scores = model.get_submodule("classifier.1")

@@ -25,9 +25,9 @@ from invkit.training import FitSettings, fit_or_load
 
 __all__ = ["CHECKPOINTS", "agreement", "edit_rates", "run_demo", "trained_judge"]
 
-CHECKPOINTS = (0, 300, 450, 600, 900, 1500)
+CHECKPOINTS = (0, 150, 300, 600, 1500)
 _NETWORK = FitSettings(
-    steps=1500, batch_size=64, learning_rate=1e-3, weight_decay=1e-2, betas=(0.9, 0.999), warmup=0.2,
+    steps=1500, batch_size=64, learning_rate=7e-4, weight_decay=1e-2, warmup=0.07, clip=10.0,
     ema=0.97, evaluate_every=150, patience=100, bf16=True,
 )  # fmt: skip
 _JUDGE = FitSettings(steps=500, batch_size=128, learning_rate=3e-3, evaluate_every=100, bf16=True)
@@ -135,7 +135,9 @@ def _figures(profile: Profile, models: Mapping[int, Any], ground: Groundwork, ju
         "seed": ground.seed,
         "checkpoints": checkpoints,
         "edits": edit_rates(last, judge),
-        "judge_accuracy": float((judge.read(digits.images())["digit"] == digits.concepts["digit"].values).float().mean()),
+        "judge_accuracy": float(
+            (judge.read(digits.images())["digit"] == digits.concepts["digit"].values).float().mean()
+        ),
     }
 
 
@@ -147,9 +149,19 @@ def _write(out: Path, profile: Profile, figures: dict[str, Any]) -> None:
         "explained untrained, while it learned, and trained. At first the layer holds colours, because they fill most "
         "pixels; as the network learns, it keeps the digit and throws the colours away."
     )
-    header = ["training step", "accuracy", "samples read as the same digit", "spread of background colour in samples"]
+    header = [
+        "training step",
+        "accuracy",
+        "samples read as the same digit",
+        "spread of background colour in samples",
+    ]
     rows = [
-        [step, f"{f['accuracy']:.3f}", str(Estimate(**f["agreement"])), f"{f['colour_spread']['background']:.3f}"]
+        [
+            step,
+            f"{f['accuracy']:.3f}",
+            str(Estimate(**f["agreement"])),
+            f"{f['colour_spread']['background']:.3f}",
+        ]
         for step, f in figures["checkpoints"].items()
     ]
     learning = Section("The network", intro, (), [Table(header, rows)])

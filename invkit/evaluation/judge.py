@@ -28,7 +28,11 @@ class Judge(nn.Module):
         layers: list[nn.Module] = []
         inputs = 3
         for k in range(3):
-            layers += [nn.Conv2d(inputs, width << k, 3, 1 if k == 0 else 2, 1), nn.BatchNorm2d(width << k), nn.ReLU()]
+            layers += [
+                nn.Conv2d(inputs, width << k, 3, 1 if k == 0 else 2, 1),
+                nn.BatchNorm2d(width << k),
+                nn.ReLU(),
+            ]
             inputs = width << k
         self.trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten())
         self.heads = nn.ModuleDict({name: nn.Linear(16 * inputs, n) for name, (_, n) in concepts.items()})

@@ -18,7 +18,10 @@ __all__ = ["edits_section", "figures_table", "protocol_section", "samples_sectio
 
 def write_explanation(explanation: Explanation, file: Path) -> Path:
     """Write the page of one explanation."""
-    sections = [samples_section(explanation, "What the layer cannot tell apart"), _numbers_section(explanation)]
+    sections = [
+        samples_section(explanation, "What the layer cannot tell apart"),
+        _numbers_section(explanation),
+    ]
     if explanation.e is not None:
         sections.append(edits_section(explanation))
     sections.append(protocol_section(explanation.protocol))

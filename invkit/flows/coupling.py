@@ -25,9 +25,7 @@ class AffineCoupling(FlowBlock):
         limit: log s lies in (−limit, limit).
     """
 
-    def __init__(
-        self, dim: int, condition_dim: int = 0, width: int = 256, depth: int = 1, limit: float = 2.0
-    ) -> None:
+    def __init__(self, dim: int, condition_dim: int = 0, width: int = 256, depth: int = 1, limit: float = 2.0) -> None:
         super().__init__()
         self.config = {
             "dim": dim, "condition_dim": condition_dim, "width": width, "depth": depth, "limit": limit,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -29,30 +30,54 @@ class Embedder(nn.Module, ABC):
     def forward(self, z: Tensor) -> Tensor:
         """Embed z."""
 
-    def initialize(self, z: Tensor) -> None:  # noqa: B027
-        """Set data-dependent parameters from a first batch. The default has none."""
+    def initialize(self, z: Tensor, noise: float = 0.0) -> None:
+        """Set data-dependent parameters from a first batch. The default has none.
+
+        Args:
+            z: (B, …), without noise.
+            noise: standard deviation of the noise that will be added to each element.
+        """
 
 
 class VectorEmbedder(Embedder):
-    """A perceptron with one hidden layer, for vectors (B, D). Larger shapes are flattened.
+    """Principal directions, then a perceptron with one hidden layer, for vectors (B, D). Larger shapes are flattened.
+
+    The first layer starts as a projection on the strongest directions of z, each brought to unit variance, so that a
+    faint direction above the noise floor is heard from the first step.
 
     Args:
         shape: shape of z without the batch axis.
         condition_dim: C.
-        width: hidden width.
+        width: hidden width, and most directions kept.
     """
 
-    def __init__(self, shape: tuple[int, ...], condition_dim: int, width: int = 512) -> None:
+    def __init__(self, shape: tuple[int, ...], condition_dim: int, width: int = 256) -> None:
         super().__init__()
         self.config = {"shape": list(shape), "condition_dim": condition_dim, "width": width}
         self.condition_dim = condition_dim
         size = int(torch.Size(shape).numel())
-        self.net = nn.Sequential(nn.Linear(size, width), nn.GELU(), nn.Linear(width, condition_dim))
+        kept = min(size, width)
+        self.project = nn.Linear(size, kept)
+        self.net = nn.Sequential(nn.Linear(kept, width), nn.GELU(), nn.Linear(width, condition_dim))
 
     def forward(self, z: Tensor) -> Tensor:
         """Embed z (B, …)."""
-        h: Tensor = self.net(z.flatten(1))
+        h: Tensor = self.net(self.project(z.flatten(1)))
         return h
+
+    @torch.no_grad()
+    def initialize(self, z: Tensor, noise: float = 0.0) -> None:
+        """Set the projection to principal directions of z (B, …)."""
+        z = z.flatten(1)
+        mean = z.mean(0)
+        with torch.random.fork_rng([]):  # the randomised decomposition draws from the global generator
+            torch.manual_seed(0)
+            kept = min(*z.shape, len(self.project.bias))
+            _, values, directions = torch.svd_lowrank(z - mean, kept, niter=2)
+        std = (values.square() / len(z) + noise**2 + 1e-8).sqrt()
+        self.project.weight.zero_()
+        self.project.weight[:kept] = (directions / std).T
+        self.project.bias.copy_(-self.project.weight @ mean)
 
 
 class MapEmbedder(Embedder):
@@ -65,9 +90,7 @@ class MapEmbedder(Embedder):
         channels: channels of the convolutions.
     """
 
-    def __init__(
-        self, shape: tuple[int, ...], condition_dim: int, width: int = 512, channels: int = 128
-    ) -> None:
+    def __init__(self, shape: tuple[int, ...], condition_dim: int, width: int = 256, channels: int = 128) -> None:
         super().__init__()
         self.config = {
             "shape": list(shape), "condition_dim": condition_dim, "width": width, "channels": channels,
@@ -86,6 +109,10 @@ class MapEmbedder(Embedder):
         h: Tensor = self.head(self.down(z))
         return h
 
+    def initialize(self, z: Tensor, noise: float = 0.0) -> None:
+        """Set the perceptron's projection from what the convolutions make of z."""
+        _initialize_head(self.head, self.down, z, noise)
+
 
 class TokenEmbedder(Embedder):
     """Attention pooling by learned queries, then a perceptron, for tokens and sequences (B, T, C).
@@ -97,9 +124,7 @@ class TokenEmbedder(Embedder):
         queries: number of learned queries.
     """
 
-    def __init__(
-        self, shape: tuple[int, ...], condition_dim: int, width: int = 256, queries: int = 8
-    ) -> None:
+    def __init__(self, shape: tuple[int, ...], condition_dim: int, width: int = 256, queries: int = 8) -> None:
         super().__init__()
         self.config = {
             "shape": list(shape), "condition_dim": condition_dim, "width": width, "queries": queries,
@@ -113,8 +138,8 @@ class TokenEmbedder(Embedder):
         self.key_value = nn.Linear(width, 2 * width)
         self.head = VectorEmbedder((queries, width), condition_dim, width)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """Embed z (B, T, C)."""
+    def pool(self, z: Tensor) -> Tensor:
+        """Pool tokens (B, T, C) to (B, queries, width)."""
         x = self.lift(z) + self.position
         key, value = self.key_value(F.gelu(x)).chunk(2, -1)
         query = self.query.to(x.dtype).expand(len(z), -1, -1)
@@ -123,8 +148,25 @@ class TokenEmbedder(Embedder):
             return t.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
         pooled = F.scaled_dot_product_attention(heads(query), heads(key), heads(value))
-        h: Tensor = self.head(pooled.transpose(1, 2).flatten(2))
+        return pooled.transpose(1, 2).flatten(2)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Embed z (B, T, C)."""
+        h: Tensor = self.head(self.pool(z))
         return h
+
+    def initialize(self, z: Tensor, noise: float = 0.0) -> None:
+        """Set the perceptron's projection from what the pooling makes of z."""
+        _initialize_head(self.head, self.pool, z, noise)
+
+
+@torch.no_grad()
+def _initialize_head(head: VectorEmbedder, below: Callable[[Tensor], Tensor], z: Tensor, noise: float) -> None:
+    """Hand on features of z; where layers lie below, the noise goes through them with z."""
+    if isinstance(below, nn.Sequential) and not len(below):
+        return head.initialize(z, noise)
+    noisy = z + noise * torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
+    return head.initialize(torch.cat([below(part) for part in noisy.split(256)]))
 
 
 def embedder_for(shape: tuple[int, ...], condition_dim: int, **options: Any) -> Embedder:

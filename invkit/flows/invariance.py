@@ -39,11 +39,17 @@ class InvarianceFlow(nn.Module):
     scale: Tensor
 
     def __init__(
-        self, blocks: list[FlowBlock], embedder: Embedder, *, noise_floor: float = 0.0, recompute: bool = False
+        self,
+        blocks: list[FlowBlock],
+        embedder: Embedder,
+        *,
+        noise_floor: float = 0.0,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         self.blocks = FlowSequence(blocks, recompute=recompute)
         self.embedder = embedder
+        self.dim: int = blocks[0].config["dim"]
         self.noise_floor = noise_floor
         shape = tuple(embedder.config["shape"])
         self.register_buffer("mean", torch.zeros(shape))
@@ -60,16 +66,20 @@ class InvarianceFlow(nn.Module):
         self.mean.copy_(z.mean(0))
         variance = (z - self.mean).square().mean()
         self.scale.copy_(torch.where(variance > 0, variance, torch.ones_like(variance)).sqrt())
+        self.embedder.initialize((z - self.mean) / self.scale, self.noise)
         z_seen = self.perceive(z, torch.Generator(z.device).manual_seed(0))
-        self.embedder.initialize(z_seen)
         self.blocks.initialize(latents, self.embedder(z_seen))
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the noise on each element of z̃; all elements together have variance D before it."""
+        return self.noise_floor * math.sqrt(self.mean.numel())
 
     def perceive(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Give z̃ (B, …): z centred, scaled and, where there is a floor, with noise drawn."""
         seen = (z - self.mean) / self.scale
         if self.noise_floor:
-            std = self.noise_floor * math.sqrt(self.mean.numel())
-            seen = seen + std * torch.empty_like(seen).normal_(generator=generator)
+            seen = seen + self.noise * torch.empty_like(seen).normal_(generator=generator)
         return seen
 
     def forward(self, latents: Tensor, z_seen: Tensor) -> Transformed:
@@ -89,7 +99,6 @@ class InvarianceFlow(nn.Module):
     def sample(self, z_seen: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw n codes for each z̃, (B, n, N). H runs once for each z̃."""
         h = self.embedder(z_seen)
-        dim = self.blocks.blocks[0].config["dim"]
-        v = torch.empty(len(z_seen), n, dim, dtype=h.dtype, device=h.device).normal_(generator=generator)
+        v = torch.empty(len(z_seen), n, self.dim, dtype=h.dtype, device=h.device).normal_(generator=generator)
         flat = self.blocks.inverse(v.flatten(0, 1), h.repeat_interleave(n, 0)).value
         return flat.unflatten(0, (len(z_seen), n))

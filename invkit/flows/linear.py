@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from invkit.core import FlowBlock, Transformed
-from invkit.flows.scaling import soft_bound, sum_log_scale
+from invkit.flows.scaling import soft_bound, soft_bound_inverse, sum_log_scale
 
 __all__ = ["LULinear"]
 
@@ -28,19 +28,27 @@ class LULinear(FlowBlock):
     def __init__(self, dim: int, seed: int = 0) -> None:
         super().__init__()
         self.config = {"dim": dim, "seed": seed}
-        generator = torch.Generator().manual_seed(seed)
-        rotation = torch.linalg.qr(torch.randn(dim, dim, dtype=torch.float64, generator=generator))[0]
-        P, L, U = torch.linalg.lu(rotation)
-        permutation = P.argmax(1)  # (P m)_k = m_π(k)
-        diagonal = U.diagonal()
-        dtype = torch.get_default_dtype()
-        self.register_buffer("permutation", permutation)
-        self.register_buffer("inverse_permutation", permutation.argsort())
-        self.register_buffer("sign", diagonal.sign().to(dtype))
-        self.lower = nn.Parameter(L.tril(-1).to(dtype))
-        self.upper = nn.Parameter(U.triu(1).to(dtype))
-        self.log_diagonal = nn.Parameter(diagonal.abs().log().to(dtype))
+        self.register_buffer("permutation", torch.arange(dim))
+        self.register_buffer("inverse_permutation", torch.arange(dim))
+        self.register_buffer("sign", torch.ones(dim))
+        self.lower = nn.Parameter(torch.zeros(dim, dim))
+        self.upper = nn.Parameter(torch.zeros(dim, dim))
+        self.log_diagonal = nn.Parameter(torch.zeros(dim))
         self.bias = nn.Parameter(torch.zeros(dim))
+        generator = torch.Generator().manual_seed(seed)
+        random = torch.randn(dim, dim, dtype=torch.float64, generator=generator, device="cpu")
+        self.set_matrix(torch.linalg.qr(random)[0])
+
+    @torch.no_grad()
+    def set_matrix(self, matrix: Tensor) -> None:
+        """Make the mixing y = matrix · x, for an invertible matrix (D, D)."""
+        P, L, U = torch.linalg.lu(matrix.double())
+        self.permutation.copy_(P.argmax(1))  # (P m)_k = m_π(k)
+        self.inverse_permutation.copy_(self.permutation.argsort())
+        self.sign.copy_(U.diagonal().sign())
+        self.lower.copy_(L.tril(-1))
+        self.upper.copy_(U.triu(1))
+        self.log_diagonal.copy_(soft_bound_inverse(U.diagonal().abs().log()))
 
     def _factors(self) -> tuple[Tensor, Tensor, Tensor]:
         log_diagonal = soft_bound(self.log_diagonal)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +12,7 @@ from invkit.flows.actnorm import ActNorm
 from invkit.flows.embedders import Embedder
 
 __all__ = ["PaperMapEmbedder", "PaperVectorEmbedder", "paper_embedder_for"]
+
 
 class _ChannelNorm(nn.Module):
     """Actnorm over the channels of (B, C) or (B, C, H, W), without its log-determinant."""
@@ -34,8 +37,9 @@ class _PaperEmbedder(Embedder):
         return h.flatten(1)
 
     @torch.no_grad()
-    def initialize(self, z: Tensor) -> None:
+    def initialize(self, z: Tensor, noise: float = 0.0) -> None:
         """Initialise each actnorm on what the layers before it make of z."""
+        z = z + noise * torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
         for layer in self.net:
             if isinstance(layer, _ChannelNorm):
                 layer.initialize(z)
@@ -57,7 +61,7 @@ class PaperVectorEmbedder(_PaperEmbedder):
         self.condition_dim = condition_dim
         widths = [int(w) for w in torch.linspace(shape[0], condition_dim, depth, dtype=torch.float64)]
         layers: list[nn.Module] = []
-        for a, b in zip(widths[:-1], widths[1:], strict=True):
+        for a, b in itertools.pairwise(widths):
             layers += [nn.Linear(a, b), _ChannelNorm(b), nn.LeakyReLU(0.2)]
         self.net = nn.Sequential(*layers[:-2])
 

@@ -90,9 +90,7 @@ class _Recomputed(torch.autograd.Function):
                 wanted = [x, *parameters] + ([] if condition is None else [condition])
                 outputs = [(out.value, grad_value), (out.log_det, grad_log_det)]
                 outputs = [(o, g) for o, g in outputs if o.requires_grad]
-                found = torch.autograd.grad(
-                    [o for o, _ in outputs], wanted, [g for _, g in outputs], allow_unused=True
-                )
+                found = torch.autograd.grad([o for o, _ in outputs], wanted, [g for _, g in outputs], allow_unused=True)
             grad_value = found[0]
             for parameter, gradient in zip(parameters, found[1:], strict=False):
                 if gradient is not None:

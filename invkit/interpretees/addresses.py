@@ -1,4 +1,4 @@
-"""Layer addresses: ``features.11``, ``block@1`` (second call), ``encoder[0]`` or ``encoder.state`` (part of an output)."""
+"""Layer addresses: ``features.11``, ``block@1`` (second call), ``encoder[0]`` or ``encoder.state`` (a part)."""
 
 from __future__ import annotations
 
@@ -99,10 +99,7 @@ def pick(output: Any, address: Address) -> Tensor:
     part = output
     for step in address.path:
         try:
-            if isinstance(step, str) and not isinstance(part, Mapping):
-                part = getattr(part, step)
-            else:
-                part = part[step]
+            part = getattr(part, step) if isinstance(step, str) and not isinstance(part, Mapping) else part[step]
         except (AttributeError, KeyError, IndexError, TypeError) as error:
             raise LayerError(
                 f"The output at '{address.text}' has no part {step!r}", expected=_parts(part), got=repr(step)

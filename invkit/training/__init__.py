@@ -2,10 +2,11 @@
 
 from invkit.training.artefacts import fit_or_load
 from invkit.training.autoencoder import AutoencoderTask, psnr
-from invkit.training.flows import InvarianceTask, SemanticTask, held_out_nll
+from invkit.training.flows import AnchorTask, InvarianceTask, SemanticTask, held_out_nll
 from invkit.training.loop import FitResult, FitSettings, Task, fit
 
 __all__ = [
+    "AnchorTask",
     "AutoencoderTask",
     "FitResult",
     "FitSettings",

@@ -48,9 +48,7 @@ def fit_or_load(
         say(f"{task.title}: found, made earlier", show=progress)
         return FitResult(**json.loads(metadata["result"]))
     checkpoint = path.with_suffix(".checkpoint")
-    result = fit(
-        task, settings, seed=seed, checkpoint=checkpoint, progress=progress, on_evaluate=on_evaluate
-    )
+    result = fit(task, settings, seed=seed, checkpoint=checkpoint, progress=progress, on_evaluate=on_evaluate)
     if result.complete:
         write_tensors(path, task.module.state_dict(), {"result": json.dumps(asdict(result))})
         checkpoint.unlink(missing_ok=True)

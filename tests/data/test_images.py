@@ -24,7 +24,9 @@ def centre(data, row=0):
     return (data.images()[row, :, data.size // 2, data.size // 2] * 255).round().int().tolist()
 
 
-@pytest.mark.parametrize(("mode", "suffix"), [("RGB", "png"), ("P", "png"), ("CMYK", "jpg"), ("RGBA", "png"), ("RGB", "bmp")])
+@pytest.mark.parametrize(
+    ("mode", "suffix"), [("RGB", "png"), ("P", "png"), ("CMYK", "jpg"), ("RGBA", "png"), ("RGB", "bmp")]
+)
 def test_every_colour_mode_gives_the_colour(tmp_path, mode, suffix):
     save(tmp_path / f"a.{suffix}", mode)
     got = centre(as_image_set(tmp_path, progress=False))

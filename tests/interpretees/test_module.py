@@ -174,7 +174,9 @@ def test_layers_lists_what_fires_with_shape_calls_and_parameters(toy):
     assert found["pair"].shape is None
 
 
-@pytest.mark.parametrize("bad", [torch.rand(3, 8, 8), torch.rand(2, 1, 8, 8), torch.zeros(2, 3, 8, 8, dtype=torch.uint8)])
+@pytest.mark.parametrize(
+    "bad", [torch.rand(3, 8, 8), torch.rand(2, 1, 8, 8), torch.zeros(2, 3, 8, 8, dtype=torch.uint8)]
+)
 def test_what_is_no_batch_of_images_is_refused(toy, bad):
     with pytest.raises(DataError, match=r"\(B, 3, H, W\)"):
         ModuleInterpretee(toy).represent(bad, ["conv"])

@@ -1,0 +1,195 @@
+"""The loop: exact resumption, interruption, recovery, averaging; a killed process loses nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from invkit.errors import ArtefactError, TrainingError
+from invkit.serialize import read_tensors
+from invkit.training import FitSettings, Task, fit, fit_or_load
+
+SETTINGS = FitSettings(steps=60, batch_size=16, learning_rate=1e-2, evaluate_every=10)
+
+
+class Line(Task):
+    """Fit y = 2x by gradient steps, with dropout and noise, so that every kind of draw counts."""
+
+    def __init__(self, trouble=None):
+        torch.manual_seed(0)
+        self.title, self.rows = "line", 100
+        self.module = nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.3), nn.ReLU(), nn.Linear(8, 1))
+        self.x = torch.randn(100, 1)
+        self.steps, self.trouble = 0, trouble
+
+    def loss(self, module, rows, generator):
+        self.steps += 1
+        x = self.x[rows] + 0.1 * torch.randn(len(rows), 1, generator=generator)
+        loss = (module(x) - 2 * x).square().mean()
+        return self.trouble(self.steps, loss) if self.trouble else loss
+
+    def held_out(self, module):
+        return float((module(self.x) - 2 * self.x).square().mean())
+
+
+def weights(task):
+    return torch.cat([v.flatten() for v in task.module.state_dict().values()])
+
+
+def test_it_learns_and_keeps_the_best_average():
+    task = Line()
+    before = task.held_out(task.module.eval())
+    result = fit(task, SETTINGS, progress=False)
+    assert result.best < 0.5 * before
+    assert task.held_out(task.module) == pytest.approx(result.best)
+    assert [step for step, *_ in result.history] == [10, 20, 30, 40, 50, 60]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not():
+    runs = []
+    for seed in (0, 0, 1):
+        task = Line()
+        fit(task, SETTINGS, seed=seed, progress=False)
+        runs.append(weights(task))
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[0], runs[2])
+
+
+def test_global_random_state_is_left_as_found():
+    state = torch.get_rng_state()
+    task = Line()
+    torch.set_rng_state(state)
+    fit(task, SETTINGS, progress=False)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("stop", [5, 25, 59])
+def test_a_resumed_run_ends_like_an_uninterrupted_one(tmp_path, stop):
+    whole = Line()
+    fit(whole, SETTINGS, progress=False)
+
+    def interrupt(step, loss):
+        if step == stop:
+            os.kill(os.getpid(), signal.SIGINT)
+        return loss
+
+    path = tmp_path / "run.checkpoint"
+    first = Line(interrupt)
+    assert fit(first, SETTINGS, checkpoint=path, progress=False).stopped == "interrupted"
+    second = Line()
+    result = fit(second, SETTINGS, checkpoint=path, progress=False)
+    assert result.stopped == "done"
+    assert torch.equal(weights(second), weights(whole))
+
+
+def test_a_second_interrupt_stops_at_once():
+    def interrupt(step, loss):
+        if step in (3, 4):
+            os.kill(os.getpid(), signal.SIGINT)
+            if step == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+        return loss
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(Line(interrupt), SETTINGS, progress=False)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_passing_nan_is_recovered_from():
+    result = fit(Line(lambda step, loss: loss * float("nan") if step == 25 else loss), SETTINGS, progress=False)
+    assert (result.recoveries, result.steps, result.stopped) == (1, 60, "done")
+
+
+def test_a_lasting_nan_is_reported_with_its_cause():
+    with pytest.raises(TrainingError, match=r"line diverged.*step 1\b.*first non-finite gradient: 0.weight"):
+        fit(Line(lambda _, loss: loss * float("nan")), SETTINGS, progress=False)
+
+
+def test_it_stops_early_when_nothing_improves():
+    settings = FitSettings(steps=1000, learning_rate=0.0, batch_size=16, evaluate_every=10, patience=3)
+    result = fit(Line(), settings, progress=False)
+    assert (result.stopped, result.steps) == ("early", 40)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
+    path = tmp_path / "run.checkpoint"
+    fit(Line(), SETTINGS, checkpoint=path, progress=False)
+    with pytest.raises(ArtefactError, match="another run"):
+        fit(Line(), FitSettings(steps=61, batch_size=16), checkpoint=path, progress=False)
+
+
+def test_a_truncated_checkpoint_is_refused(tmp_path):
+    path = tmp_path / "run.checkpoint"
+    fit(Line(), SETTINGS, checkpoint=path, progress=False)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ArtefactError, match="damaged or truncated"):
+        fit(Line(), SETTINGS, checkpoint=path, progress=False)
+
+
+def test_finished_work_is_found_again_and_not_repeated(tmp_path):
+    path = tmp_path / "line.safetensors"
+    first, second = Line(), Line()
+    made = fit_or_load(first, SETTINGS, path=path, progress=False)
+    found = fit_or_load(second, SETTINGS, path=path, progress=False)
+    assert second.steps == 0
+    assert found.best == made.best
+    assert torch.equal(weights(first), weights(second))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_random_moments_loses_nothing(tmp_path):
+    """SIGKILL again and again: no file is ever corrupt, and the end is that of an undisturbed run."""
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path; from dataclasses import replace\n"
+        "from test_loop import Line, SETTINGS, fit_or_load\n"
+        "fit_or_load(Line(), replace(SETTINGS, steps=3000), path=Path(sys.argv[2]), progress=False)\n"
+    )
+    command = [sys.executable, "-c", script, str(Path(__file__).parent)]
+    undisturbed, path = tmp_path / "a" / "line.safetensors", tmp_path / "b" / "line.safetensors"
+    subprocess.run([*command, str(undisturbed)], check=True)
+    kills = 0
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(40):
+        process = subprocess.Popen([*command, str(path)])
+        checkpoint = path.with_suffix(".checkpoint")
+        while process.poll() is None and not checkpoint.exists():
+            time.sleep(0.01)
+        time.sleep(float(torch.rand(1, generator=generator)) * 3.0)
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.wait()
+        kills += 1
+        if checkpoint.exists():
+            read_tensors(checkpoint)
+    subprocess.run([*command, str(path)], check=True)
+    assert kills >= 2
+    assert all(torch.equal(v, read_tensors(undisturbed)[0][k]) for k, v in read_tensors(path)[0].items())
+
+
+def test_a_full_disk_is_reported_and_the_old_file_kept(tmp_path):
+    script = (
+        "import resource, signal, sys; from pathlib import Path; import torch\n"
+        "from invkit.serialize import write_tensors, read_tensors; from invkit.errors import ArtefactError\n"
+        "path = Path(sys.argv[1]); write_tensors(path, {'a': torch.ones(10)})\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "try: write_tensors(path, {'a': torch.zeros(10**6)})\n"
+        "except ArtefactError as error: print(error)\n"
+        "assert read_tensors(path)[0]['a'].sum() == 10; assert len(list(path.parent.iterdir())) == 1\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "x.safetensors")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Cannot write" in done.stdout
+    assert "bytes of room" in done.stdout
