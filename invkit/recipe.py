@@ -59,20 +59,18 @@ class Settings:
     """
 
     latent_dim: int = 64
-    noise_floor: float = 0.03
+    noise_floor: float = 0.003
     held_out: float = 0.15
     rho: float = 0.9
-    t: FlowSettings = field(default_factory=lambda: FlowSettings(mixing="linear"))
+    t: FlowSettings = field(default_factory=lambda: FlowSettings(width=384))
     e: FlowSettings = field(default_factory=lambda: FlowSettings(width=384))
     fit_autoencoder: FitSettings = FitSettings(
         steps=1200, batch_size=64, learning_rate=2e-3, evaluate_every=200, bf16=True
     )
-    fit_t: FitSettings = FitSettings(steps=600, batch_size=256, learning_rate=3e-3)
-    fit_anchors: FitSettings = FitSettings(
-        steps=300, batch_size=512, learning_rate=2e-3, weight_decay=0.1, evaluate_every=50, bf16=True
-    )
+    fit_t: FitSettings = FitSettings(steps=500, batch_size=512, learning_rate=2e-3, weight_decay=0.1, bf16=True)
+    fit_anchors: FitSettings = FitSettings(steps=800, batch_size=512, learning_rate=2e-3, weight_decay=0.1, bf16=True)
     fit_e: FitSettings = FitSettings(
-        steps=150, batch_size=256, learning_rate=5e-4, weight_decay=0.1, evaluate_every=50, bf16=True
+        steps=100, batch_size=256, learning_rate=3e-4, weight_decay=0.1, evaluate_every=50, bf16=True
     )
 
     @classmethod
@@ -243,7 +241,7 @@ def _semantic(ground: Groundwork, factor_sizes: Mapping[str, int] | None) -> Sem
     partners = {name: codes.mean[Pairing(c).draw(rows, generator)] for name, c in concepts.items()}
     dim = codes.mean.shape[1]
     if factor_sizes is None:
-        most = {name: c.dimensions(settings.rho) for name, c in concepts.items()}
+        most = {name: c.dimensions for name, c in concepts.items()}
         factor_sizes = estimate_factor_sizes(codes.mean, partners, most=most)
     sizes = {"residual": dim - sum(v for k, v in factor_sizes.items() if k != "residual"), **factor_sizes}
     e: SemanticFlow = _build(
@@ -376,7 +374,7 @@ def explain(
     Args:
         model: any `nn.Module` that takes images, or an :class:`Interpretee`.
         layer: the module itself, or its address: ``features.11``, ``block@1``, ``encoder[0]``, ``input``.
-        data: a folder, a data set, a loader, an array or tensor of images; see :func:`invkit.images`.
+        data: a folder, a data set, a loader, an array or tensor of images; see :func:`invkit.as_image_set`.
         concepts: labels by name: classes, numbers or colours, in the order of the images.
         groups: images of one group stay together when some are held out.
         held_out: images to judge by; None holds out a share of the data.

@@ -51,7 +51,7 @@ def test_figures_are_complete_and_json(explanation):
     assert set(figures["concepts"]) == {"residual", "digit", "foreground", "background"}
     assert explanation.nll == figures["nll"]
     assert explanation.invariance().n >= 1000
-    assert explanation.protocol["settings"]["noise_floor"] == 0.03
+    assert explanation.protocol["settings"]["noise_floor"] == 0.003
 
 
 def test_it_shows_itself_in_a_notebook_and_as_one_file(explanation, tmp_path):

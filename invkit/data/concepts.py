@@ -42,15 +42,10 @@ class Concept:
             return self.values
         return torch.nn.functional.one_hot(self.values).float()
 
-    def dimensions(self, rho: float) -> int:
-        """Give how many dimensions that correlate by ρ the concept can fill.
-
-        A pair of values holds −½ log(1 − ρ²) nats for each such dimension; a class has its entropy to give.
-        """
-        if self.kind != "class":
-            return self.values.shape[1]
-        share = self.values.bincount() / len(self.values)
-        return max(1, round(float(torch.special.entr(share).sum()) / (-0.5 * math.log(1 - rho**2))))
+    @property
+    def dimensions(self) -> int:
+        """How many dimensions the concept can fill: K − 1 for K classes (the corners of a simplex), d for values."""
+        return max(1, len(self.values.unique()) - 1) if self.kind == "class" else self.values.shape[1]
 
     def anchors(self, size: int) -> Tensor:
         """Give an ideal standard normal code of each value, (N, min(size, d)), equal values at equal points.

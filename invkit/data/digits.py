@@ -19,7 +19,7 @@ _HELD_OUT = 360  # of 1,797 digits
 
 
 def color_digits(
-    split: Literal["train", "test"] = "train", copies: int = 12, size: int = 28, seed: int = 0
+    split: Literal["train", "test"] = "train", copies: int = 20, size: int = 28, seed: int = 0
 ) -> ImageSet:
     """Colour scikit-learn's 1,797 handwritten 8×8 digits (Alpaydin & Kaynak, UCI, 1998).
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from invkit.data import ImageSet, color_digits
 from invkit.demo.network import LAYER, PREPROCESS, accuracy, train_checkpoints
@@ -19,15 +20,15 @@ from invkit.interpretees import ModuleInterpretee
 from invkit.profiles import Profile
 from invkit.progress import say
 from invkit.recipe import Groundwork, explain_each, lay_groundwork
-from invkit.report import Section, Table, write_page
+from invkit.report import Section, Table, write_page, write_png
 from invkit.serialize import fingerprint, write_json
 from invkit.training import FitSettings, fit_or_load
 
 __all__ = ["CHECKPOINTS", "agreement", "edit_rates", "run_demo", "trained_judge"]
 
-CHECKPOINTS = (0, 150, 300, 600, 1500)
+CHECKPOINTS = (0, 300, 600, 1800)
 _NETWORK = FitSettings(
-    steps=1500, batch_size=64, learning_rate=7e-4, weight_decay=1e-2, warmup=0.07, clip=10.0,
+    steps=1800, batch_size=64, learning_rate=1e-3, weight_decay=0.1, warmup=0.07, clip=10.0,
     ema=0.97, evaluate_every=150, patience=100, bf16=True,
 )  # fmt: skip
 _JUDGE = FitSettings(steps=500, batch_size=128, learning_rate=3e-3, evaluate_every=100, bf16=True)
@@ -98,14 +99,19 @@ def spread(explanation: Explanation, judge: Judge, concept: str, n: int = 100) -
 def edit_rates(explanation: Explanation, judge: Judge, n: int = 300) -> Mapping[str, dict[str, float]]:
     """Swap each concept for that of another image; give how often the judge sees each concept go over.
 
-    Pairs whose concept the judge reads as the same before the swap are left out of that concept's rate.
+    A donor has another digit, and colours with which the edited digit can still be read: at least 0.5 apart, as
+    all digits of the data set are. The digit counts as changed by a swap of colours if it is read as any other.
 
     Returns:
         by swapped concept, by judged concept, a share of the images.
     """
     data: ImageSet = explanation.held_out.data
-    generator = torch.Generator().manual_seed(0)
-    rows, others = torch.randint(len(data), (2, n), generator=generator)
+    foreground, background = (data.concepts[c].values for c in ("foreground", "background"))
+    digit = data.concepts["digit"].values
+    rows, others = torch.randint(len(data), (2, 20 * n), generator=torch.Generator().manual_seed(0))
+    legible = [(foreground[a] - background[b]).norm(dim=1) >= 0.5 for a, b in ((rows, others), (others, rows))]
+    fit = legible[0] & legible[1] & (digit[rows] != digit[others])
+    rows, others = rows[fit][:n], others[fit][:n]
     images, donors = data.images(rows), data.images(others)
     own, theirs = (judge.read(explanation.reconstruct(x)) for x in (images, donors))
     rates: dict[str, dict[str, float]] = {}
@@ -113,11 +119,10 @@ def edit_rates(explanation: Explanation, judge: Judge, n: int = 300) -> Mapping[
         edited = judge.read(explanation.modify(images, **{swapped: donors}))
         rates[swapped] = {}
         for name, concept in data.concepts.items():
-            if concept.kind == "class" and name != swapped:
-                changed = edited[name] != own[name]  # to anything at all
+            if concept.kind != "class":
+                changed = judge.moved(edited[name], own[name], theirs[name])
             else:
-                differ = own[name] != theirs[name] if concept.kind == "class" else torch.ones(n, dtype=torch.bool)
-                changed = judge.moved(name, edited[name], own[name], theirs[name])[differ]
+                changed = edited[name] == theirs[name] if name == swapped else edited[name] != own[name]
             rates[swapped][name] = float(changed.float().mean())
     return rates
 
@@ -141,9 +146,16 @@ def _figures(profile: Profile, models: Mapping[int, Any], ground: Groundwork, ju
     }
 
 
+def _samples(explanation: Explanation, rows: int = 8) -> Tensor:
+    chosen = torch.linspace(0, len(explanation.held_out.data) - 1, rows).long()
+    return explanation.sample_from(explanation.held_out.z[chosen], rows)
+
+
 def _write(out: Path, profile: Profile, figures: dict[str, Any]) -> None:
     write_json(out / "figures.json", figures)
-    last = profile[str(CHECKPOINTS[-1])]
+    first, last = (profile[str(step)] for step in (CHECKPOINTS[0], CHECKPOINTS[-1]))
+    profile.plot().savefig(out / "curves.png", dpi=120, bbox_inches="tight")
+    write_png(out / "samples.png", [_samples(first), _samples(last)])
     intro = (
         "SqueezeNet 1.1 learned to name handwritten digits in random colours. Its penultimate Fire module was "
         "explained untrained, while it learned, and trained. At first the layer holds colours, because they fill most "

@@ -55,19 +55,15 @@ class Judge(nn.Module):
         whole = {name: torch.cat([part[name] for part in parts]) for name in self.concepts}
         return {n: v.argmax(1) if self.concepts[n][0] == "class" else v for n, v in whole.items()}
 
-    def moved(self, concept: str, edited: Tensor, own: Tensor, donor: Tensor) -> Tensor:
-        """Say for each image whether a concept went over from the image's own to the donor's, (B,) of bool.
-
-        A class went over if it is now the donor's and wasn't; a value if it is now nearer to the donor's.
+    @staticmethod
+    def moved(edited: Tensor, own: Tensor, donor: Tensor) -> Tensor:
+        """Say for each image whether a value lies nearer to the donor's than to its own, (B,) of bool.
 
         Args:
-            concept: its name.
-            edited: what :meth:`read` gives for the edited images.
+            edited: (B, n), what :meth:`read` gives for the edited images.
             own: for the images before.
             donor: for the donors.
         """
-        if self.concepts[concept][0] == "class":
-            return (edited == donor) & (own != donor)
         return (edited - donor).norm(dim=1) < (edited - own).norm(dim=1)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
-__all__ = ["curves", "image_grid", "sample_sheet", "shares"]
+__all__ = ["curves", "image_grid", "sample_sheet", "shares", "write_png"]
 
 _COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#8a5a9e", "#7a7a7a", "#b58900")
 
@@ -27,6 +29,15 @@ def image_grid(images: Tensor, gap: int = 2) -> np.ndarray:
     return sheet
 
 
+def write_png(file: Path, sheets: Sequence[Tensor], scale: int = 2) -> None:
+    """Write sheets of images (R, C, 3, S, S) side by side as a PNG, without axes or text."""
+    arrays = [image_grid(sheet) for sheet in sheets]
+    between = np.ones((len(arrays[0]), 24, 3), np.float32)
+    whole = np.concatenate([part for array in arrays for part in (array, between)][:-1], 1)
+    picture = Image.fromarray((whole * 255).round().astype(np.uint8))
+    picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(file)
+
+
 def _show(ax: Axes, images: Tensor, title: str) -> None:
     ax.imshow(image_grid(images), interpolation="nearest")
     ax.set_title(title, fontsize=9)
@@ -40,16 +51,16 @@ def sample_sheet(images: Tensor, reconstructions: Tensor, samples: Tensor, title
         images: (R, 3, S, S).
         reconstructions: (R, 3, S, S).
         samples: (R, C, 3, S, S).
-        title: above the figure.
+        title: what the samples are of.
     """
     rows, columns = samples.shape[:2]
-    figure = Figure(figsize=(0.62 * (columns + 2.6), 0.66 * rows + 0.7))
-    axes = figure.subplots(1, 3, gridspec_kw={"width_ratios": [1, 1, columns], "wspace": 0.06})
+    figure = Figure(figsize=(0.7 * (columns + 2.4), 0.7 * rows + 0.5))
+    axes = figure.subplots(1, 3, gridspec_kw={"width_ratios": [1, 1, columns], "wspace": 0.04})
     _show(axes[0], images.unsqueeze(1), "x")
     _show(axes[1], reconstructions.unsqueeze(1), "D(E(x))")
-    _show(axes[2], samples, "samples D(t⁻¹(v | z)): one z a row, one v a column")
+    _show(axes[2], samples, "")
     if title:
-        figure.suptitle(title, fontsize=10, y=1.0)
+        axes[2].set_title(f"{title}: samples D(t⁻¹(v | z)), one z a row, one v a column", fontsize=9)
     return figure
 
 

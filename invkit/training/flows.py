@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -72,7 +73,8 @@ class AnchorTask(Task):
 
     The pair likelihood starts at a saddle: its gain from a factor grows with the square of what the factor already
     holds, so a concept that nothing holds at first (a digit, at random colours) is found late or never. Here
-    a factor is N(ρ · anchor, 1 − ρ²), which pulls from the first step. Training then goes on with eq. 12.
+    a factor is N(√ρ · anchor, 1 − ρ), which pulls from the first step, and under which two images of one value
+    correlate by just ρ. Training then goes on with eq. 12.
 
     Args:
         module: e.
@@ -124,7 +126,7 @@ def _anchor_loss(
     assert isinstance(module, SemanticFlow)
     values, log_det = module(_rows(posterior, rows).sample(generator))
     ideal, known = anchors
-    pair = pair_nll(ideal[rows], values, known, module.rho) - standard_normal_nll(ideal[rows])
+    pair = pair_nll(ideal[rows], values, known, math.sqrt(module.rho)) - standard_normal_nll(ideal[rows])
     return (pair - log_det).mean() / values.shape[1]
 
 

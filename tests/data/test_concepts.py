@@ -48,7 +48,16 @@ def test_partners_of_a_quantity_are_near_in_value_and_never_oneself(values):
     assert near <= 0.5 * anyone
 
 
-def test_a_class_fills_only_as_many_dimensions_as_its_entropy_pays_for():
-    assert as_concept("digit", torch.arange(1000) % 10).dimensions(0.9) == 3  # 2.30 nats of 0.83 each
-    assert as_concept("smile", torch.arange(1000) % 2).dimensions(0.9) == 1
-    assert as_concept("colour", torch.rand(9, 3)).dimensions(0.9) == 3
+def test_a_class_fills_one_dimension_less_than_it_has_members():
+    assert as_concept("digit", torch.arange(1000) % 10).dimensions == 9
+    assert as_concept("smile", torch.arange(1000) % 2).dimensions == 1
+    assert as_concept("colour", torch.rand(9, 3)).dimensions == 3
+
+
+def test_anchors_are_standard_and_apart():
+    anchors = as_concept("digit", torch.arange(1000) % 10).anchors(9)
+    torch.testing.assert_close(anchors.square().mean(), torch.tensor(1.0))
+    distances = torch.pdist(anchors[:10])
+    assert distances.min() > 0.9 * distances.max()  # a simplex
+    ranks = as_concept("age", torch.rand(1000)).anchors(1)
+    assert ranks.std() == pytest.approx(1, abs=0.02)

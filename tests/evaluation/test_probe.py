@@ -1,0 +1,27 @@
+"""The ridge probe finds what is there, and nothing where there is nothing."""
+
+import pytest
+import torch
+
+from invkit.data import as_concept
+from invkit.evaluation import probe
+
+
+def test_a_probe_reads_what_is_linear_and_nothing_from_noise():
+    x = torch.randn(1200, 8)
+    concepts = {
+        "class": as_concept("class", (x[:, 0] > 0).int()),
+        "value": as_concept("value", 3 * x[:, 1] + 5),
+        "absent": as_concept("absent", torch.rand(1200, 3)),
+    }
+    train, test = torch.arange(900), torch.arange(900, 1200)
+    found = probe(
+        x[train],
+        {n: c.take(train) for n, c in concepts.items()},
+        x[test],
+        {n: c.take(test) for n, c in concepts.items()},
+    )
+    assert found["value"].value == pytest.approx(1, abs=0.01)
+    assert 0.5 < found["class"].value < 0.75  # a line through a sign: 2/π = 0.64
+    assert abs(found["absent"].value) < 0.05
+    assert all(p.standard_error > 0 for p in found.values())

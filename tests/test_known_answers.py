@@ -1,0 +1,79 @@
+"""The whole method on ColorDigits, where the truth is known: what hand-made networks keep, what edits change."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from invkit.core import Interpretee
+from invkit.data import color_digits
+from invkit.demo.run import edit_rates, trained_judge
+from invkit.explanation import Explanation, HeldOut
+from invkit.recipe import explain_each, lay_groundwork
+
+pytestmark = pytest.mark.slow
+
+
+class HandMade(Interpretee):
+    """A network whose one layer is a function that we write down."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def layers(self):
+        return []
+
+    def represent(self, images, layers):
+        return {layer: self.function(images) for layer in layers}
+
+    def decide(self, images):
+        return self.function(images)
+
+    def fingerprint(self):
+        return "hand-made"
+
+
+@pytest.fixture(scope="module")
+def ground():
+    return lay_groundwork(color_digits("train"), held_out=color_digits("test", copies=4), progress=False)
+
+
+def shares(ground, function):
+    explanation = next(explain_each(ground, HandMade(function), ["layer"]))
+    found = {name: share.value for name, share in explanation.concepts().items()}
+    print(found, explanation.figures)
+    return found
+
+
+def test_a_layer_that_keeps_the_background_alone(ground):
+    found = shares(ground, lambda x: x[:, :, 0, 0])
+    assert found["background"] - max(found["digit"], found["foreground"]) >= 0.3
+
+
+def test_a_layer_that_keeps_the_label_alone(ground):
+    known = {
+        image.numpy().tobytes(): int(label)
+        for data in (ground.train, ground.held_out)
+        for image, label in zip((data.images() * 255).round().byte(), data.concepts["digit"].values, strict=True)
+    }
+
+    def label(images):
+        keys = [image.numpy().tobytes() for image in (images * 255).round().byte()]
+        return F.one_hot(torch.tensor([known[key] for key in keys]), 10).float()
+
+    found = shares(ground, label)
+    assert found["digit"] - max(found["background"], found["foreground"]) >= 0.3
+
+
+def test_a_layer_that_keeps_a_blurred_grey_image(ground):
+    """Of the colours only their brightness is left, one of three dimensions; the digit can still be read."""
+    found = shares(ground, lambda x: F.avg_pool2d(x.mean(1, keepdim=True), 4))
+    assert found["digit"] - max(found["background"], found["foreground"]) >= 0.3
+
+
+def test_swapping_a_factor_changes_its_concept_and_no_other(ground):
+    explanation = Explanation("layer", ground.autoencoder, None, ground.e, HeldOut(ground.held_out, None))
+    rates = edit_rates(explanation, trained_judge(ground), n=500)
+    print(rates)
+    for swapped, judged in rates.items():
+        for name, rate in judged.items():
+            assert (rate >= 0.8) if name == swapped else (rate <= 0.2), (swapped, name, rate)
