@@ -1,6 +1,6 @@
 """Time one training step of t for each preset, as ratios to the lean default within one run.
 
-    python benchmarks/flow_step.py
+python benchmarks/flow_step.py
 """
 
 import time

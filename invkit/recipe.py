@@ -214,7 +214,10 @@ def lay_groundwork(
         train, test, autoencoder, codes, test_codes, None, figures, settings, seed, folder, progress, key
     )
     figures["nll_prior"] = _prior_nll(ground)
-    return replace(ground, e=_semantic(ground, factor_sizes) if train.concepts else None)
+    if not train.concepts:
+        return ground
+    e = _semantic(ground, factor_sizes)
+    return replace(ground, e=e, key=fingerprint(key, e.state_dict()))
 
 
 def _codes(autoencoder: Autoencoder, data: ImageSet, path: Path | None) -> Posterior:
@@ -230,7 +233,7 @@ def _codes(autoencoder: Autoencoder, data: ImageSet, path: Path | None) -> Poste
 def _prior_nll(ground: Groundwork) -> float:
     """NLL(z̄) of held-out images: that of a flow like t whose condition says nothing."""
     nothing = (torch.zeros(len(ground.train), 1), torch.zeros(len(ground.held_out), 1))
-    flow = _flow(ground, nothing, "prior", None, "z̄ alone")
+    flow, _ = _flow(ground, nothing, "prior", None, "z̄ alone")
     return float(held_out_nll(flow, ground.held_out_codes, nothing[1]).mean())
 
 
@@ -262,8 +265,12 @@ def _semantic(ground: Groundwork, factor_sizes: Mapping[str, int] | None) -> Sem
 
 def _flow(
     ground: Groundwork, z: tuple[Tensor, Tensor], model_key: str, embedder: Embedder | None, title: str
-) -> InvarianceFlow:
-    """Train t on representations of the training images, judged by those of the held-out ones."""
+) -> tuple[InvarianceFlow, bool]:
+    """Train t on representations of the training images, judged by those of the held-out ones.
+
+    Returns:
+        t, and whether its training came to its own end.
+    """
     settings, seed = ground.settings, ground.seed
     dim = ground.codes.mean.shape[1]
 
@@ -280,8 +287,8 @@ def _flow(
     )
     task = InvarianceTask(t, ground.codes, z[0], (ground.held_out_codes, z[1]), title)
     path = ground.path("t", model_key)
-    fit_or_load(task, settings.fit_t, path=path, seed=seed, progress=ground.progress)
-    return t
+    result = fit_or_load(task, settings.fit_t, path=path, seed=seed, progress=ground.progress)
+    return t, result.complete
 
 
 def explain_each(
@@ -308,21 +315,21 @@ def explain_each(
         z = (z_train[layer], z_test[layer])
         _check_representation(layer, z[0])
         title = f"t of {name}{' ' if name else ''}{layer}"
-        t = _flow(ground, z, fingerprint(model_key, layer), embedder, title)
+        t, complete = _flow(ground, z, fingerprint(model_key, layer), embedder, title)
         nll = float(held_out_nll(t, ground.held_out_codes, z[1]).mean())
         prior, dim = ground.figures["nll_prior"], ground.codes.mean.shape[1]
         figures: dict[str, Any] = {**ground.figures, "nll": nll, "information": (prior - nll) * dim}
         if ground.train.concepts:
             seen = [t.perceive(part, generator_for(ground.seed, "probe", k)) for k, part in enumerate(z)]
             probes = probe(seen[0], ground.train.concepts, seen[1], ground.held_out.concepts)
-            figures["probe"] = {name: (p.value, p.standard_error) for name, p in probes.items()}
+            figures["probe"] = {name: vars(estimate) for name, estimate in probes.items()}
         kept = torch.linspace(0, len(ground.held_out) - 1, min(_KEPT, len(ground.held_out))).long()
         held_out = HeldOut(ground.held_out.take(kept), z[1][kept])
         protocol = _protocol(ground, t)
         found = Explanation(layer, ground.autoencoder, t, ground.e, held_out, figures, protocol, interpretee)
         figures["invariance"] = vars(found.invariance())
         figures["concepts"] = {name: vars(share) for name, share in found.concepts().items()}
-        if folder is not None:
+        if folder is not None and complete:
             found.save(folder.with_suffix(""))
         yield found
 

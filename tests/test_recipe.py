@@ -115,6 +115,7 @@ def test_a_damaged_folder_is_refused(explanation, tmp_path, damage, words):
 def test_another_model_is_refused(explanation, model, tmp_path):
     folder = explanation.save(tmp_path / "saved")
     other = nn.Sequential(*[nn.Conv2d(3, 4, 3, 2), *list(model)[1:]])
+    nn.init.zeros_(other[0].bias)
     with pytest.raises(ArtefactError, match="another model"):
         invkit.Explanation.load(folder, other)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from invkit.evaluation import Estimate
 from invkit.report import Picture, Section, Table, sample_sheet, shares, write_page
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ def figures_table(explanations: dict[str, Explanation]) -> tuple[list[str], list
         put("invariance (eq. 19)", explanation.invariance())
         for name, share in explanation.concepts().items():
             put(f"share of {name} explained (eq. 20)", share)
-        for name, (value, error) in figures.get("probe", {}).items():
-            put(f"{name}: held-out R² of a ridge probe", f"{value:.3f} ± {error:.3f}")
+        for name, share in figures.get("probe", {}).items():
+            put(f"{name}: held-out R² of a ridge probe", Estimate(**share))
         put("NLL(z̄), nats per dimension, held out", f"{figures['nll_prior']:.3f}")
         put("NLL(z̄ | z), nats per dimension, held out", f"{figures['nll']:.3f}")
         put("information found, nats", f"{figures['information']:.1f}")
