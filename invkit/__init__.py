@@ -31,7 +31,7 @@ _HOMES = {
     "ModuleInterpretee": "invkit.interpretees",
     "Preprocess": "invkit.interpretees",
     "Profile": "invkit.profiles",
-    "Settings": "invkit.recipe",
+    "Settings": "invkit.settings",
     "color_digits": "invkit.data",
     "explain": "invkit.recipe",
     "as_image_set": "invkit.data",
@@ -70,7 +70,8 @@ if TYPE_CHECKING:
     from invkit.flows import FlowSettings
     from invkit.interpretees import ModuleInterpretee, Preprocess
     from invkit.profiles import Profile
-    from invkit.recipe import Settings, explain, profile
+    from invkit.recipe import explain, profile
+    from invkit.settings import Settings
     from invkit.training import FitSettings
 
 

@@ -158,7 +158,7 @@ def layers(model: str, size: int, as_json: bool) -> None:
 
 
 def _preset(name: str) -> Any:
-    from invkit.recipe import Settings
+    from invkit.settings import Settings
 
     return {"default": Settings, "quick": Settings.quick, "paper": Settings.paper}[name]()
 

@@ -1,9 +1,9 @@
-"""The recipe: from images, a model and a layer to an explanation. Readable in one screen."""
+"""The recipe: from images, a model and a layer to an explanation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,284 +11,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invkit.autoencoders import ConvAutoencoder
-from invkit.core import Autoencoder, Interpretee, Posterior
-from invkit.data import ImageSet, Pairing, as_image_set, encode_all, represent_all
-from invkit.errors import DataError, LayerError, SettingsError
+from invkit.core import Autoencoder, Interpretee
+from invkit.data import ImageSet, represent_all
+from invkit.errors import LayerError
 from invkit.evaluation import probe
 from invkit.explanation import Explanation, HeldOut
-from invkit.flows import Embedder, FlowSettings, InvarianceFlow, SemanticFlow, estimate_factor_sizes
+from invkit.flows import Embedder, InvarianceFlow
+from invkit.groundwork import Groundwork, lay_groundwork, train_t
 from invkit.interpretees import ModuleInterpretee, as_interpretee
 from invkit.profiles import Profile
 from invkit.progress import say
-from invkit.seeds import generator_for, seed_for
-from invkit.serialize import fingerprint, read_tensors, write_tensors
-from invkit.training import (
-    AnchorTask,
-    AutoencoderTask,
-    FitSettings,
-    InvarianceTask,
-    SemanticTask,
-    fit_or_load,
-    held_out_nll,
-    psnr,
-)
+from invkit.seeds import generator_for
+from invkit.serialize import fingerprint
+from invkit.settings import Settings
+from invkit.training import held_out_nll
 
-__all__ = ["Groundwork", "Settings", "explain", "explain_each", "lay_groundwork", "profile"]
+__all__ = ["explain", "explain_each", "profile"]
 
-_ENOUGH = 64  # training images
 _KEPT = 600  # held-out images that an explanation carries with it
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All that decides an explanation beside the data and the seed.
-
-    Attributes:
-        latent_dim: N, dimension of the code z̄ of a newly trained autoencoder.
-        noise_floor: standard deviation of the noise on z, relative to z's total; what it hides counts as thrown
-            away (:class:`InvarianceFlow`).
-        held_out: share of the images that nothing is trained on.
-        rho: correlation ρ of a shared concept (eq. 11).
-        t: architecture of the conditional flow.
-        e: architecture of the semantic flow.
-        fit_autoencoder: training of the autoencoder.
-        fit_t: training of t.
-        fit_anchors: training of e towards its concepts (:class:`AnchorTask`).
-        fit_e: training of e on pairs, from there.
-    """
-
-    latent_dim: int = 64
-    noise_floor: float = 0.003
-    held_out: float = 0.15
-    rho: float = 0.9
-    t: FlowSettings = field(default_factory=lambda: FlowSettings(width=384))
-    e: FlowSettings = field(default_factory=lambda: FlowSettings(width=384))
-    fit_autoencoder: FitSettings = FitSettings(
-        steps=1200, batch_size=64, learning_rate=2e-3, evaluate_every=200, bf16=True
-    )
-    fit_t: FitSettings = FitSettings(steps=500, batch_size=512, learning_rate=2e-3, weight_decay=0.1, bf16=True)
-    fit_anchors: FitSettings = FitSettings(steps=800, batch_size=512, learning_rate=2e-3, weight_decay=0.1, bf16=True)
-    fit_e: FitSettings = FitSettings(
-        steps=100, batch_size=256, learning_rate=3e-4, weight_decay=0.1, evaluate_every=50, bf16=True
-    )
-
-    @classmethod
-    def quick(cls) -> Settings:
-        """Give a first look in a minute or two; the figures are rough."""
-        default, few = cls(), 200
-        return replace(
-            default,
-            fit_autoencoder=replace(default.fit_autoencoder, steps=2 * few),
-            fit_t=replace(default.fit_t, steps=few),
-            fit_anchors=replace(default.fit_anchors, steps=few),
-            fit_e=replace(default.fit_e, steps=few),
-        )
-
-    @classmethod
-    def paper(cls) -> Settings:
-        """Give the paper's flows (table S10) and the optimiser of the authors' code, for a GPU."""
-        slow = FitSettings(
-            steps=250_000,
-            batch_size=16,
-            learning_rate=7.2e-5,
-            betas=(0.5, 0.9),
-            evaluate_every=1000,
-            patience=250,
-        )
-        return cls(
-            latent_dim=64,
-            t=FlowSettings.paper(),
-            e=FlowSettings.paper(12, 512, 2),
-            fit_t=slow,
-            fit_e=slow,
-            fit_autoencoder=replace(cls().fit_autoencoder, steps=20_000),
-        )
-
-
-@dataclass(frozen=True)
-class Groundwork:
-    """What all layers of all models share: images, codes, e and the likelihood without a condition.
-
-    Attributes:
-        train: images to train on.
-        held_out: images to judge by.
-        autoencoder: E and D.
-        codes: posterior of the training images' codes.
-        held_out_codes: posterior of the held-out images' codes.
-        e: semantic flow, None without concepts.
-        figures: held-out PSNR of reconstructions and NLL(z̄).
-        settings: all of them.
-        seed: of every draw.
-        cache: folder of trained parts, None to keep none.
-        progress: show it.
-        key: hash of all that decides the codes.
-    """
-
-    train: ImageSet
-    held_out: ImageSet
-    autoencoder: Autoencoder
-    codes: Posterior
-    held_out_codes: Posterior
-    e: SemanticFlow | None
-    figures: dict[str, float]
-    settings: Settings
-    seed: int
-    cache: Path | None
-    progress: bool
-    key: str
-
-    def path(self, kind: str, *things: Any) -> Path | None:
-        """Name the file of a trained part after all that decides it."""
-        return _path(self.cache, kind, self.key, *things)
-
-
-def _path(cache: Path | None, kind: str, *things: Any) -> Path | None:
-    return None if cache is None else cache / f"{kind}-{fingerprint(*things)}.safetensors"
-
-
-def _build(seed: int, name: str, build: Callable[[], Any]) -> Any:
-    """Build a module whose initial weights hang on the seed, leaving the global state as found."""
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed_for(seed, "build", name))
-        return build()
-
-
-def lay_groundwork(
-    data: Any,
-    *,
-    concepts: Mapping[str, Any] | None = None,
-    groups: Any = None,
-    held_out: Any = None,
-    size: int | None = None,
-    autoencoder: Autoencoder | None = None,
-    factor_sizes: Mapping[str, int] | None = None,
-    settings: Settings | None = None,
-    seed: int = 0,
-    cache: str | Path | None = None,
-    progress: bool = True,
-) -> Groundwork:
-    """Read the data and train what does not depend on the explained model; see :func:`explain`."""
-    settings = settings or Settings()
-    folder = None if cache is None else Path(cache)
-    size = size if autoencoder is None else autoencoder.image_size
-    images = as_image_set(data, size=size, concepts=concepts, groups=groups, progress=progress)
-    if held_out is None:
-        train, test = images.split(settings.held_out, seed)
-    else:
-        train, test = images, as_image_set(held_out, size=images.size, progress=progress)
-    if len(train) < _ENOUGH or len(test) < 2:
-        raise DataError(
-            "Too few images to explain a layer",
-            expected=f"at least {_ENOUGH} to train on and 2 held out; 2,000 and more for figures to rely on",
-            got=f"{len(train)} and {len(test)}",
-        )
-    key = fingerprint(train.fingerprint(), test.fingerprint(), asdict(settings), seed, version("invkit"))
-    figures: dict[str, float] = {}
-    if autoencoder is None:
-        dim = settings.latent_dim
-        autoencoder = _build(seed, "autoencoder", lambda: ConvAutoencoder(images.size, dim))
-        task = AutoencoderTask(autoencoder, train, test)
-        fit_or_load(
-            task,
-            settings.fit_autoencoder,
-            path=_path(folder, "autoencoder", key),
-            seed=seed,
-            progress=progress,
-        )
-    elif len(autoencoder.latent_shape) != 1:
-        raise SettingsError(
-            "This autoencoder's codes are not vectors",
-            expected="latent_shape (N,)",
-            got=autoencoder.latent_shape,
-        )
-    autoencoder.eval()
-    key = fingerprint(key, autoencoder.state_dict())
-    codes, test_codes = (
-        _codes(autoencoder, part, _path(folder, "codes", key, part.fingerprint())) for part in (train, test)
-    )
-    with torch.no_grad():
-        some = test.images(slice(512))
-        figures["psnr"] = float(psnr(some, autoencoder.decode(test_codes.mean[:512])).mean())
-    ground = Groundwork(
-        train, test, autoencoder, codes, test_codes, None, figures, settings, seed, folder, progress, key
-    )
-    figures["nll_prior"] = _prior_nll(ground)
-    if not train.concepts:
-        return ground
-    e = _semantic(ground, factor_sizes)
-    return replace(ground, e=e, key=fingerprint(key, e.state_dict()))
-
-
-def _codes(autoencoder: Autoencoder, data: ImageSet, path: Path | None) -> Posterior:
-    """Encode all images, or read what was encoded before."""
-    if path is not None and path.exists():
-        return Posterior(**read_tensors(path)[0])
-    codes = encode_all(autoencoder, data)
-    if path is not None:
-        write_tensors(path, vars(codes))
-    return codes
-
-
-def _prior_nll(ground: Groundwork) -> float:
-    """NLL(z̄) of held-out images: that of a flow like t whose condition says nothing."""
-    nothing = (torch.zeros(len(ground.train), 1), torch.zeros(len(ground.held_out), 1))
-    flow, _ = _flow(ground, nothing, "prior", None, "z̄ alone")
-    return float(held_out_nll(flow, ground.held_out_codes, nothing[1]).mean())
-
-
-def _semantic(ground: Groundwork, factor_sizes: Mapping[str, int] | None) -> SemanticFlow:
-    settings, codes, concepts = ground.settings, ground.codes, ground.train.concepts
-    generator = generator_for(ground.seed, "partners")
-    rows = torch.arange(len(ground.train))
-    partners = {name: codes.mean[Pairing(c).draw(rows, generator)] for name, c in concepts.items()}
-    dim = codes.mean.shape[1]
-    if factor_sizes is None:
-        most = {name: c.dimensions for name, c in concepts.items()}
-        factor_sizes = estimate_factor_sizes(codes.mean, partners, most=most)
-    sizes = {"residual": dim - sum(v for k, v in factor_sizes.items() if k != "residual"), **factor_sizes}
-    e: SemanticFlow = _build(
-        ground.seed, "e", lambda: SemanticFlow(settings.e.blocks(dim, seed=ground.seed), sizes, settings.rho)
-    )
-    unknown = set(e.concepts) - set(concepts)
-    if unknown:
-        raise SettingsError(f"No labels for {', '.join(sorted(unknown))}", expected=f"sizes for {', '.join(concepts)}")
-    e.initialize(codes.sample(generator))
-    held_out = (ground.held_out_codes, ground.held_out.concepts)
-    for kind, task, how in (
-        ("anchors", AnchorTask(e, codes, concepts, held_out), settings.fit_anchors),
-        ("e", SemanticTask(e, codes, concepts, held_out), settings.fit_e),
-    ):
-        fit_or_load(task, how, path=ground.path(kind, sizes), seed=ground.seed, progress=ground.progress)
-    return e
-
-
-def _flow(
-    ground: Groundwork, z: tuple[Tensor, Tensor], model_key: str, embedder: Embedder | None, title: str
-) -> tuple[InvarianceFlow, bool]:
-    """Train t on representations of the training images, judged by those of the held-out ones.
-
-    Returns:
-        t, and whether its training came to its own end.
-    """
-    settings, seed = ground.settings, ground.seed
-    dim = ground.codes.mean.shape[1]
-
-    def build() -> InvarianceFlow:
-        h = embedder or settings.t.build_embedder(tuple(z[0].shape[1:]), dim)
-        blocks = settings.t.blocks(dim, h.condition_dim, seed=seed)
-        return InvarianceFlow(blocks, h, noise_floor=settings.noise_floor)
-
-    t: InvarianceFlow = _build(seed, "t", build)
-    rows = torch.randperm(len(z[0]), generator=generator_for(seed, "initialise"))[:4096]
-    t.initialize(
-        Posterior(ground.codes.mean[rows], ground.codes.std[rows]).sample(generator_for(seed, "t")),
-        z[0][rows],
-    )
-    task = InvarianceTask(t, ground.codes, z[0], (ground.held_out_codes, z[1]), title)
-    path = ground.path("t", model_key)
-    result = fit_or_load(task, settings.fit_t, path=path, seed=seed, progress=ground.progress)
-    return t, result.complete
 
 
 def explain_each(
@@ -315,7 +55,7 @@ def explain_each(
         z = (z_train[layer], z_test[layer])
         _check_representation(layer, z[0])
         title = f"t of {name}{' ' if name else ''}{layer}"
-        t, complete = _flow(ground, z, fingerprint(model_key, layer), embedder, title)
+        t, complete = train_t(ground, z, fingerprint(model_key, layer), embedder, title)
         nll = float(held_out_nll(t, ground.held_out_codes, z[1]).mean())
         prior, dim = ground.figures["nll_prior"], ground.codes.mean.shape[1]
         figures: dict[str, Any] = {**ground.figures, "nll": nll, "information": (prior - nll) * dim}

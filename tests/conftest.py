@@ -6,7 +6,7 @@ from torch import nn
 
 from invkit.data import color_digits
 from invkit.flows import FlowSettings
-from invkit.recipe import Settings
+from invkit.settings import Settings
 from invkit.training import FitSettings
 
 

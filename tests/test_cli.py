@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from invkit.cli import main
-from invkit.recipe import Settings
+from invkit.settings import Settings
 
 MODEL = """
 from torch import nn

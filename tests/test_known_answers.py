@@ -8,7 +8,8 @@ from invkit.core import Interpretee
 from invkit.data import color_digits
 from invkit.demo.run import edit_rates, trained_judge
 from invkit.explanation import Explanation, HeldOut
-from invkit.recipe import explain_each, lay_groundwork
+from invkit.groundwork import lay_groundwork
+from invkit.recipe import explain_each
 
 pytestmark = pytest.mark.slow
 

@@ -40,12 +40,17 @@ class Concept:
         """Give values to regress on, (N, d) float32: one-hot for a class."""
         if self.kind != "class":
             return self.values
-        return torch.nn.functional.one_hot(self.values).float()
+        return torch.nn.functional.one_hot(self.values, self.classes).float()
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, those that no image here has included."""
+        return len(self.names) or int(self.values.max()) + 1
 
     @property
     def dimensions(self) -> int:
         """How many dimensions the concept can fill: K − 1 for K classes (the corners of a simplex), d for values."""
-        return max(1, len(self.values.unique()) - 1) if self.kind == "class" else self.values.shape[1]
+        return max(1, self.classes - 1) if self.kind == "class" else self.values.shape[1]
 
     def anchors(self, size: int) -> Tensor:
         """Give an ideal standard normal code of each value, (N, min(size, d)), equal values at equal points.
@@ -53,7 +58,7 @@ class Concept:
         Classes lie apart on a sphere, as if they repelled each other; quantities are mapped by their ranks.
         """
         if self.kind == "class":
-            return _apart(int(self.values.max()) + 1, size)[self.values]
+            return _apart(self.classes, size)[self.values]
         ranks = self.values[:, :size].argsort(0).argsort(0)
         return torch.special.ndtri((ranks + 0.5) / len(self.values))
 

@@ -16,10 +16,11 @@ from invkit.demo.network import LAYER, PREPROCESS, accuracy, train_checkpoints
 from invkit.evaluation import Estimate, Judge, JudgeTask
 from invkit.explanation import Explanation
 from invkit.explanation.page import edits_section, protocol_section
+from invkit.groundwork import Groundwork, lay_groundwork
 from invkit.interpretees import ModuleInterpretee
 from invkit.profiles import Profile
 from invkit.progress import say
-from invkit.recipe import Groundwork, explain_each, lay_groundwork
+from invkit.recipe import explain_each
 from invkit.report import Section, Table, write_page, write_png
 from invkit.serialize import fingerprint, write_json
 from invkit.training import FitSettings, fit_or_load

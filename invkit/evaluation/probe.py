@@ -40,8 +40,6 @@ def probe(
     results = {}
     for name, concept in concepts.items():
         y, y_new = concept.targets()[rows], held_out_concepts[name].targets()
-        width = max(y.shape[1], y_new.shape[1])  # classes that one of the two lacks
-        y, y_new = (torch.nn.functional.pad(t, (0, width - t.shape[1])) for t in (y, y_new))
         fitted = RidgeCV(alphas=penalties).fit(x.numpy(), y.numpy()).predict(x_new.numpy())
         error = (torch.from_numpy(fitted).reshape(y_new.shape) - y_new).square().sum(1)
         spread = (y_new - y.mean(0)).square().sum(1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,13 +70,8 @@ def held_out_nll(module: InvarianceFlow, posterior: Posterior, z: Tensor) -> Ten
     return torch.cat([module.nll(a, b) for a, b in parts]) / latents.shape[1]
 
 
-class AnchorTask(Task):
-    """Lead e towards its concepts: each code is paired with the ideal code of its concepts' values.
-
-    The pair likelihood starts at a saddle: its gain from a factor grows with the square of what the factor already
-    holds, so a concept that nothing holds at first (a digit, at random colours) is found late or never. Here
-    a factor is N(√ρ · anchor, 1 − ρ), which pulls from the first step, and under which two images of one value
-    correlate by just ρ. Training then goes on with eq. 12.
+class _ConceptTask(Task):
+    """Train e on codes and concepts: each kind of loss prepares its targets once.
 
     Args:
         module: e.
@@ -90,84 +87,78 @@ class AnchorTask(Task):
         concepts: Mapping[str, Concept],
         held_out: tuple[Posterior, Mapping[str, Concept]],
     ) -> None:
-        self.title, self.module, self.rows = "e, towards its concepts", module, len(posterior.mean)
-        self._train = (posterior, _anchors(module, concepts))
-        self._held_out = (held_out[0], _anchors(module, held_out[1]))
+        self.module, self.rows = module, len(posterior.mean)
+        self._train = (posterior, self._prepare(module, concepts))
+        self._held_out = (held_out[0], self._prepare(module, held_out[1]))
+
+    @abstractmethod
+    def _prepare(self, module: SemanticFlow, concepts: Mapping[str, Concept]) -> Any:
+        """Give what the loss needs of the concepts."""
+
+    @abstractmethod
+    def _loss(
+        self, module: SemanticFlow, posterior: Posterior, targets: Any, rows: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Give the mean loss in nats per dimension."""
 
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Give the mean loss in nats per dimension."""
-        return _anchor_loss(module, *self._train, rows, generator)
+        assert isinstance(module, SemanticFlow)
+        return self._loss(module, *self._train, rows, generator)
 
     def held_out(self, module: nn.Module) -> float:
         """Give the same of held-out images."""
+        assert isinstance(module, SemanticFlow)
         rows = torch.arange(min(len(self._held_out[0].mean), _HELD_OUT_ROWS))
-        return float(_anchor_loss(module, *self._held_out, rows, generator_for(0, "held-out")))
+        return float(self._loss(module, *self._held_out, rows, generator_for(0, "held-out")))
 
 
-def _anchors(module: SemanticFlow, concepts: Mapping[str, Concept]) -> tuple[Tensor, Tensor]:
-    """Ideal factors (N, D), and which dimensions have one (D,)."""
-    n = len(next(iter(concepts.values())).values)
-    anchors, known = torch.zeros(n, sum(module.factors.values())), torch.zeros(sum(module.factors.values()))
-    for name in module.concepts:
-        place = module.slices[name]
-        values = concepts[name].anchors(place.stop - place.start)
-        anchors[:, place.start : place.start + values.shape[1]] = values
-        known[place.start : place.start + values.shape[1]] = 1
-    return anchors, known.bool()
+class AnchorTask(_ConceptTask):
+    """Lead e towards its concepts: each code is paired with the ideal code of its concepts' values.
 
-
-def _anchor_loss(
-    module: nn.Module,
-    posterior: Posterior,
-    anchors: tuple[Tensor, Tensor],
-    rows: Tensor,
-    generator: torch.Generator,
-) -> Tensor:
-    assert isinstance(module, SemanticFlow)
-    values, log_det = module(_rows(posterior, rows).sample(generator))
-    ideal, known = anchors
-    pair = pair_nll(ideal[rows], values, known, math.sqrt(module.rho)) - standard_normal_nll(ideal[rows])
-    return (pair - log_det).mean() / values.shape[1]
-
-
-class SemanticTask(Task):
-    """Maximise the likelihood of pairs that share one concept, each concept equally often (eq. 12).
-
-    Args:
-        module: e.
-        posterior: of the codes of the training images, (N, D).
-        concepts: by name, in the order of the module's.
-        held_out: the same two of held-out images.
+    The pair likelihood starts at a saddle: its gain from a factor grows with the square of what the factor already
+    holds, so a concept that nothing holds at first (a digit, at random colours) is found late or never. Here
+    a factor is N(√ρ · anchor, 1 − ρ), which pulls from the first step, and under which two images of one value
+    correlate by just ρ. Training then goes on with eq. 12.
     """
 
-    def __init__(
-        self,
-        module: SemanticFlow,
-        posterior: Posterior,
-        concepts: Mapping[str, Concept],
-        held_out: tuple[Posterior, Mapping[str, Concept]],
-    ) -> None:
-        self.title, self.module, self.rows = "e", module, len(posterior.mean)
-        self._train = (posterior, [Pairing(concepts[name]) for name in module.concepts])
-        self._held_out = (held_out[0], [Pairing(held_out[1][name]) for name in module.concepts])
+    title = "e, towards its concepts"
 
-    def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Give the mean pair loss in nats per dimension."""
-        return _pair_loss(module, *self._train, rows, generator)
+    def _prepare(self, module: SemanticFlow, concepts: Mapping[str, Concept]) -> tuple[Tensor, Tensor]:
+        """Ideal factors (N, D), and which dimensions have one (D,)."""
+        n, size = len(next(iter(concepts.values())).values), sum(module.factors.values())
+        anchors, known = torch.zeros(n, size), torch.zeros(size, dtype=torch.bool)
+        for name in module.concepts:
+            place = module.slices[name]
+            values = concepts[name].anchors(place.stop - place.start)
+            anchors[:, place.start : place.start + values.shape[1]] = values
+            known[place.start : place.start + values.shape[1]] = True
+        return anchors, known
 
-    def held_out(self, module: nn.Module) -> float:
-        """Give the same of held-out pairs."""
-        rows = torch.arange(min(len(self._held_out[0].mean), _HELD_OUT_ROWS))
-        return float(_pair_loss(module, *self._held_out, rows, generator_for(0, "held-out")))
+    def _loss(
+        self, module: SemanticFlow, posterior: Posterior, targets: Any, rows: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        values, log_det = module(_rows(posterior, rows).sample(generator))
+        anchors, known = targets
+        ideal = anchors[rows]
+        nll = pair_nll(ideal, values, known, math.sqrt(module.rho)) - standard_normal_nll(ideal) - log_det
+        return nll.mean() / values.shape[1]
 
 
-def _pair_loss(
-    module: nn.Module, posterior: Posterior, pairings: list[Pairing], rows: Tensor, generator: torch.Generator
-) -> Tensor:
-    assert isinstance(module, SemanticFlow)
-    concept = torch.randint(len(pairings), (len(rows),), generator=generator)
-    partners = torch.stack([pairing.draw(rows, generator) for pairing in pairings])
-    partner = partners[concept, torch.arange(len(rows))]
-    latents_a = _rows(posterior, rows).sample(generator)
-    latents_b = _rows(posterior, partner).sample(generator)
-    return module.nll(latents_a, latents_b, concept).mean() / (2 * latents_a.shape[1])
+class SemanticTask(_ConceptTask):
+    """Maximise the likelihood of pairs that share one concept, each concept equally often (eq. 12)."""
+
+    title = "e"
+
+    def _prepare(self, module: SemanticFlow, concepts: Mapping[str, Concept]) -> list[Pairing]:
+        return [Pairing(concepts[name]) for name in module.concepts]
+
+    def _loss(
+        self, module: SemanticFlow, posterior: Posterior, targets: Any, rows: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        concept = torch.randint(len(targets), (len(rows),), generator=generator)
+        partners = torch.stack([pairing.draw(rows, generator) for pairing in targets])
+        partner = partners[concept, torch.arange(len(rows))]
+        latents_a = _rows(posterior, rows).sample(generator)
+        latents_b = _rows(posterior, partner).sample(generator)
+        return module.nll(latents_a, latents_b, concept).mean() / (2 * latents_a.shape[1])

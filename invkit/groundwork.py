@@ -1,0 +1,215 @@
+"""What all layers of all models share: images, codes, e; and how one t is trained on top."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invkit.autoencoders import ConvAutoencoder
+from invkit.core import Autoencoder, Posterior
+from invkit.data import ImageSet, Pairing, as_image_set, encode_all
+from invkit.errors import DataError, SettingsError
+from invkit.flows import Embedder, InvarianceFlow, SemanticFlow, estimate_factor_sizes
+from invkit.seeds import generator_for, seed_for
+from invkit.serialize import fingerprint, read_tensors, write_tensors
+from invkit.settings import Settings
+from invkit.training import (
+    AnchorTask,
+    AutoencoderTask,
+    InvarianceTask,
+    SemanticTask,
+    fit_or_load,
+    held_out_nll,
+    psnr,
+)
+
+__all__ = ["Groundwork", "lay_groundwork", "train_t"]
+
+_ENOUGH = 64  # training images
+
+
+@dataclass(frozen=True)
+class Groundwork:
+    """What all layers of all models share: images, codes, e and the likelihood without a condition.
+
+    Attributes:
+        train: images to train on.
+        held_out: images to judge by.
+        autoencoder: E and D.
+        codes: posterior of the training images' codes.
+        held_out_codes: posterior of the held-out images' codes.
+        e: semantic flow, None without concepts.
+        figures: held-out PSNR of reconstructions and NLL(z̄).
+        settings: all of them.
+        seed: of every draw.
+        cache: folder of trained parts, None to keep none.
+        progress: show it.
+        key: hash of all that decides the codes.
+    """
+
+    train: ImageSet
+    held_out: ImageSet
+    autoencoder: Autoencoder
+    codes: Posterior
+    held_out_codes: Posterior
+    e: SemanticFlow | None
+    figures: dict[str, float]
+    settings: Settings
+    seed: int
+    cache: Path | None
+    progress: bool
+    key: str
+
+    def path(self, kind: str, *things: Any) -> Path | None:
+        """Name the file of a trained part after all that decides it."""
+        return _path(self.cache, kind, self.key, *things)
+
+
+def _path(cache: Path | None, kind: str, *things: Any) -> Path | None:
+    return None if cache is None else cache / f"{kind}-{fingerprint(*things)}.safetensors"
+
+
+def _build(seed: int, name: str, build: Callable[[], Any]) -> Any:
+    """Build a module whose initial weights hang on the seed, leaving the global state as found."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed_for(seed, "build", name))
+        return build()
+
+
+def lay_groundwork(
+    data: Any,
+    *,
+    concepts: Mapping[str, Any] | None = None,
+    groups: Any = None,
+    held_out: Any = None,
+    size: int | None = None,
+    autoencoder: Autoencoder | None = None,
+    factor_sizes: Mapping[str, int] | None = None,
+    settings: Settings | None = None,
+    seed: int = 0,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> Groundwork:
+    """Read the data and train what does not depend on the explained model; see :func:`explain`."""
+    settings = settings or Settings()
+    folder = None if cache is None else Path(cache)
+    size = size if autoencoder is None else autoencoder.image_size
+    images = as_image_set(data, size=size, concepts=concepts, groups=groups, progress=progress)
+    if held_out is None:
+        train, test = images.split(settings.held_out, seed)
+    else:
+        train, test = images, as_image_set(held_out, size=images.size, progress=progress)
+    if len(train) < _ENOUGH or len(test) < 2:
+        raise DataError(
+            "Too few images to explain a layer",
+            expected=f"at least {_ENOUGH} to train on and 2 held out; 2,000 and more for figures to rely on",
+            got=f"{len(train)} and {len(test)}",
+        )
+    key = fingerprint(train.fingerprint(), test.fingerprint(), seed, version("invkit"))
+    figures: dict[str, float] = {}
+    if autoencoder is None:
+        dim = settings.latent_dim
+        autoencoder = _build(seed, "autoencoder", lambda: ConvAutoencoder(images.size, dim))
+        task = AutoencoderTask(autoencoder, train, test)
+        how = settings.fit_autoencoder
+        path = _path(folder, "autoencoder", key, dim, asdict(how))
+        fit_or_load(task, how, path=path, seed=seed, progress=progress)
+    elif len(autoencoder.latent_shape) != 1:
+        raise SettingsError(
+            "This autoencoder's codes are not vectors",
+            expected="latent_shape (N,)",
+            got=autoencoder.latent_shape,
+        )
+    autoencoder.eval()
+    key = fingerprint(key, asdict(settings), autoencoder.state_dict())
+    codes, test_codes = (
+        _codes(autoencoder, part, _path(folder, "codes", key, part.fingerprint())) for part in (train, test)
+    )
+    with torch.no_grad():
+        some = test.images(slice(512))
+        figures["psnr"] = float(psnr(some, autoencoder.decode(test_codes.mean[:512])).mean())
+    ground = Groundwork(
+        train, test, autoencoder, codes, test_codes, None, figures, settings, seed, folder, progress, key
+    )
+    figures["nll_prior"] = _prior_nll(ground)
+    if not train.concepts:
+        return ground
+    e = _semantic(ground, factor_sizes)
+    return replace(ground, e=e, key=fingerprint(key, e.state_dict()))
+
+
+def _codes(autoencoder: Autoencoder, data: ImageSet, path: Path | None) -> Posterior:
+    """Encode all images, or read what was encoded before."""
+    if path is not None and path.exists():
+        return Posterior(**read_tensors(path)[0])
+    codes = encode_all(autoencoder, data)
+    if path is not None:
+        write_tensors(path, vars(codes))
+    return codes
+
+
+def _prior_nll(ground: Groundwork) -> float:
+    """NLL(z̄) of held-out images: that of a flow like t whose condition says nothing."""
+    nothing = (torch.zeros(len(ground.train), 1), torch.zeros(len(ground.held_out), 1))
+    flow, _ = train_t(ground, nothing, "prior", None, "z̄ alone")
+    return float(held_out_nll(flow, ground.held_out_codes, nothing[1]).mean())
+
+
+def _semantic(ground: Groundwork, factor_sizes: Mapping[str, int] | None) -> SemanticFlow:
+    settings, codes, concepts = ground.settings, ground.codes, ground.train.concepts
+    generator = generator_for(ground.seed, "partners")
+    rows = torch.arange(len(ground.train))
+    partners = {name: codes.mean[Pairing(c).draw(rows, generator)] for name, c in concepts.items()}
+    dim = codes.mean.shape[1]
+    if factor_sizes is None:
+        most = {name: c.dimensions for name, c in concepts.items()}
+        factor_sizes = estimate_factor_sizes(codes.mean, partners, most=most)
+    sizes = {"residual": dim - sum(v for k, v in factor_sizes.items() if k != "residual"), **factor_sizes}
+    e: SemanticFlow = _build(
+        ground.seed, "e", lambda: SemanticFlow(settings.e.blocks(dim, seed=ground.seed), sizes, settings.rho)
+    )
+    unknown = set(e.concepts) - set(concepts)
+    if unknown:
+        raise SettingsError(f"No labels for {', '.join(sorted(unknown))}", expected=f"sizes for {', '.join(concepts)}")
+    e.initialize(codes.sample(generator))
+    held_out = (ground.held_out_codes, ground.held_out.concepts)
+    for kind, task, how in (
+        ("anchors", AnchorTask(e, codes, concepts, held_out), settings.fit_anchors),
+        ("e", SemanticTask(e, codes, concepts, held_out), settings.fit_e),
+    ):
+        fit_or_load(task, how, path=ground.path(kind, sizes), seed=ground.seed, progress=ground.progress)
+    return e
+
+
+def train_t(
+    ground: Groundwork, z: tuple[Tensor, Tensor], model_key: str, embedder: Embedder | None, title: str
+) -> tuple[InvarianceFlow, bool]:
+    """Train t on representations of the training images, judged by those of the held-out ones.
+
+    Returns:
+        t, and whether its training came to its own end.
+    """
+    settings, seed = ground.settings, ground.seed
+    dim = ground.codes.mean.shape[1]
+
+    def build() -> InvarianceFlow:
+        h = embedder or settings.t.build_embedder(tuple(z[0].shape[1:]), dim)
+        blocks = settings.t.blocks(dim, h.condition_dim, seed=seed)
+        return InvarianceFlow(blocks, h, noise_floor=settings.noise_floor)
+
+    t: InvarianceFlow = _build(seed, "t", build)
+    rows = torch.randperm(len(z[0]), generator=generator_for(seed, "initialise"))[:4096]
+    t.initialize(
+        Posterior(ground.codes.mean[rows], ground.codes.std[rows]).sample(generator_for(seed, "t")),
+        z[0][rows],
+    )
+    task = InvarianceTask(t, ground.codes, z[0], (ground.held_out_codes, z[1]), title)
+    path = ground.path("t", model_key)
+    result = fit_or_load(task, settings.fit_t, path=path, seed=seed, progress=ground.progress)
+    return t, result.complete
