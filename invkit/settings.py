@@ -37,8 +37,8 @@ class Settings:
     fit_autoencoder: FitSettings = FitSettings(
         steps=1200, batch_size=64, learning_rate=2e-3, evaluate_every=200, bf16=True
     )
-    fit_t: FitSettings = FitSettings(steps=500, batch_size=512, learning_rate=2e-3, weight_decay=0.1, bf16=True)
-    fit_anchors: FitSettings = FitSettings(steps=800, batch_size=512, learning_rate=2e-3, weight_decay=0.1, bf16=True)
+    fit_t: FitSettings = FitSettings(steps=600, batch_size=512, learning_rate=2e-3, weight_decay=0.1, bf16=True)
+    fit_anchors: FitSettings = FitSettings(steps=1000, batch_size=512, learning_rate=2e-3, weight_decay=0.1, bf16=True)
     fit_e: FitSettings = FitSettings(
         steps=100, batch_size=256, learning_rate=3e-4, weight_decay=0.1, evaluate_every=50, bf16=True
     )

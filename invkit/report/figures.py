@@ -55,7 +55,9 @@ def sample_sheet(images: Tensor, reconstructions: Tensor, samples: Tensor, title
     """
     rows, columns = samples.shape[:2]
     figure = Figure(figsize=(0.7 * (columns + 2.4), 0.7 * rows + 0.5))
-    axes = figure.subplots(1, 3, gridspec_kw={"width_ratios": [1, 1, columns], "wspace": 0.04})
+    side = images.shape[-1]
+    widths = [side, side, columns * (side + 2) - 2]  # in pixels, so that rows stand level
+    axes = figure.subplots(1, 3, gridspec_kw={"width_ratios": widths, "wspace": 0.04})
     _show(axes[0], images.unsqueeze(1), "x")
     _show(axes[1], reconstructions.unsqueeze(1), "D(E(x))")
     _show(axes[2], samples, "")
