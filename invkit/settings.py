@@ -33,12 +33,12 @@ class Settings:
     held_out: float = 0.15
     rho: float = 0.9
     t: FlowSettings = field(default_factory=lambda: FlowSettings(width=384))
-    e: FlowSettings = field(default_factory=lambda: FlowSettings(width=384))
+    e: FlowSettings = field(default_factory=lambda: FlowSettings(width=448))
     fit_autoencoder: FitSettings = FitSettings(
         steps=1200, batch_size=64, learning_rate=2e-3, evaluate_every=200, bf16=True
     )
     fit_t: FitSettings = FitSettings(steps=600, batch_size=512, learning_rate=2e-3, weight_decay=0.1, bf16=True)
-    fit_anchors: FitSettings = FitSettings(steps=1000, batch_size=512, learning_rate=2e-3, weight_decay=0.1, bf16=True)
+    fit_anchors: FitSettings = FitSettings(steps=1000, batch_size=512, learning_rate=2e-3, weight_decay=0.3, bf16=True)
     fit_e: FitSettings = FitSettings(
         steps=100, batch_size=256, learning_rate=3e-4, weight_decay=0.1, evaluate_every=50, bf16=True
     )
