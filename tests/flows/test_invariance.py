@@ -57,7 +57,7 @@ def test_trained_t_meets_the_exact_conditional(case):
     assert result.best == pytest.approx(float(entropy), abs=0.03)
     assert invariance(t, z[32_000:]).value == pytest.approx(float(left_open), abs=0.02)
     with torch.no_grad():
-        samples = t.sample(z[-200:], 400, torch.Generator().manual_seed(1))
+        samples = t.sample(t.perceive(z[-200:]), 400, torch.Generator().manual_seed(1))
     expected = z[-200:] @ gain.T
     scale = posterior.diagonal().mean().sqrt()
     error = (samples.mean(1) - expected).square().mean().sqrt() / scale
