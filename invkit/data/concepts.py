@@ -62,12 +62,6 @@ class Concept:
         ranks = self.values[:, :size].argsort(0).argsort(0)
         return torch.special.ndtri((ranks + 0.5) / len(self.values))
 
-    def describe(self, row: int) -> str:
-        """Say the value of one image in a word."""
-        if self.kind == "class":
-            return self.names[self.values[row]] if self.names else str(int(self.values[row]))
-        return " ".join(f"{float(v):.2f}" for v in self.values[row])
-
 
 def _apart(n: int, size: int) -> Tensor:
     """Spread n points over a sphere of radius √size, by minimising the energy of their repulsion."""
