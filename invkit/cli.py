@@ -47,6 +47,9 @@ def main() -> None:
 def _options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(
         [
+            click.argument("data"),
+            click.option("--concepts", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                         help="CSV file: the image's file, then a column for each concept."),
             click.option("--out", type=click.Path(path_type=Path), default=Path("explanation"), help="Output folder.",
                          show_default=True),
             click.option("--preset", type=click.Choice(["default", "quick", "paper"]), default="default"),
@@ -58,6 +61,14 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def _recipe_options(out: Path, preset: str, quiet: bool, **options: Any) -> dict[str, Any]:
+    """Turn what `_options` reads into arguments of the recipe: `data` and the keywords of `invkit.explain`."""
+    from invkit.settings import Settings
+
+    settings = {"default": Settings, "quick": Settings.quick, "paper": Settings.paper}[preset]()
+    return {**options, "settings": settings, "cache": out / "cache", "progress": not quiet}
 
 
 @main.command()
@@ -77,31 +88,20 @@ def demo(out: Path, seed: int, as_json: bool, quiet: bool) -> None:
 @main.command()
 @click.argument("model")
 @click.argument("layer")
-@click.argument("data", type=click.Path(exists=True, path_type=Path))
 @_options
 @_reported
-def explain(
-    model: str,
-    layer: str,
-    data: Path,
-    out: Path,
-    preset: str,
-    size: int | None,
-    seed: int,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    """Explain LAYER of MODEL on a folder of images DATA; sub-folders are the concept `class`.
+def explain(model: str, layer: str, out: Path, as_json: bool, **options: Any) -> None:
+    """Explain LAYER of MODEL on images DATA.
 
     MODEL is a torchvision name (resnet18, random weights unless the name carries a weights file:
     resnet18:weights.safetensors) or a Python factory: file.py:function or package.module:function.
+
+    DATA is a folder of images, whose sub-folders are the concept `class`, or color-digits, mnist:ROOT or
+    fashion-mnist:ROOT.
     """
     from invkit.recipe import explain as run
 
-    explanation = run(
-        load_model(model), layer, data, size=size, settings=_preset(preset), seed=seed, cache=out / "cache",
-        progress=not quiet,
-    )  # fmt: skip
+    explanation = run(load_model(model), layer, **_recipe_options(out, **options))
     explanation.save(out / "explanation")
     page = explanation.to_html(out / "report.html")
     click.echo(json.dumps(explanation.figures, indent=2) if as_json else f"{explanation!r}\nReport: {page}")
@@ -110,27 +110,13 @@ def explain(
 @main.command()
 @click.argument("model")
 @click.argument("layers")
-@click.argument("data", type=click.Path(exists=True, path_type=Path))
 @_options
 @_reported
-def profile(
-    model: str,
-    layers: str,
-    data: Path,
-    out: Path,
-    preset: str,
-    size: int | None,
-    seed: int,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    """Explain several LAYERS of MODEL (comma-separated addresses or globs) on a folder of images DATA."""
+def profile(model: str, layers: str, out: Path, as_json: bool, **options: Any) -> None:
+    """Explain several LAYERS of MODEL (comma-separated addresses or globs) on images DATA, as `explain` takes them."""
     from invkit.recipe import profile as run
 
-    result = run(
-        load_model(model), layers.split(","), data, size=size, settings=_preset(preset), seed=seed,
-        cache=out / "cache", progress=not quiet,
-    )  # fmt: skip
+    result = run(load_model(model), layers.split(","), **_recipe_options(out, **options))
     page = result.to_html(out / "report.html")
     click.echo(json.dumps(result.to_dict(), indent=2) if as_json else f"Report: {page}")
 
@@ -155,12 +141,6 @@ def layers(model: str, size: int, as_json: bool) -> None:
         shape = "×".join(map(str, info.shape)) if info.shape else "–"
         again = f"  ×{info.calls}" if info.calls > 1 else ""
         click.echo(f"{info.address:<{width}}  {info.type:<20} {shape:>14} {info.parameters:>12,}{again}")
-
-
-def _preset(name: str) -> Any:
-    from invkit.settings import Settings
-
-    return {"default": Settings, "quick": Settings.quick, "paper": Settings.paper}[name]()
 
 
 def load_model(text: str) -> nn.Module:

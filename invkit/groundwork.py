@@ -13,7 +13,7 @@ from torch import Tensor
 
 from invkit.autoencoders import ConvAutoencoder
 from invkit.core import Autoencoder, Posterior
-from invkit.data import ImageSet, Pairing, as_image_set, encode_all
+from invkit.data import ImageSet, Pairing, encode_all
 from invkit.errors import DataError, SettingsError
 from invkit.flows import Embedder, InvarianceFlow, SemanticFlow, estimate_factor_sizes
 from invkit.seeds import generator_for, seed_for
@@ -83,12 +83,9 @@ def _build(seed: int, name: str, build: Callable[[], Any]) -> Any:
 
 
 def lay_groundwork(
-    data: Any,
+    images: ImageSet,
     *,
-    concepts: Mapping[str, Any] | None = None,
-    groups: Any = None,
-    held_out: Any = None,
-    size: int | None = None,
+    held_out: ImageSet | None = None,
     autoencoder: Autoencoder | None = None,
     factor_sizes: Mapping[str, int] | None = None,
     settings: Settings | None = None,
@@ -96,21 +93,22 @@ def lay_groundwork(
     cache: str | Path | None = None,
     progress: bool = True,
 ) -> Groundwork:
-    """Read the data and train what does not depend on the explained model; see :func:`explain`."""
+    """Train what does not depend on the explained model.
+
+    Args:
+        images: all of them, or those to train on where `held_out` is given.
+        held_out: images to judge by, with the same concepts.
+        autoencoder: as all others, see :func:`invkit.explain`.
+        factor_sizes: dimensions of e by concept.
+        settings: None for the default.
+        seed: of every draw.
+        cache: folder of trained parts.
+        progress: show it.
+    """
     settings = settings or Settings()
     folder = None if cache is None else Path(cache)
-    size = size if autoencoder is None else autoencoder.image_size
-    images = as_image_set(data, size=size, concepts=concepts, groups=groups, progress=progress)
-    if held_out is None:
-        train, test = images.split(settings.held_out, seed)
-    else:
-        train, test = images, as_image_set(held_out, size=images.size, progress=progress)
-    if len(train) < _ENOUGH or len(test) < 2:
-        raise DataError(
-            "Too few images to explain a layer",
-            expected=f"at least {_ENOUGH} to train on and 2 held out; 2,000 and more for figures to rely on",
-            got=f"{len(train)} and {len(test)}",
-        )
+    train, test = images.split(settings.held_out, seed) if held_out is None else (images, held_out)
+    _check_enough(train, test)
     key = fingerprint(train.fingerprint(), test.fingerprint(), seed, version("invkit"))
     figures: dict[str, float] = {}
     if autoencoder is None:
@@ -144,6 +142,22 @@ def lay_groundwork(
     return replace(ground, e=e, key=fingerprint(key, e.state_dict()))
 
 
+def _check_enough(train: ImageSet, test: ImageSet) -> None:
+    if len(train) < _ENOUGH or len(test) < 2:
+        raise DataError(
+            "Too few images to explain a layer",
+            expected=f"at least {_ENOUGH} to train on and 2 held out; 2,000 and more for figures to rely on",
+            got=f"{len(train)} and {len(test)}",
+        )
+    if set(train.concepts) != set(test.concepts):
+        raise DataError(
+            "The held-out images have other concepts than those to train on",
+            expected=", ".join(train.concepts) or "none",
+            got=", ".join(test.concepts) or "none",
+            hint="Hand over `held_out` as `invkit.as_image_set(images, concepts={...})`.",
+        )
+
+
 def _codes(autoencoder: Autoencoder, data: ImageSet, path: Path | None) -> Posterior:
     """Encode all images, or read what was encoded before."""
     if path is not None and path.exists():
@@ -164,10 +178,10 @@ def _prior_nll(ground: Groundwork) -> float:
 def _semantic(ground: Groundwork, factor_sizes: Mapping[str, int] | None) -> SemanticFlow:
     settings, codes, concepts = ground.settings, ground.codes, ground.train.concepts
     generator = generator_for(ground.seed, "partners")
-    rows = torch.arange(len(ground.train))
-    partners = {name: codes.mean[Pairing(c).draw(rows, generator)] for name, c in concepts.items()}
     dim = codes.mean.shape[1]
     if factor_sizes is None:
+        rows = torch.arange(len(ground.train))
+        partners = {name: codes.mean[Pairing(c).draw(rows, generator)] for name, c in concepts.items()}
         most = {name: c.dimensions for name, c in concepts.items()}
         factor_sizes = estimate_factor_sizes(codes.mean, partners, most=most)
     sizes = {"residual": dim - sum(v for k, v in factor_sizes.items() if k != "residual"), **factor_sizes}

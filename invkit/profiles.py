@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from invkit.evaluation import Estimate
 from invkit.explanation import Explanation
-from invkit.explanation.page import figures_table, protocol_section, samples_section
+from invkit.explanation.page import disagreement_text, figures_table, protocol_section, samples_section
 from invkit.report import Picture, Section, Table, curves, write_page
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ class Profile:
             "Invariance (eq. 19): share of the variance of the image code that the representation leaves open. "
             "Concepts (eq. 20): share of each concept's variance that it explains. Bands: one standard error."
         )
-        found = [Section("Curves", "", [Picture(self.plot(), caption)], [Table(header, rows)])]
+        doubts = {name: disagreement_text(explanation) for name, explanation in self.explanations.items()}
+        text = " ".join(f"{self.axis.capitalize()} {name}: {doubt}" for name, doubt in doubts.items() if doubt)
+        found = [Section("Curves", text, [Picture(self.plot(), caption)], [Table(header, rows)])]
         ends = dict.fromkeys([next(iter(self.explanations)), list(self.explanations)[-1]])
         for name in ends:
             title = f"Images that {self.axis} {name} cannot tell apart"

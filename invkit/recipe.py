@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from invkit.core import Autoencoder, Interpretee
-from invkit.data import ImageSet, represent_all
+from invkit.data import ImageSet, as_image_set, represent_all
 from invkit.errors import LayerError
 from invkit.evaluation import probe
 from invkit.explanation import Explanation, HeldOut
@@ -69,6 +69,7 @@ def explain_each(
         found = Explanation(layer, ground.autoencoder, t, ground.e, held_out, figures, protocol, interpretee)
         figures["invariance"] = vars(found.invariance())
         figures["concepts"] = {name: vars(share) for name, share in found.concepts().items()}
+        figures["determined"] = {name: vars(share) for name, share in found.determined().items()}
         if folder is not None and complete:
             found.save(folder.with_suffix(""))
         yield found
@@ -103,7 +104,7 @@ def explain(
     layer: str | nn.Module,
     data: Any,
     *,
-    concepts: Mapping[str, Any] | None = None,
+    concepts: Mapping[str, Any] | str | Path | None = None,
     groups: Any = None,
     held_out: Any = None,
     size: int | None = None,
@@ -121,8 +122,9 @@ def explain(
     Args:
         model: any `nn.Module` that takes images, or an :class:`Interpretee`.
         layer: the module itself, or its address: ``features.11``, ``block@1``, ``encoder[0]``, ``input``.
-        data: a folder, a data set, a loader, an array or tensor of images; see :func:`invkit.as_image_set`.
-        concepts: labels by name: classes, numbers or colours, in the order of the images.
+        data: a folder, a data set or its name, a loader, an array or tensor of images; see :func:`invkit.as_image_set`.
+        concepts: labels by name: classes, numbers or colours, in the order of the images; or a CSV file of the
+            images in a folder.
         groups: images of one group stay together when some are held out.
         held_out: images to judge by; None holds out a share of the data.
         size: side of the images in pixels; None for their own, 28 to 64.
@@ -147,22 +149,31 @@ def explain(
         TrainingError: training diverged.
     """
     interpretee = as_interpretee(model, preprocess)
-    address = _addresses(interpretee, [layer])
-    _check_layers(interpretee, address, data, size)
-    ground = lay_groundwork(
+    addresses = _addresses(interpretee, [layer])
+    if len(addresses) != 1:
+        raise LayerError(
+            f"'{layer}' names several layers",
+            expected="one layer",
+            got=", ".join(addresses),
+            hint="invkit.profile explains several at once.",
+        )
+    found = profile(
+        interpretee,
+        addresses,
         data,
         concepts=concepts,
         groups=groups,
         held_out=held_out,
         size=size,
         autoencoder=autoencoder,
+        embedder=embedder,
         factor_sizes=factor_sizes,
         settings=settings,
         seed=seed,
         cache=cache,
         progress=progress,
     )
-    return next(explain_each(ground, interpretee, address, embedder=embedder))
+    return found[addresses[0]]
 
 
 def profile(
@@ -170,7 +181,14 @@ def profile(
     layers: str | nn.Module | Sequence[str | nn.Module],
     data: Any,
     *,
+    concepts: Mapping[str, Any] | str | Path | None = None,
+    groups: Any = None,
+    held_out: Any = None,
+    size: int | None = None,
     preprocess: Callable[[Tensor], Tensor] | None = None,
+    embedder: Embedder | None = None,
+    autoencoder: Autoencoder | None = None,
+    progress: bool = True,
     **options: Any,
 ) -> Profile:
     """Explain many layers of a model, or a layer of many checkpoints, on the same footing.
@@ -178,9 +196,16 @@ def profile(
     Args:
         model: a model, or several by name (checkpoints of one, for instance), in the order of the curve.
         layers: addresses, modules or globs, in the order of the curve.
-        data: as in :func:`explain`.
-        preprocess: as in :func:`explain`, for all models.
-        options: all others of :func:`explain`.
+        data: this and all others as in :func:`explain`.
+        concepts: labels by name.
+        groups: of images that stay together.
+        held_out: images to judge by.
+        size: side of the images in pixels.
+        preprocess: for all models.
+        embedder: H, for all layers.
+        autoencoder: a trained one.
+        progress: show it.
+        options: `factor_sizes`, `settings`, `seed`, `cache`.
 
     Raises:
         InvkitError: as :func:`explain`.
@@ -189,10 +214,13 @@ def profile(
     wanted = [layers] if isinstance(layers, (str, nn.Module)) else list(layers)
     interpretees = {name: as_interpretee(m, preprocess) for name, m in models.items()}
     addresses = {name: _addresses(i, wanted) for name, i in interpretees.items()}
+    size = size if autoencoder is None else autoencoder.image_size
+    images = as_image_set(data, size=size, concepts=concepts, groups=groups, progress=progress)
+    if held_out is not None:
+        held_out = as_image_set(held_out, size=images.size, progress=progress)
     for name, interpretee in interpretees.items():
-        _check_layers(interpretee, addresses[name], data, options.get("size"))
-    embedder = options.pop("embedder", None)
-    ground = lay_groundwork(data, **options)
+        _check_layers(interpretee, addresses[name], images)
+    ground = lay_groundwork(images, held_out=held_out, autoencoder=autoencoder, progress=progress, **options)
     found: dict[str, Explanation] = {}
     for name, interpretee in interpretees.items():
         for explanation in explain_each(ground, interpretee, addresses[name], embedder=embedder, name=name):
@@ -209,11 +237,10 @@ def _addresses(interpretee: Interpretee, layers: Sequence[str | nn.Module]) -> l
     return [layer if isinstance(layer, str) else str(layer) for layer in layers]
 
 
-def _check_layers(interpretee: Interpretee, layers: Sequence[str], data: Any, size: int | None) -> None:
-    """Run the model on one grey image, so that a bad layer is told before any long work."""
-    side = data.size if isinstance(data, ImageSet) else size or 64
-    for layer, z in interpretee.represent(torch.full((2, 3, side, side), 0.5), layers).items():
-        if z.ndim < 2 or len(z) != 2:
+def _check_layers(interpretee: Interpretee, layers: Sequence[str], images: ImageSet) -> None:
+    """Run the model on the first two images, so that a bad layer is told before any long work."""
+    for layer, z in interpretee.represent(images.images(slice(2)), layers).items():
+        if z.ndim < 2 or len(z) != min(2, len(images)):
             raise LayerError(
                 f"The output at '{layer}' has no batch axis",
                 expected="(B, …), one representation for each image",

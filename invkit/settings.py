@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from invkit.flows import FlowSettings
 from invkit.training import FitSettings
@@ -32,15 +32,15 @@ class Settings:
     noise_floor: float = 0.003
     held_out: float = 0.15
     rho: float = 0.9
-    t: FlowSettings = field(default_factory=lambda: FlowSettings(width=384))
-    e: FlowSettings = field(default_factory=lambda: FlowSettings(width=448))
+    t: FlowSettings = FlowSettings()
+    e: FlowSettings = FlowSettings()
     fit_autoencoder: FitSettings = FitSettings(
         steps=1200, batch_size=64, learning_rate=2e-3, evaluate_every=200, bf16=True
     )
-    fit_t: FitSettings = FitSettings(steps=600, batch_size=512, learning_rate=2e-3, weight_decay=0.1, bf16=True)
-    fit_anchors: FitSettings = FitSettings(steps=1000, batch_size=512, learning_rate=2e-3, weight_decay=0.3, bf16=True)
+    fit_t: FitSettings = FitSettings(steps=450, batch_size=512, learning_rate=3e-3, weight_decay=0.3, bf16=True)
+    fit_anchors: FitSettings = FitSettings(steps=900, batch_size=512, learning_rate=3e-3, weight_decay=0.5, bf16=True)
     fit_e: FitSettings = FitSettings(
-        steps=100, batch_size=256, learning_rate=3e-4, weight_decay=0.1, evaluate_every=50, bf16=True
+        steps=100, batch_size=256, learning_rate=1e-4, weight_decay=0.1, evaluate_every=50, bf16=True
     )
 
     @classmethod

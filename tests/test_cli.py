@@ -73,7 +73,7 @@ def test_an_unknown_model_is_one_line_and_exit_code_one(bad):
 
 def test_wrong_usage_is_exit_code_two(model):
     assert run("explain", model).exit_code == 2
-    assert run("explain", model, "0", "/nowhere").exit_code == 2
+    assert run("explain", model, "0", "/nowhere", "--concepts", "/nowhere.csv").exit_code == 2
 
 
 def test_explain_and_profile_write_a_report_and_json(model, folder, tmp_path, tiny, monkeypatch):

@@ -48,7 +48,7 @@ def test_the_ends_of_an_interpolation_are_the_reconstructions(explanation, digit
 def test_figures_are_complete_and_json(explanation):
     figures = json.loads(json.dumps(explanation.figures))
     assert {"nll", "nll_prior", "information", "psnr", "probe", "invariance", "concepts"} <= set(figures)
-    assert set(figures["concepts"]) == {"residual", "digit", "foreground", "background"}
+    assert set(figures["concepts"]) == set(figures["determined"]) == {"residual", "digit", "foreground", "background"}
     assert explanation.nll == figures["nll"]
     assert explanation.invariance().n >= 1000
     assert explanation.protocol["settings"]["noise_floor"] == 0.003
@@ -72,6 +72,7 @@ def test_saved_and_loaded_it_is_the_same(explanation, model, digits, tmp_path):
     assert torch.equal(loaded.modify(x, digit=x.flip(0)), explanation.modify(x, digit=x.flip(0)))
     assert loaded.invariance(n=200, seed=1) == explanation.invariance(n=200, seed=1)
     assert loaded.concepts() == explanation.concepts()
+    assert loaded.determined() == explanation.determined()
 
 
 def test_without_its_model_it_still_samples_for_held_out_images(explanation, digits, tmp_path):
@@ -144,6 +145,23 @@ def test_a_bad_layer_is_told_before_any_training(model, digits, layer, words, mo
     monkeypatch.setattr("invkit.recipe.lay_groundwork", None)
     with pytest.raises(LayerError, match=words):
         invkit.explain(model, layer, digits, progress=False)
+
+
+def test_a_glob_of_several_layers_is_for_profile(model, digits):
+    with pytest.raises(LayerError, match=r"several layers.*invkit\.profile"):
+        invkit.explain(model, "*", digits, progress=False)
+
+
+def test_a_model_that_takes_one_size_only_is_checked_at_that_size(tiny):
+    fixed = nn.Sequential(nn.Flatten(), nn.Linear(3 * 30 * 30, 5))
+    found = invkit.explain(fixed, "1", torch.rand(90, 3, 30, 30), settings=tiny, progress=False)
+    assert found.held_out.z.shape[1:] == (5,)
+
+
+def test_held_out_images_need_the_same_concepts(model, digits, tiny):
+    options = {"settings": tiny, "progress": False}
+    with pytest.raises(DataError, match="other concepts"):
+        invkit.explain(model, "2", digits, held_out=torch.rand(5, 3, 28, 28), **options)
 
 
 def test_too_few_images_are_told_with_the_number_needed(model, tiny):

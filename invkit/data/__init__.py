@@ -1,5 +1,6 @@
 """Images, their concepts, and what models make of them."""
 
+from invkit.data.attributes import read_attributes
 from invkit.data.concepts import Concept, Pairing, as_concept
 from invkit.data.digits import color_digits
 from invkit.data.images import as_image_set
@@ -14,5 +15,6 @@ __all__ = [
     "as_image_set",
     "color_digits",
     "encode_all",
+    "read_attributes",
     "represent_all",
 ]

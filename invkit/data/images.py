@@ -12,9 +12,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from invkit.data.attributes import read_attributes
 from invkit.data.concepts import Concept, as_concept
 from invkit.data.files import find_images, read_files, square, to_rgb
 from invkit.data.imageset import ImageSet
+from invkit.data.named import named_data
 from invkit.errors import DataError
 from invkit.progress import Progress
 
@@ -25,7 +27,7 @@ def as_image_set(
     data: Any,
     *,
     size: int | None = None,
-    concepts: Mapping[str, Any] | None = None,
+    concepts: Mapping[str, Any] | str | Path | None = None,
     groups: Any = None,
     progress: bool = True,
 ) -> ImageSet:
@@ -34,9 +36,11 @@ def as_image_set(
     Args:
         data: an ImageSet; a folder (sub-folders are the concept `class`); a list of files; an array or tensor
             (N, 3, H, W) or (N, H, W, 3), uint8 or float in [0, 1]; a torch or torchvision data set or a
-            DataLoader, of images or (image, label, …), whose label is the concept `class`.
+            DataLoader, of images or (image, label, …), whose label is the concept `class`; or the name
+            ``color-digits``, ``mnist:ROOT`` or ``fashion-mnist:ROOT`` with torchvision's folder ROOT.
         size: side of the images; None for their own, at most 64.
-        concepts: labels by name, in the order of the images.
+        concepts: labels by name, in the order of the images; of a folder also a CSV file, see
+            :func:`invkit.data.read_attributes`.
         groups: images of one group are never split between training and held-out.
         progress: show it.
 
@@ -45,6 +49,10 @@ def as_image_set(
     """
     own: dict[str, Any] = {}
     kept: Tensor | None = None
+    if isinstance(data, str) and (named := named_data(data)) is not None:
+        data = named
+    if isinstance(concepts, (str, Path)):
+        concepts = _from_table(Path(concepts), data)
     if isinstance(data, ImageSet):
         pixels, own, groups = data.pixels, dict(data.concepts), data.groups if groups is None else groups
     elif isinstance(data, (str, Path)) or _is_files(data):
@@ -71,6 +79,16 @@ def as_image_set(
         raise DataError("`groups` does not fit the images", expected=f"{len(pixels)} values", got=len(groups))
     found = ImageSet(_sized(_checked(pixels), None), read, groups)
     return found.resized(size or min(64, max(28, found.size)))
+
+
+def _from_table(table: Path, data: Any) -> dict[str, Any]:
+    if not isinstance(data, (str, Path)):
+        raise DataError(
+            "A table of attributes goes with a folder of images",
+            expected="a folder as data, or concepts={name: labels}",
+            got=type(data).__name__,
+        )
+    return read_attributes(table, Path(data), find_images(Path(data))[0])
 
 
 def _is_files(data: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from invkit.data import Concept
 from invkit.evaluation.estimate import Estimate, jackknife
 
-__all__ = ["probe"]
+__all__ = ["order_disagreements", "probe"]
 
 _ROWS = 2000
 
@@ -46,3 +47,21 @@ def probe(
         units = torch.stack([error, spread], 1).double()
         results[name] = jackknife(lambda m: 1 - m[..., 0] / m[..., 1].clamp(min=1e-12), units, len(units))
     return results
+
+
+def order_disagreements(shares: Mapping[str, Estimate], probes: Mapping[str, Estimate]) -> list[tuple[str, str]]:
+    """List the pairs of concepts (a, b) of which a has the larger share, but b is the better to be read.
+
+    Both differences are beyond two standard errors.
+
+    Args:
+        shares: by concept, eq. 20.
+        probes: by concept, what :func:`probe` gives.
+    """
+
+    def above(values: Mapping[str, Estimate], a: str, b: str) -> bool:
+        difference = values[a] - values[b]
+        return difference.value > 2 * difference.standard_error
+
+    pairs = itertools.permutations([name for name in shares if name in probes], 2)
+    return [(a, b) for a, b in pairs if above(shares, a, b) and above(probes, b, a)]

@@ -17,7 +17,7 @@ from torch import Tensor
 from invkit.core import Autoencoder, Interpretee
 from invkit.data import ImageSet
 from invkit.errors import ArtefactError, DataError, SettingsError
-from invkit.evaluation import Estimate, concept_shares, invariance
+from invkit.evaluation import Estimate, concept_shares, determined_shares, invariance
 from invkit.flows import InvarianceFlow, SemanticFlow
 from invkit.seeds import generator_for
 
@@ -84,7 +84,7 @@ class Explanation:
         return self._once(("invariance", n, seed), lambda: invariance(self.t, self.held_out.z, n=n, seed=seed))
 
     def concepts(self, n: int = 10_000, seed: int = 0) -> Mapping[str, Estimate]:
-        """Give the share of each concept's variance that the layer explains, 0 to 1 (eq. 20).
+        """Give the share of each concept's variance that the layer explains at fixed v, 0 to 1 (eq. 20).
 
         The residual is among them; empty where the explanation has no concepts.
 
@@ -97,6 +97,20 @@ class Explanation:
         e, z = self.e, self.held_out.z
         return self._once(("concepts", n, seed), lambda: concept_shares(self.t, e, z, n=n, seed=seed))
 
+    def determined(self, n: int = 10_000, seed: int = 0) -> Mapping[str, Estimate]:
+        """Give the share of each concept's variance that the layer alone determines, 0 to 1.
+
+        The strict companion of :meth:`concepts`, see :func:`invkit.evaluation.determined_shares`.
+
+        Args:
+            n: about how many samples to draw.
+            seed: of the draws.
+        """
+        if self.e is None:
+            return {}
+        e, z = self.e, self.held_out.z
+        return self._once(("determined", n, seed), lambda: determined_shares(self.t, e, z, n=n, seed=seed))
+
     @property
     def nll(self) -> float:
         """Held-out −log p(z̄ | z) in nats per dimension of z̄."""
@@ -108,8 +122,8 @@ class Explanation:
         known: dict[Any, Any] = {}
         if "invariance" in self.figures:
             known["invariance", 10_000, 0] = Estimate(**self.figures["invariance"])
-            shares = self.figures["concepts"].items()
-            known["concepts", 10_000, 0] = {name: Estimate(**share) for name, share in shares}
+            for kind in ("concepts", "determined"):
+                known[kind, 10_000, 0] = {name: Estimate(**share) for name, share in self.figures[kind].items()}
         return known
 
     def _once(self, key: Any, compute: Callable[[], Any]) -> Any:

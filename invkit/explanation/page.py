@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from invkit.evaluation import Estimate
+from invkit.evaluation import Estimate, order_disagreements
 from invkit.report import Picture, Section, Table, sample_sheet, shares, write_page
 
 if TYPE_CHECKING:
     from invkit.explanation.explanation import Explanation
 
-__all__ = ["edits_section", "figures_table", "protocol_section", "samples_section", "write_explanation"]
+__all__ = [
+    "disagreement_text",
+    "edits_section",
+    "figures_table",
+    "protocol_section",
+    "samples_section",
+    "write_explanation",
+]
 
 
 def write_explanation(explanation: Explanation, file: Path) -> Path:
@@ -44,11 +51,24 @@ def _numbers_section(explanation: Explanation) -> Section:
     bars = shares({name: (v.value, v.standard_error) for name, v in values.items()})
     caption = (
         "Invariance: share of the variance of the image code that remains when the representation is known "
-        "(eq. 19). Concepts: share of each concept's variance that the representation explains (eq. 20). "
-        "Bars: one standard error."
+        "(eq. 19). Concepts: share of each concept's variance that the representation explains at fixed v (eq. 20); "
+        "in the table also the share that it determines alone, whatever v. Bars: one standard error."
     )
     header, rows = figures_table({explanation.layer: explanation})
-    return Section("How much", "", [Picture(bars, caption)], [Table(header, rows)])
+    return Section("How much", disagreement_text(explanation), [Picture(bars, caption)], [Table(header, rows)])
+
+
+def disagreement_text(explanation: Explanation) -> str:
+    """Say where eq. 20 and the probe order concepts differently; empty where they agree."""
+    probes = {name: Estimate(**share) for name, share in explanation.figures.get("probe", {}).items()}
+    pairs = order_disagreements(explanation.concepts(), probes)
+    if not pairs:
+        return ""
+    found = "; ".join(f"{a} above {b}" for a, b in pairs)
+    return (
+        f"At '{explanation.layer}', eq. 20 and the probe disagree in order: eq. 20 puts {found}, and the probe the "
+        "other way round. What z alone determines is then the safer figure."
+    )
 
 
 def figures_table(explanations: dict[str, Explanation]) -> tuple[list[str], list[list[str]]]:
@@ -62,9 +82,10 @@ def figures_table(explanations: dict[str, Explanation]) -> tuple[list[str], list
         figures = explanation.figures
         put("invariance (eq. 19)", explanation.invariance())
         for name, share in explanation.concepts().items():
-            put(f"share of {name} explained (eq. 20)", share)
-        for name, share in figures.get("probe", {}).items():
-            put(f"{name}: held-out R² of a ridge probe", Estimate(**share))
+            put(f"{name}: share explained at fixed v (eq. 20)", share)
+            put(f"{name}: share that z alone determines", explanation.determined()[name])
+            if name in figures.get("probe", {}):
+                put(f"{name}: held-out R² of a ridge probe", Estimate(**figures["probe"][name]))
         put("NLL(z̄), nats per dimension, held out", f"{figures['nll_prior']:.3f}")
         put("NLL(z̄ | z), nats per dimension, held out", f"{figures['nll']:.3f}")
         put("information found, nats", f"{figures['information']:.1f}")

@@ -33,7 +33,7 @@ class FlowSettings:
     """
 
     n_flow: int = 8
-    width: int = 256
+    width: int = 384
     depth: int = 1
     coupling: Literal["affine", "paper", "spline"] = "affine"
     mixing: Literal["shuffle", "linear"] = "shuffle"

@@ -168,3 +168,28 @@ def test_color_digits_are_seeded_split_by_digit_and_coloured_as_labelled():
     torch.testing.assert_close(corner, data.concepts["background"].values, atol=0.05, rtol=0)
     contrast = (data.concepts["foreground"].values - data.concepts["background"].values).norm(dim=1)
     assert contrast.min() >= 0.5
+
+
+def idx(array):
+    """The idx format of MNIST (LeCun): two zero bytes, type 8, rank, shape, data."""
+    return bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
+def test_mnist_and_fashion_mnist_are_read_from_torchvisions_folder(tmp_path, name, kind):
+    with pytest.raises(DataError, match=rf"{kind} is not there.*download=True"):
+        as_image_set(f"{name}:{tmp_path}", progress=False)
+    raw = tmp_path / kind / "raw"
+    raw.mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 28, 28), np.uint8)
+    labels = np.array([2, 1, 2, 0, 1], np.uint8)
+    for part in ("train", "t10k"):
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(idx(pixels))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(idx(labels))
+    data = as_image_set(f"{name}:{tmp_path}", progress=False)
+    assert torch.equal(data.pixels[:, 0], torch.from_numpy(pixels))
+    assert data.concepts["class"].values.tolist() == labels.tolist()
+
+
+def test_color_digits_go_by_their_name():
+    assert torch.equal(as_image_set("color-digits", progress=False).pixels, color_digits().pixels)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from invkit.data import as_concept
-from invkit.evaluation import probe
+from invkit.evaluation import Estimate, order_disagreements, probe
 
 
 def test_a_probe_reads_what_is_linear_and_nothing_from_noise():
@@ -25,3 +25,10 @@ def test_a_probe_reads_what_is_linear_and_nothing_from_noise():
     assert 0.5 < found["class"].value < 0.75  # a line through a sign: 2/π = 0.64
     assert abs(found["absent"].value) < 0.05
     assert all(p.standard_error > 0 for p in found.values())
+
+
+def test_disagreements_in_order_are_those_beyond_two_standard_errors():
+    shares = {"a": Estimate(0.8, 0.01, 9), "b": Estimate(0.5, 0.01, 9), "c": Estimate(0.49, 0.01, 9)}
+    probes = {"a": Estimate(0.1, 0.02, 9), "b": Estimate(0.6, 0.02, 9), "c": Estimate(0.9, 0.02, 9)}
+    assert order_disagreements(shares, probes) == [("a", "b"), ("a", "c")]  # b and c are too near in eq. 20
+    assert order_disagreements(shares, {"a": probes["a"]}) == []

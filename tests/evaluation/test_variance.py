@@ -1,9 +1,12 @@
 """Shares of variance against closed forms; standard errors against repetition."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 
-from invkit.evaluation import Estimate, within_share
+from invkit.core import Transformed
+from invkit.evaluation import Estimate, concept_shares, determined_shares, invariance, within_share
 from invkit.evaluation.estimate import jackknife
 
 
@@ -37,3 +40,32 @@ def test_estimates_subtract_with_their_errors():
     difference = Estimate(0.5, 0.03, 10) - Estimate(0.2, 0.04, 5)
     assert (difference.value, difference.standard_error) == (pytest.approx(0.3), pytest.approx(0.05))
     assert str(difference) == "0.300 ± 0.050"
+
+
+class Written:
+    """t and e that are written down: z̄ = (z, z·v, v) for a sign z; each a factor."""
+
+    dim = 3
+    slices: ClassVar = {"alone": slice(0, 1), "together": slice(1, 2), "not": slice(2, 3)}
+
+    def perceive(self, z, generator):
+        return z
+
+    def inverse(self, v, z):
+        return torch.cat([z, z * v[:, :1], v[:, :1]], 1)
+
+    def sample(self, z, n, generator):
+        v = torch.randn(len(z) * n, 3, generator=generator)
+        return self.inverse(v, z.repeat_interleave(n, 0)).unflatten(0, (len(z), n))
+
+    def __call__(self, latents):
+        return Transformed(latents, latents.new_zeros(len(latents)))
+
+
+def test_what_z_does_only_together_with_v_is_explained_but_not_determined():
+    written, z = Written(), torch.tensor([[-1.0], [1.0]]).repeat(500, 1)
+    explained, determined = (f(written, written, z) for f in (concept_shares, determined_shares))
+    for name, expected, strict in [("alone", 1, 1), ("together", 1, 0), ("not", 0, 0)]:
+        assert explained[name].value == pytest.approx(expected, abs=0.05), name
+        assert determined[name].value == pytest.approx(strict, abs=0.05), name
+    assert invariance(written, z).value == pytest.approx(2 / 3, abs=0.02)

@@ -1,0 +1,63 @@
+"""What the demo must show, over several seeds: runs it for each, and prints every figure beside its mark.
+
+python benchmarks/demo_seeds.py [folder] [number of seeds]
+
+Some 7 minutes a seed on 2 cores; what a folder already holds is found again.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from invkit.demo import run_demo
+from invkit.evaluation import Estimate
+
+
+def marks(figures):
+    """Give (name, figure, whether it is what it must be) for one seed."""
+    first, *_, last = figures["checkpoints"].values()
+
+    def share(checkpoint, name):
+        return Estimate(**checkpoint["concepts"][name])
+
+    def probe(checkpoint, name):
+        return Estimate(**checkpoint["probe"][name])
+
+    rise = Estimate(**last["invariance"]) - Estimate(**first["invariance"])
+    lead_before, lead_after = (share(c, "digit") - share(c, "background") for c in (first, last))
+    left = share(last, "background").value / share(first, "background").value
+    probed = [probe(last, name) - probe(first, name) for name in ("digit", "background")]
+    lead = lead_after - lead_before
+    same = Estimate(**last["agreement"])
+    yield "held-out accuracy at least 0.95", f"{last['accuracy']:.3f}", last["accuracy"] >= 0.95
+    yield "invariance rises by at least 0.2", rise, rise.value - 3 * rise.standard_error >= 0.2
+    yield "background falls to less than half", f"{left:.2f} of it", left < 0.5
+    yield "digit − background rises by at least 0.3", lead, lead.value - 3 * lead.standard_error >= 0.3
+    yield "… and ends positive", lead_after, lead_after.value > 3 * lead_after.standard_error
+    yield "probe: digit rises", probed[0], probed[0].value > 3 * probed[0].standard_error
+    yield "probe: background falls", probed[1], probed[1].value < -3 * probed[1].standard_error
+    yield "samples keep the digit, at least 0.80", same, same.value >= 0.8
+    yield "reconstructions at least 24 dB", f"{last['psnr']:.1f}", last["psnr"] >= 24
+    for swapped, judged in figures["edits"].items():
+        others = max(rate for name, rate in judged.items() if name != swapped)
+        good = judged[swapped] >= 0.8 and others <= 0.2
+        yield f"{swapped} swapped: at least 0.80, others at most 0.20", f"{judged[swapped]:.2f}, {others:.2f}", good
+    for name, checkpoint in (("untrained", first), ("trained", last)):
+        yield f"NLL(z̄) − NLL(z̄ | z), {name}", f"{checkpoint['nll_prior'] - checkpoint['nll']:.3f} nats/dim", True
+
+
+def main(folder, seeds):
+    missed = 0
+    for seed in range(seeds):
+        begun = time.perf_counter()
+        figures = run_demo(folder / str(seed), seed=seed)
+        print(f"seed {seed}, {time.perf_counter() - begun:.0f} s")
+        for name, figure, good in marks(figures):
+            print(f"  {'ok  ' if good else 'MISS'} {name}: {figure}", flush=True)
+            missed += not good
+    print(f"{missed} marks missed")
+
+
+if __name__ == "__main__":
+    arguments = sys.argv[1:]
+    main(Path(arguments[0] if arguments else "demo-seeds"), int(arguments[1]) if len(arguments) > 1 else 5)

@@ -1,0 +1,69 @@
+"""A table of attributes (CSV) as labels of the image files that it names."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from invkit.errors import DataError
+
+__all__ = ["read_attributes"]
+
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+
+
+def read_attributes(table: Path, folder: Path, files: Sequence[Path]) -> dict[str, Any]:
+    """Read one concept from each column of a CSV file with a header, in the order of the files.
+
+    The first column names the image: its path below the folder, or its bare name. Whole numbers and words are
+    classes, numbers with a decimal point are quantities, ``#rrggbb`` are colours.
+
+    Args:
+        table: the CSV file.
+        folder: of the images.
+        files: the images.
+
+    Raises:
+        DataError: no such table, no columns, a ragged one, or images that it does not name.
+    """
+    try:
+        with open(table, newline="", encoding="utf-8-sig") as file:
+            header, *rows = [row for row in csv.reader(file) if row] or [[]]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"Cannot read the attributes in {table}", expected="a CSV file", got=str(error)) from error
+    ragged = next((number for number, row in enumerate(rows, 2) if len(row) != len(header)), None)
+    if len(header) < 2 or ragged is not None:
+        raise DataError(
+            f"{table} is no table of attributes",
+            expected="a header, then a line for each image: its file, and a value in every column",
+            got=f"{len(header)} columns" if ragged is None else f"another number of values in line {ragged}",
+        )
+    known = {row[0].strip(): row[1:] for row in rows}
+    found = [known.get(f.relative_to(folder).as_posix(), known.get(f.name)) for f in files]
+    missing = [f.name for f, row in zip(files, found, strict=True) if row is None]
+    if missing:
+        raise DataError(
+            f"{table} does not name every image",
+            expected=f"{len(files)} files of {folder} in the column '{header[0]}'",
+            got=f"{len(missing)} missing, the first {missing[0]}",
+        )
+    columns = zip(*(row for row in found if row is not None), strict=True)
+    return {name.strip(): _values(column) for name, column in zip(header[1:], columns, strict=True)}
+
+
+def _values(column: Sequence[str]) -> Any:
+    """Give strings the type that they are written in."""
+    texts = [text.strip() for text in column]
+    if all(_COLOUR.fullmatch(text) for text in texts):
+        return np.array([[int(text[k : k + 2], 16) / 255 for k in (1, 3, 5)] for text in texts], np.float32)
+    for kind in (int, float):
+        try:
+            return np.array([kind(text) for text in texts])
+        except ValueError:
+            continue
+    return np.array(texts)
