@@ -6,6 +6,7 @@
      ├── LayerError            an address that names no layer, never fires, or gives nothing usable
      ├── DataError             images, labels or concepts that cannot be used
      ├── SettingsError         an option out of its range, or two that contradict each other
+     ├── PluginError           a plugin that is missing, broken or ambiguous, or a name that none offers
      ├── TrainingError         training diverged and could not be recovered
      └── ArtefactError         a saved folder that is missing, truncated or of another version
     InvkitWarning              something worth knowing that does not stop the work
@@ -17,6 +18,7 @@ __all__ = [
     "InvkitError",
     "InvkitWarning",
     "LayerError",
+    "PluginError",
     "SettingsError",
     "TrainingError",
 ]
@@ -54,6 +56,10 @@ class DataError(InvkitError):
 
 class SettingsError(InvkitError):
     """An option out of its range, or two that contradict each other."""
+
+
+class PluginError(InvkitError):
+    """A plugin that is missing, broken or ambiguous, or a name that none offers."""
 
 
 class TrainingError(InvkitError):

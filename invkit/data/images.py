@@ -16,8 +16,8 @@ from invkit.data.attributes import read_attributes
 from invkit.data.concepts import Concept, as_concept
 from invkit.data.files import find_images, read_files, square, to_rgb
 from invkit.data.imageset import ImageSet
-from invkit.data.named import named_data
 from invkit.errors import DataError
+from invkit.plugins import list_names, load_named
 from invkit.progress import Progress
 
 __all__ = ["as_image_set"]
@@ -36,8 +36,8 @@ def as_image_set(
     Args:
         data: an ImageSet; a folder (sub-folders are the concept `class`); a list of files; an array or tensor
             (N, 3, H, W) or (N, H, W, 3), uint8 or float in [0, 1]; a torch or torchvision data set or a
-            DataLoader, of images or (image, label, …), whose label is the concept `class`; or the name
-            ``color-digits``, ``mnist:ROOT`` or ``fashion-mnist:ROOT`` with torchvision's folder ROOT.
+            DataLoader, of images or (image, label, …), whose label is the concept `class`; or the name of a
+            data set that a plugin offers, for instance ``color-digits`` or, with torchvision's folder, ``mnist:ROOT``.
         size: side of the images; None for their own, at most 64.
         concepts: labels by name, in the order of the images; of a folder also a CSV file, see
             :func:`invkit.data.read_attributes`.
@@ -49,8 +49,8 @@ def as_image_set(
     """
     own: dict[str, Any] = {}
     kept: Tensor | None = None
-    if isinstance(data, str) and (named := named_data(data)) is not None:
-        data = named
+    if isinstance(data, str) and _is_name(data):
+        data = load_named("dataset", data, object)
     if isinstance(concepts, (str, Path)):
         concepts = _from_table(Path(concepts), data)
     if isinstance(data, ImageSet):
@@ -79,6 +79,14 @@ def as_image_set(
         raise DataError("`groups` does not fit the images", expected=f"{len(pixels)} values", got=len(groups))
     found = ImageSet(_sized(_checked(pixels), None), read, groups)
     return found.resized(size or min(64, max(28, found.size)))
+
+
+def _is_name(text: str) -> bool:
+    """Whether a text names a data set of a plugin; a folder that is there is a folder."""
+    if Path(text).exists():
+        return False
+    head = text.partition(":")[0]
+    return any(head == prefix or head in names for prefix, names in list_names("dataset").items())
 
 
 def _from_table(table: Path, data: Any) -> dict[str, Any]:

@@ -1,6 +1,17 @@
 """Φ of any network, cut at any layer."""
 
-from invkit.interpretees.module import ModuleInterpretee, as_interpretee
+from invkit.interpretees.module import ModuleInterpretee, NamedLayer, as_interpretee, load_model
 from invkit.interpretees.preprocess import Preprocess
+from invkit.interpretees.tokens import TokenLayout
+from invkit.interpretees.weights import load_weights, read_weights
 
-__all__ = ["ModuleInterpretee", "Preprocess", "as_interpretee"]
+__all__ = [
+    "ModuleInterpretee",
+    "NamedLayer",
+    "Preprocess",
+    "TokenLayout",
+    "as_interpretee",
+    "load_model",
+    "load_weights",
+    "read_weights",
+]

@@ -1,4 +1,4 @@
-"""Layer addresses: ``features.11``, ``block@1`` (second call), ``encoder[0]`` or ``encoder.state`` (a part)."""
+"""Layer addresses: ``features.11``, ``block@1`` (second call), ``encoder[0]`` or ``block.cls`` (a part)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from invkit.errors import LayerError
+from invkit.interpretees.tokens import TOKEN_PARTS, TokenLayout
 
 __all__ = ["INPUT", "OUTPUT", "Address", "expand", "parse", "pick", "unknown_layer"]
 
@@ -90,8 +91,13 @@ def unknown_layer(text: str, names: Iterable[str]) -> LayerError:
     )
 
 
-def pick(output: Any, address: Address) -> Tensor:
+def pick(output: Any, address: Address, tokens: TokenLayout | None = None) -> Tensor:
     """Take the addressed part of a module's output, as a tensor of floats.
+
+    Args:
+        output: whatever the module returned.
+        address: whose path leads to the part.
+        tokens: layout of the model's tokens, for the parts ``cls``, ``registers`` and ``patches``.
 
     Raises:
         LayerError: no such part, or one that is no floating-point tensor.
@@ -99,10 +105,15 @@ def pick(output: Any, address: Address) -> Tensor:
     part = output
     for step in address.path:
         try:
+            if tokens is not None and step in TOKEN_PARTS and isinstance(part, Tensor) and part.ndim == 3:
+                part = tokens.part(part, str(step))
+                continue
             part = getattr(part, step) if isinstance(step, str) and not isinstance(part, Mapping) else part[step]
         except (AttributeError, KeyError, IndexError, TypeError) as error:
             raise LayerError(
-                f"The output at '{address.text}' has no part {step!r}", expected=_parts(part), got=repr(step)
+                f"The output at '{address.text}' has no part {step!r}",
+                expected=_parts(part) or (", ".join(f".{name}" for name in TOKEN_PARTS) if tokens else None),
+                got=repr(step),
             ) from error
     if not isinstance(part, Tensor) or not part.is_floating_point():
         raise LayerError(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from invkit.errors import LayerError
 from invkit.interpretees.addresses import INPUT, OUTPUT, Address, pick
+from invkit.interpretees.tokens import TokenLayout
 
 __all__ = ["capture", "untouched"]
 
@@ -34,7 +35,11 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
 
 def capture(
-    model: nn.Module, modules: Mapping[str, nn.Module], addresses: Sequence[Address], inputs: Tensor
+    model: nn.Module,
+    modules: Mapping[str, nn.Module],
+    addresses: Sequence[Address],
+    inputs: Tensor,
+    tokens: TokenLayout | None = None,
 ) -> dict[str, Tensor]:
     """Run the model on inputs until every address has fired; give a copy of each output by its text.
 
@@ -45,6 +50,7 @@ def capture(
         modules: its modules by name.
         addresses: where to look.
         inputs: (B, 3, H, W), preprocessed.
+        tokens: layout of the model's tokens, where it has any.
 
     Raises:
         LayerError: an address never fires, or its output isn't a tensor of floats.
@@ -59,7 +65,7 @@ def capture(
             call = calls[name] = calls.get(name, -1) + 1
             for address in wanted:
                 if address.module == name and address.call == call:
-                    found[address.text] = pick(output, address).clone()
+                    found[address.text] = pick(output, address, tokens).clone()
             if not to_the_end and all(a.text in found for a in wanted):
                 raise _AllCapturedError
 
@@ -71,7 +77,7 @@ def capture(
             handles.append(modules[name].register_forward_hook(hook_for(name), always_call=False))
         if wanted or to_the_end:
             output = model(inputs)
-            found |= {a.text: pick(output, a).clone() for a in addresses if a.module == OUTPUT}
+            found |= {a.text: pick(output, a, tokens).clone() for a in addresses if a.module == OUTPUT}
     except _AllCapturedError:
         pass
     finally:

@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from invkit.core import Interpretee, LayerInfo
-from invkit.errors import DataError
-from invkit.interpretees.addresses import OUTPUT, expand, parse, pick
+from invkit.errors import DataError, InvkitWarning
+from invkit.interpretees.addresses import OUTPUT, Address, expand, parse, pick
 from invkit.interpretees.capture import capture, untouched
 from invkit.interpretees.preprocess import Preprocess
+from invkit.interpretees.tokens import TokenLayout
+from invkit.plugins import ask, load_named
 from invkit.serialize import fingerprint
 
-__all__ = ["ModuleInterpretee", "as_interpretee"]
+__all__ = ["ModuleInterpretee", "NamedLayer", "as_interpretee", "load_model"]
+
+
+@dataclass(frozen=True)
+class NamedLayer:
+    """A layer under another name, for instance the paper's ``conv5``.
+
+    Attributes:
+        address: of the layer.
+        then: what is applied to its output, for instance a softmax.
+    """
+
+    address: str
+    then: Callable[[Tensor], Tensor] | None = None
 
 
 class ModuleInterpretee(Interpretee):
     """Any `nn.Module` that takes images, cut at any layer that fires.
 
     A layer is addressed by its dotted name (``features.11``), its second call (``block@1``), a part of its
-    output (``encoder[0]``, ``encoder.state``), ``input`` (what the model sees) or ``output``.
+    output (``encoder[0]``, ``encoder.state``, with `tokens` also ``block.cls``, ``block.registers`` and
+    ``block.patches``), ``input`` (what the model sees) or ``output``.
 
     Args:
         model: takes (B, 3, H, W) as `preprocess` gives it.
         preprocess: from images in [0, 1] to the model's input; None if the model takes [0, 1] itself.
         categories: names of the model's classes, where it has any.
+        tokens: layout of a transformer's tokens.
+        named: layers under other names.
     """
 
     def __init__(
@@ -35,16 +56,23 @@ class ModuleInterpretee(Interpretee):
         model: nn.Module,
         preprocess: Callable[[Tensor], Tensor] | None = None,
         categories: Sequence[str] = (),
+        *,
+        tokens: TokenLayout | None = None,
+        named: Mapping[str, NamedLayer] | None = None,
     ) -> None:
         self.model = model
         self.preprocess = preprocess or Preprocess()
         self.categories = tuple(categories)
-        core = getattr(model, "_orig_mod", model)  # a compiled model's modules are those of the original
-        self._run: nn.Module = core
-        self._modules: Mapping[str, nn.Module] = {name: m for name, m in core.named_modules() if name}
+        self.tokens = tokens
+        self.named = dict(named or {})
+        self._run = _bare(model)
+        self._modules: Mapping[str, nn.Module] = {name: m for name, m in self._run.named_modules() if name}
 
     def __repr__(self) -> str:
         return f"ModuleInterpretee({type(self._run).__name__})"
+
+    def _parse(self, layer: str) -> Address:
+        return parse(self.named[layer].address if layer in self.named else layer, self._modules)
 
     def _inputs(self, images: Tensor) -> Tensor:
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
@@ -66,7 +94,9 @@ class ModuleInterpretee(Interpretee):
         if isinstance(layer, nn.Module):
             name = next((name for name, module in self._modules.items() if module is layer), None)
             return parse(f"<{type(layer).__name__}>" if name is None else name, self._modules).text
-        return layer if any(sign in layer for sign in "*?") else parse(layer, self._modules).text
+        if not any(sign in layer for sign in "*?"):
+            self._parse(layer)
+        return layer
 
     def layers(self, images: Tensor | None = None) -> list[LayerInfo]:
         """List the layers that fire, in the order in which they first return.
@@ -91,7 +121,7 @@ class ModuleInterpretee(Interpretee):
         finally:
             for handle in handles:
                 handle.remove()
-        return [
+        found = [
             LayerInfo(
                 name,
                 type(self._modules[name]).__name__,
@@ -100,6 +130,10 @@ class ModuleInterpretee(Interpretee):
                 sum(p.numel() for p in self._modules[name].parameters()),
             )
             for name, shapes in seen.items()
+        ]
+        also = self.represent(images[:1], list(self.named)) if self.named else {}
+        return found + [
+            LayerInfo(name, f"= {self.named[name].address}", tuple(z.shape[1:]), 1, 0) for name, z in also.items()
         ]
 
     def expand(self, layers: Sequence[str | nn.Module]) -> list[str]:
@@ -111,10 +145,14 @@ class ModuleInterpretee(Interpretee):
 
     def represent(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Give Φ(x) at each of the layers, float32 on the images' device."""
-        addresses = [parse(layer, self._modules) for layer in layers]
+        addresses = {layer: self._parse(layer) for layer in layers}
         with untouched(self._run):
-            found = capture(self._run, self._modules, addresses, self._inputs(images))
-        return {layer: found[layer].float().to(images.device) for layer in layers}
+            found = capture(self._run, self._modules, list(addresses.values()), self._inputs(images), self.tokens)
+        return {layer: self._finish(layer, found[a.text]).to(images.device) for layer, a in addresses.items()}
+
+    def _finish(self, layer: str, z: Tensor) -> Tensor:
+        then = self.named[layer].then if layer in self.named else None
+        return z.float() if then is None else then(z.float())
 
     def decide(self, images: Tensor) -> Tensor:
         """Give the model's output, (B, C)."""
@@ -131,18 +169,63 @@ def _shape(output: Any) -> tuple[int, ...] | None:
     return tuple(output.shape[1:]) if isinstance(output, Tensor) else None
 
 
-def as_interpretee(model: Any, preprocess: Callable[[Tensor], Tensor] | None = None) -> Interpretee:
-    """Give the interpretee of a module; one that is handed over passes.
+def _bare(model: nn.Module) -> nn.Module:
+    """Take a model out of torch.compile and DataParallel, whose modules have the names that the user knows."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            inner = model.module
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+def load_model(name: str, *, weights: str | Path | None = None, local_files_only: bool = False) -> Interpretee:
+    """Load a model that a plugin offers, with its preprocessing.
+
+    Args:
+        name: ``prefix:name`` (``timm:resnet18``), or a bare name that exactly one plugin offers.
+        weights: None for the best published ones, ``random``, a name that the library knows, or a file, a folder or
+            ``hf-hub:owner/name``.
+        local_files_only: never download.
 
     Raises:
-        DataError: neither.
+        PluginError: no plugin offers it, several do, or the plugin is broken.
+        ArtefactError: the weights cannot be had, or do not fit.
+    """
+    text = None if weights is None else str(weights)
+    found: Interpretee = load_named("model", name, Interpretee, weights=text, local_files_only=local_files_only)
+    return found
+
+
+def as_interpretee(model: Any, preprocess: Callable[[Tensor], Tensor] | None = None) -> Interpretee:
+    """Give the interpretee of a name or a module; one that is handed over passes.
+
+    A live module is first offered to the plugins, which may know its preprocessing.
+
+    Raises:
+        DataError: none of them.
+        PluginError: as :func:`load_model`.
     """
     if isinstance(model, Interpretee):
         return model
-    if isinstance(model, nn.Module):
-        return ModuleInterpretee(model, preprocess)
-    raise DataError(
-        "Cannot explain this model",
-        expected="a torch.nn.Module or an invkit Interpretee",
-        got=type(model).__name__,
-    )
+    if isinstance(model, str):
+        return load_model(model)
+    if not isinstance(model, nn.Module):
+        raise DataError(
+            "Cannot explain this model",
+            expected="a torch.nn.Module, a name (timm:resnet18) or an invkit Interpretee",
+            got=type(model).__name__,
+        )
+    claimed = ask("claim_model", module=_bare(model), preprocess=preprocess)
+    if isinstance(claimed, Interpretee):
+        return claimed
+    if preprocess is None:
+        warnings.warn(
+            f"Nobody said how images are normalised for this {type(_bare(model)).__name__}: it is given them in [0, 1] "
+            "at their own size. If it was trained so, pass preprocess=invkit.Preprocess() to say it; if not, its own, for "
+            "instance preprocess=invkit.Preprocess(size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)).",
+            InvkitWarning,
+            stacklevel=3,
+        )
+    return ModuleInterpretee(model, preprocess)

@@ -1,0 +1,79 @@
+"""invkit's own plugin: what is built in enters by the same hooks as everybody else's work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from invkit.hookspecs import hookimpl
+
+INVKIT_API = 1
+
+_TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
+
+
+@hookimpl
+def list_datasets() -> list[str]:
+    """ColorDigits, and what torchvision reads from a folder: ``mnist:ROOT``, ``fashion-mnist:ROOT``."""
+    return ["color-digits", *_TORCHVISION]
+
+
+@hookimpl
+def load_dataset(name: str) -> Any:
+    """Give ColorDigits, or the training images below torchvision's ROOT (in ROOT/MNIST/raw, ROOT/FashionMNIST/raw)."""
+    from invkit.data import color_digits
+    from invkit.errors import DataError
+
+    name, _, root = name.partition(":")
+    if name == "color-digits":
+        return color_digits()
+    if name not in _TORCHVISION:
+        return None
+    import torchvision
+
+    kind = _TORCHVISION[name]
+    try:
+        return getattr(torchvision.datasets, kind)(root or ".", train=True, download=False)
+    except RuntimeError as error:
+        raise DataError(
+            f"{kind} is not there",
+            expected=f"its idx files in {root or '.'}/{kind}/raw, and the data as {name}:FOLDER",
+            hint=f"`torchvision.datasets.{kind}({root or '.'!r}, download=True)` fetches them.",
+        ) from error
+
+
+@hookimpl
+def list_autoencoders() -> list[str]:
+    """The convolutional autoencoder of table S1."""
+    return ["conv"]
+
+
+@hookimpl
+def load_autoencoder(name: str, weights: str | None, local_files_only: bool) -> Any:
+    """Give a 28-px autoencoder of table S1, with weights from a file or random ones."""
+    from invkit.autoencoders import ConvAutoencoder
+    from invkit.interpretees import load_weights
+
+    if name != "conv":
+        return None
+    autoencoder = ConvAutoencoder()
+    if weights not in (None, "random"):
+        load_weights(autoencoder, str(weights), local_files_only=local_files_only)
+    return autoencoder
+
+
+@hookimpl
+def list_flow_blocks() -> list[str]:
+    """Every block of :mod:`invkit.flows`."""
+    return ["actnorm", "affine", "linear", "paper", "shuffle", "spline"]
+
+
+@hookimpl
+def build_flow_block(name: str, dim: int, condition_dim: int) -> Any:
+    """Give a new block of that kind."""
+    from invkit import flows
+
+    couplings = {"affine": flows.AffineCoupling, "paper": flows.PaperCoupling, "spline": flows.SplineCoupling}
+    if name in couplings:
+        return couplings[name](dim, condition_dim)
+    others = {"actnorm": flows.ActNorm, "linear": flows.LULinear, "shuffle": flows.Shuffle}
+    return others[name](dim) if name in others else None
