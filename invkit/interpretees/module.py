@@ -223,8 +223,8 @@ def as_interpretee(model: Any, preprocess: Callable[[Tensor], Tensor] | None = N
     if preprocess is None:
         warnings.warn(
             f"Nobody said how images are normalised for this {type(_bare(model)).__name__}: it is given them in [0, 1] "
-            "at their own size. If it was trained so, pass preprocess=invkit.Preprocess() to say it; if not, its own, for "
-            "instance preprocess=invkit.Preprocess(size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)).",
+            "at their own size. If it was trained so, pass preprocess=invkit.Preprocess() to say it; if not, its own, "
+            "such as preprocess=invkit.Preprocess(size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)).",
             InvkitWarning,
             stacklevel=3,
         )
