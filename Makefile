@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint slow fast clean
+.PHONY: demo test lint slow fast conformance clean
 
 demo: $(READY)
 	$(BIN)/invkit demo
@@ -19,10 +19,14 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 fast: $(READY)
-	$(BIN)/pytest -m "not slow" --durations=5
+	$(BIN)/pytest -m "not slow and not conformance" --durations=5
 
 slow: $(READY)
 	$(BIN)/pytest -m slow --durations=10
+
+# every classification model of torchvision and one of each timm family: half an hour or more
+conformance: $(READY)
+	$(BIN)/pytest -m conformance -q
 
 $(READY): pyproject.toml requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,6 +1,6 @@
 """What the demo must show, over several seeds: runs it for each, and prints every figure beside its mark.
 
-python benchmarks/demo_seeds.py [folder] [number of seeds]
+python benchmarks/demo_seeds.py [folder] [seeds, 0,1,2,3,4]
 
 Some 7 minutes a seed on 2 cores; what a folder already holds is found again.
 """
@@ -48,7 +48,7 @@ def marks(figures):
 
 def main(folder, seeds):
     missed = 0
-    for seed in range(seeds):
+    for seed in seeds:
         begun = time.perf_counter()
         figures = run_demo(folder / str(seed), seed=seed)
         print(f"seed {seed}, {time.perf_counter() - begun:.0f} s")
@@ -59,5 +59,6 @@ def main(folder, seeds):
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    main(Path(arguments[0] if arguments else "demo-seeds"), int(arguments[1]) if len(arguments) > 1 else 5)
+    folder = sys.argv[1] if len(sys.argv) > 1 else "demo-seeds"
+    seeds = sys.argv[2] if len(sys.argv) > 2 else "0,1,2,3,4"
+    main(Path(folder), [int(seed) for seed in seeds.split(",")])

@@ -34,6 +34,7 @@ _HOMES = {
     "Settings": "invkit.settings",
     "color_digits": "invkit.data",
     "explain": "invkit.recipe",
+    "load_model": "invkit.interpretees",
     "as_image_set": "invkit.data",
     "profile": "invkit.recipe",
 }
@@ -57,6 +58,7 @@ __all__ = [
     "color_digits",
     "explain",
     "layers",
+    "load_model",
     "profile",
 ]
 
@@ -68,7 +70,7 @@ if TYPE_CHECKING:
     from invkit.evaluation import Estimate
     from invkit.explanation import Explanation
     from invkit.flows import FlowSettings
-    from invkit.interpretees import ModuleInterpretee, Preprocess
+    from invkit.interpretees import ModuleInterpretee, Preprocess, load_model
     from invkit.profiles import Profile
     from invkit.recipe import explain, profile
     from invkit.settings import Settings
@@ -76,15 +78,21 @@ if TYPE_CHECKING:
 
 
 def layers(model: Any, images: Any = None) -> list[LayerInfo]:
-    """List the layers of a module that fire: address, type, output shape, calls, parameters.
+    """List the layers of a model that fire: address, type, output shape, calls, parameters.
 
     Args:
-        model: any `nn.Module` that takes images.
-        images: what to run it on, (B, 3, H, W); None for a grey image of 64 px.
+        model: any `nn.Module` that takes images, a name (``timm:resnet18``) or an interpretee.
+        images: what to run it on, (B, 3, H, W); None for a grey image at the model's own size, or 64 px.
     """
-    from invkit.interpretees import ModuleInterpretee
+    import warnings
 
-    return ModuleInterpretee(model).layers(images)
+    from invkit.errors import InvkitWarning
+    from invkit.interpretees import ModuleInterpretee, as_interpretee
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InvkitWarning)  # shapes do not hang on the normalisation
+        interpretee = as_interpretee(model)
+    return interpretee.layers(images) if isinstance(interpretee, ModuleInterpretee) else interpretee.layers()
 
 
 def __getattr__(name: str) -> Any:

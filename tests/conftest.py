@@ -1,5 +1,7 @@
 """Shared by all tests: a fixed seed, small settings, a small network."""
 
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -36,3 +38,29 @@ def network():
     return nn.Sequential(
         nn.Conv2d(3, 4, 3, 2), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 5)
     )
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install a plugin as pip would: a module and its metadata on sys.path; imports nothing."""
+    from invkit import plugins
+
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+
+    def put(prefix, code, distribution=None, version="1.2.3"):
+        distribution = distribution or f"invkit-{len(list(site.iterdir()))}"
+        module = distribution.replace("-", "_")
+        (site / f"{module}.py").write_text(code)
+        info = site / f"{module}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(f"[invkit]\n{prefix} = {module}\n")
+        plugins.forget()
+        return module
+
+    yield put
+    for name in [name for name in sys.modules if str(getattr(sys.modules[name], "__file__", "")).startswith(str(site))]:
+        del sys.modules[name]
+    plugins.forget()

@@ -9,6 +9,8 @@ from torch import nn
 import invkit
 from invkit.errors import ArtefactError, DataError, LayerError, SettingsError
 
+pytestmark = pytest.mark.filterwarnings("ignore:Nobody said")  # how a plain module's images are normalised
+
 
 @pytest.fixture(scope="module")
 def model():

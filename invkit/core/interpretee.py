@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ class LayerInfo:
     shape: tuple[int, ...] | None
     calls: int
     parameters: int
+
+    def bytes(self, images: int) -> int:
+        """Give the size of its float32 representations of so many images; 0 where the shape is unknown."""
+        return 0 if self.shape is None else 4 * images * math.prod(self.shape)
 
 
 class Interpretee(ABC):

@@ -1,6 +1,7 @@
 """Invertible blocks, and the two flows that are made of them."""
 
 from invkit.flows.actnorm import ActNorm
+from invkit.flows.adapters import FreiaBlock, NormflowsBlock, ZukoBlock
 from invkit.flows.coupling import AffineCoupling, PaperCoupling
 from invkit.flows.embedders import Embedder, MapEmbedder, TokenEmbedder, VectorEmbedder, embedder_for
 from invkit.flows.invariance import InvarianceFlow
@@ -18,9 +19,11 @@ __all__ = [
     "Embedder",
     "FlowSequence",
     "FlowSettings",
+    "FreiaBlock",
     "InvarianceFlow",
     "LULinear",
     "MapEmbedder",
+    "NormflowsBlock",
     "PaperCoupling",
     "PaperMapEmbedder",
     "PaperVectorEmbedder",
@@ -29,6 +32,7 @@ __all__ = [
     "SplineCoupling",
     "TokenEmbedder",
     "VectorEmbedder",
+    "ZukoBlock",
     "embedder_for",
     "estimate_factor_sizes",
     "pair_nll",

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from invkit.core import Interpretee, LayerInfo
-from invkit.errors import DataError, InvkitWarning
-from invkit.interpretees.addresses import OUTPUT, Address, expand, parse, pick
+from invkit.errors import DataError, InvkitWarning, LayerError
+from invkit.interpretees.addresses import OUTPUT, Address, expand, parse, pick, unknown_layer
 from invkit.interpretees.capture import capture, untouched
 from invkit.interpretees.preprocess import Preprocess
 from invkit.interpretees.tokens import TokenLayout
@@ -72,7 +72,12 @@ class ModuleInterpretee(Interpretee):
         return f"ModuleInterpretee({type(self._run).__name__})"
 
     def _parse(self, layer: str) -> Address:
-        return parse(self.named[layer].address if layer in self.named else layer, self._modules)
+        if layer in self.named:
+            return parse(self.named[layer].address, self._modules)
+        try:
+            return parse(layer, self._modules)
+        except LayerError:
+            raise unknown_layer(layer, [*self._modules, *self.named]) from None
 
     def _inputs(self, images: Tensor) -> Tensor:
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():

@@ -204,28 +204,22 @@ def fit(
         state.result.stopped = "done"
         say(f"{task.title}: resumed at step {state.result.steps}", show=progress)
     bar = Progress(task.title, settings.steps, start=state.result.steps, show=progress)
+    if state.result.steps == 0:
+        _evaluate(task, state, math.nan)  # where training only makes things worse, the start is kept
+        if on_evaluate is not None:
+            on_evaluate(0, state.average)
     good = (state.tensors(), copy.deepcopy(state.counters()))
-    if on_evaluate is not None and state.result.steps == 0:
-        on_evaluate(0, state.average)
-    begun, losses = time.monotonic(), []
-    spent = state.result.seconds
+    begun, spent = time.monotonic(), state.result.seconds
     task.module.train()
     with _interruptible() as interrupted, torch.random.fork_rng([]):
         while state.result.steps < settings.steps and not interrupted.is_set():
-            loss = _step(task, state, settings, seed)
-            state.result.steps += 1
-            bar.advance()
-            losses.append(loss)
-            if not math.isfinite(loss):
-                good = _recover(task, state, good)
-                bar.step, losses = state.result.steps, []
-                continue
-            if state.result.steps % settings.evaluate_every and state.result.steps < settings.steps:
-                continue
-            held_out = _evaluate(task, state, sum(losses) / len(losses))
-            losses = []
+            train = _to_evaluation(task, state, settings, seed, bar, interrupted)
+            if train is None:
+                break
+            held_out = _evaluate(task, state, train) if math.isfinite(train) else math.nan
             if not math.isfinite(held_out):
                 good = _recover(task, state, good)
+                bar.step = state.result.steps
                 continue
             bar.tell(f"held-out {held_out:.4f}")
             state.result.seconds = spent + time.monotonic() - begun
@@ -243,6 +237,23 @@ def fit(
     task.module.load_state_dict(state.best)
     task.module.eval()
     return state.result
+
+
+def _to_evaluation(
+    task: Task, state: _State, settings: FitSettings, seed: int, bar: Progress, interrupted: threading.Event
+) -> float | None:
+    """Train up to the next evaluation; give the mean loss, NaN at the first that isn't finite, None if interrupted."""
+    losses: list[float] = []
+    while True:
+        losses.append(_step(task, state, settings, seed))
+        state.result.steps += 1
+        bar.advance()
+        if not math.isfinite(losses[-1]):
+            return math.nan
+        if state.result.steps % settings.evaluate_every == 0 or state.result.steps == settings.steps:
+            return sum(losses) / len(losses)
+        if interrupted.is_set():
+            return None
 
 
 def _step(task: Task, state: _State, settings: FitSettings, seed: int) -> float:
@@ -276,7 +287,7 @@ def _evaluate(task: Task, state: _State, train: float) -> float:
     with torch.no_grad():
         held_out = task.held_out(state.average)
     result = state.result
-    if math.isfinite(held_out):
+    if math.isfinite(held_out) and result.steps:
         result.history.append((result.steps, train, held_out))
     if held_out < result.best:
         result.best, result.best_step = held_out, result.steps

@@ -114,7 +114,7 @@ def test_a_lasting_nan_is_reported_with_its_cause():
 def test_it_stops_early_when_nothing_improves():
     settings = FitSettings(steps=1000, learning_rate=0.0, batch_size=16, evaluate_every=10, patience=3)
     result = fit(Line(), settings, progress=False)
-    assert (result.stopped, result.steps) == ("early", 40)
+    assert (result.stopped, result.steps) == ("early", 30)
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path):

@@ -1,0 +1,79 @@
+"""`invkit models`, `invkit layers`, `invkit doctor`."""
+
+from __future__ import annotations
+
+import json
+from fnmatch import fnmatchcase
+
+import click
+
+from invkit.cli.common import MODEL_HELP, model_options, open_model, reported
+from invkit.errors import PluginError
+
+__all__ = ["doctor", "layers", "models"]
+
+_IMAGES = 10_000
+
+
+@click.command()
+@click.argument("pattern", default="*")
+@click.option("--json", "as_json", is_flag=True)
+@reported
+def models(pattern: str, as_json: bool) -> None:
+    """List the models that plugins offer; PATTERN is part of a name or a glob."""
+    from invkit.plugins import list_names
+
+    wanted = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
+    names = [f"{prefix}:{name}" for prefix, each in list_names("model").items() for name in each]
+    found = [name for name in names if fnmatchcase(name, wanted) or fnmatchcase(name.partition(":")[2], wanted)]
+    if not found:
+        raise PluginError(
+            f"No model like '{pattern}'",
+            got=f"{len(names)} models in all",
+            hint="`invkit plugins list` shows where models come from.",
+        )
+    click.echo(json.dumps(found, indent=2) if as_json else "\n".join(found))
+
+
+@click.command(
+    help=f"List the layers of MODEL that fire: address, type, shape, calls, parameters, MB for {_IMAGES:,} images."
+    f"\n\n{MODEL_HELP}"
+)
+@click.argument("model")
+@click.option("--size", type=int, help="Side in px of the image that the model is run on; the default is its own.")
+@model_options
+@click.option("--json", "as_json", is_flag=True)
+@reported
+def layers(model: str, size: int | None, weights: str | None, local_files_only: bool, as_json: bool) -> None:
+    """List layers."""
+    import torch
+
+    import invkit
+
+    images = None if size is None else torch.full((1, 3, size, size), 0.5)
+    found = invkit.layers(open_model(model, weights, local_files_only), images)
+    if as_json:
+        click.echo(json.dumps([{**vars(info), "bytes": info.bytes(_IMAGES)} for info in found], indent=2))
+        return
+    width = max(len(info.address) for info in found)
+    for info in found:
+        shape = "×".join(map(str, info.shape)) if info.shape is not None else "–"
+        megabytes = f"{info.bytes(_IMAGES) / 1e6:,.0f} MB"
+        calls = f"  ×{info.calls}" if info.calls > 1 else ""
+        click.echo(
+            f"{info.address:<{width}}  {info.type:<24} {shape:>14} {info.parameters:>12,} {megabytes:>12}{calls}"
+        )
+
+
+@click.command(help=f"Check whether MODEL works with invkit, check by check, and say why not.\n\n{MODEL_HELP}")
+@click.argument("model")
+@model_options
+@reported
+def doctor(model: str, weights: str | None, local_files_only: bool) -> None:
+    """Run the conformance kit on a model."""
+    from invkit.testing import check_interpretee
+
+    report = check_interpretee(open_model(model, weights, local_files_only), raise_on_failure=False)
+    click.echo(str(report))
+    if not report.passed:
+        raise PluginError(f"{model} does not work with invkit", hint="The checks that failed are above.")

@@ -1,0 +1,59 @@
+"""`invkit plugins list | check | new`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from invkit.cli.common import reported
+
+__all__ = ["plugins"]
+
+
+@click.group()
+def plugins() -> None:
+    """List, check and start plugins."""
+
+
+@plugins.command("list")
+@click.option("--load", is_flag=True, help="Import each, so that broken ones are told.")
+@click.option("--json", "as_json", is_flag=True)
+@reported
+def list_(load: bool, as_json: bool) -> None:
+    """List installed plugins: prefix, state, distribution, version. Imports none of them."""
+    from invkit.plugins import list_plugins
+
+    found = list_plugins(load=load)
+    if as_json:
+        click.echo(json.dumps([vars(info) for info in found], indent=2))
+        return
+    for info in found:
+        click.echo(f"{info.prefix:<14} {info.state:<10} {info.distribution} {info.version}  {info.error}".rstrip())
+
+
+@plugins.command()
+@click.argument("name")
+@click.option("--model", "models", multiple=True, help="A model to check; the default is the first one.")
+@reported
+def check(name: str, models: tuple[str, ...]) -> None:
+    """Run the conformance kit on the plugin of the prefix NAME."""
+    from invkit.testing import check_plugin
+
+    report = check_plugin(name, models=list(models) or None, raise_on_failure=False)
+    click.echo(str(report))
+    if not report.passed:
+        raise SystemExit(1)
+
+
+@plugins.command()
+@click.argument("name")
+@click.option("--into", type=click.Path(path_type=Path), default=Path(), help="Folder in which it is made.")
+@reported
+def new(name: str, into: Path) -> None:
+    """Start a plugin project invkit-NAME: code, tests that call the conformance kit, README."""
+    from invkit.scaffold import new_plugin
+
+    folder = new_plugin(name, into)
+    click.echo(f"Made {folder}. Next: cd {folder} && pip install -e . pytest && pytest")

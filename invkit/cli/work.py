@@ -1,0 +1,99 @@
+"""`invkit demo`, `invkit explain`, `invkit profile`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from invkit.cli.common import MODEL_HELP, model_options, open_model, reported
+
+__all__ = ["demo", "explain", "profile"]
+
+_OUTPUTS = (
+    click.option("--seed", type=int, default=0, show_default=True),
+    click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON."),
+    click.option("--quiet", is_flag=True, help="No progress."),
+)
+_INPUTS = (
+    click.argument("data"),
+    click.option(
+        "--concepts",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="CSV file: the image's file, then a column for each concept.",
+    ),
+    click.option(
+        "--out", type=click.Path(path_type=Path), default=Path("explanation"), help="Output folder.", show_default=True
+    ),
+    click.option("--preset", type=click.Choice(["default", "quick", "paper"]), default="default"),
+    click.option("--size", type=int, help="Side of the images in px, 28 to 64."),
+)
+_DATA_HELP = """DATA is a folder of images, whose sub-folders are the concept `class`, or a named data set:
+color-digits, mnist:ROOT, fashion-mnist:ROOT."""
+
+
+def _with(*options: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def _keywords(out: Path, preset: str, quiet: bool, **options: Any) -> dict[str, Any]:
+    """Turn options of the command line into keywords of `invkit.explain`."""
+    from invkit.settings import Settings
+
+    settings = {"default": Settings, "quick": Settings.quick, "paper": Settings.paper}[preset]()
+    return {**options, "settings": settings, "cache": out / "cache", "progress": not quiet}
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("demo-output"), show_default=True)
+@_with(*_OUTPUTS)
+@reported
+def demo(out: Path, seed: int, as_json: bool, quiet: bool) -> None:
+    """Explain SqueezeNet while it learns handwritten digits in random colours."""
+    from invkit.demo import run_demo
+
+    result = run_demo(out, seed=seed, progress=not quiet)
+    click.echo(json.dumps(result, indent=2) if as_json else f"Report: {out / 'report.html'}")
+
+
+@click.command(help=f"Explain LAYER of MODEL on images DATA.\n\n{MODEL_HELP}\n\n{_DATA_HELP}")
+@click.argument("model")
+@click.argument("layer")
+@_with(*_INPUTS, model_options, *_OUTPUTS)
+@reported
+def explain(
+    model: str, layer: str, out: Path, as_json: bool, weights: str | None, local_files_only: bool, **options: Any
+) -> None:
+    """Explain one layer."""
+    from invkit.recipe import explain as run
+
+    explanation = run(open_model(model, weights, local_files_only), layer, **_keywords(out, **options))
+    explanation.save(out / "explanation")
+    page = explanation.to_html(out / "report.html")
+    click.echo(json.dumps(explanation.figures, indent=2) if as_json else f"{explanation!r}\nReport: {page}")
+
+
+@click.command(
+    help=f"Explain LAYERS (comma-separated addresses or globs) of MODEL on images DATA.\n\n{MODEL_HELP}\n\n{_DATA_HELP}"
+)
+@click.argument("model")
+@click.argument("layers")
+@_with(*_INPUTS, model_options, *_OUTPUTS)
+@reported
+def profile(
+    model: str, layers: str, out: Path, as_json: bool, weights: str | None, local_files_only: bool, **options: Any
+) -> None:
+    """Explain several layers."""
+    from invkit.recipe import profile as run
+
+    result = run(open_model(model, weights, local_files_only), layers.split(","), **_keywords(out, **options))
+    page = result.to_html(out / "report.html")
+    click.echo(json.dumps(result.to_dict(), indent=2) if as_json else f"Report: {page}")

@@ -1,0 +1,203 @@
+"""Checks of an autoencoder."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from invkit.core import Autoencoder
+from invkit.seeds import generator_for
+from invkit.testing.compare import distance, expect, expect_close, expect_within
+from invkit.testing.report import Report, conclude, run_checks
+
+__all__ = ["AUTOENCODER_CHECKS", "check_autoencoder"]
+
+_ROWS = 3
+_OTHER_BATCH = 1e-3  # libraries choose the algorithm by the size of the batch
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An autoencoder under test; a copy, so that the caller's is left alone."""
+
+    autoencoder: Autoencoder
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return next((p.device for p in self.autoencoder.parameters()), torch.device("cpu"))
+
+    def images(self) -> Tensor:
+        """Random images, (B, 3, S, S)."""
+        size = self.autoencoder.image_size
+        return torch.rand(_ROWS, 3, size, size, generator=generator_for(0, "testing images")).to(self.device)
+
+    def latents(self) -> Tensor:
+        """Draws from the prior, (B, N)."""
+        n = math.prod(self.autoencoder.latent_shape)
+        return torch.randn(_ROWS, n, generator=generator_for(0, "testing latents")).to(self.device)
+
+    def fresh(self, training: bool = False) -> Autoencoder:
+        """Give a copy without gradients, in one mode."""
+        autoencoder = copy.deepcopy(self.autoencoder).train(training)
+        autoencoder.zero_grad()
+        return autoencoder
+
+
+@torch.no_grad()
+def decoding_gives_images(s: Subject) -> str:
+    """Codes of the prior decode to finite float32 images (B, 3, S, S)."""
+    size = s.autoencoder.image_size
+    images = s.fresh().decode(s.latents())
+    shape = (_ROWS, 3, size, size)
+    expect(images.shape == shape, f"images are {tuple(images.shape)}, not {shape}")
+    expect(images.dtype == torch.float32, f"images are {images.dtype}")
+    expect(bool(images.isfinite().all()), "images of prior samples are not finite")
+    return f"{size} px, codes of {math.prod(s.autoencoder.latent_shape)}"
+
+
+@torch.no_grad()
+def images_lie_in_0_to_1(s: Subject) -> None:
+    """Decoded images lie in [0, 1], those of far codes too."""
+    for scale in (1, 10):
+        images = s.fresh().decode(scale * s.latents())
+        low, high = float(images.min()), float(images.max())
+        expect(low >= 0 and high <= 1, f"images of {scale} σ reach from {low:.3g} to {high:.3g}")
+
+
+@torch.no_grad()
+def encoding_gives_a_posterior(s: Subject) -> None:
+    """Mean and standard deviation are (B, N), finite, float32; the deviation is positive."""
+    posterior = s.fresh().encode(s.images())
+    for what, value in {"mean": posterior.mean, "std": posterior.std}.items():
+        expect(value.shape == s.latents().shape, f"{what} is {tuple(value.shape)}, not {tuple(s.latents().shape)}")
+        expect(value.dtype == torch.float32, f"{what} is {value.dtype}")
+        expect(bool(value.isfinite().all()), f"{what} is not finite")
+    expect(bool((posterior.std > 0).all()), f"std reaches down to {float(posterior.std.min()):.3g}")
+
+
+@torch.no_grad()
+def sampling_follows_its_generator(s: Subject) -> None:
+    """The same generator gives the same code, another another, and the global one is left alone."""
+    posterior = s.fresh().encode(s.images())
+    state = torch.get_rng_state()
+    first, again, other = (posterior.sample(torch.Generator(s.device).manual_seed(k)) for k in (0, 0, 1))
+    expect(distance(again, first) == 0, "two draws of one seed differ")
+    expect(distance(other, first) > 0, "draws of two seeds are the same")
+    expect(torch.equal(torch.get_rng_state(), state), "a draw moves torch's global generator")
+
+
+@torch.no_grad()
+def encoding_a_batch_of_one_equals_its_row(s: Subject) -> None:
+    """In evaluation mode an image alone has the code that it has in a batch."""
+    autoencoder, images = s.fresh(), s.images()
+    alone, whole = autoencoder.encode(images[1:2]), autoencoder.encode(images)
+    expect_close(alone.mean, whole.mean[1:2], _OTHER_BATCH, "mean alone and in a batch")
+    expect_close(alone.std, whole.std[1:2], _OTHER_BATCH, "std alone and in a batch")
+
+
+@torch.no_grad()
+def decoding_a_batch_of_one_equals_its_row(s: Subject) -> None:
+    """In evaluation mode a code alone has the image that it has in a batch."""
+    autoencoder, latents = s.fresh(), s.latents()
+    alone, whole = autoencoder.decode(latents[1:2]), autoencoder.decode(latents)
+    expect_close(alone, whole[1:2], _OTHER_BATCH, "image alone and in a batch")
+
+
+def gradients_reach_the_encoder(s: Subject) -> str:
+    """The error of decoded images has a gradient in parameters that the code depends on, through a drawn code."""
+    encoder = _reached(s, lambda a: a.encode(s.images()).mean.square().sum() + a.encode(s.images()).std.sum())
+    both = _reached(s, lambda a: (a.decode(a.encode(s.images()).sample()) - s.images()).square().sum())
+    expect(bool(encoder), "the code has no gradient in any parameter")
+    missed = encoder - both
+    expect(not missed, f"the images' error does not reach {', '.join(sorted(missed)[:3])}")
+    return f"{len(encoder)} parameters"
+
+
+def gradients_reach_the_decoder(s: Subject) -> str:
+    """The images have a gradient in parameters and in the code."""
+    latents = s.latents().requires_grad_()
+    reached = _reached(s, lambda a: a.decode(latents).square().sum())
+    expect(bool(reached), "images have no gradient in any parameter")
+    expect(latents.grad is not None and bool((latents.grad != 0).any()), "images have no gradient in the code")
+    return f"{len(reached)} parameters"
+
+
+def _reached(s: Subject, loss: Callable[[Autoencoder], Tensor]) -> set[str]:
+    """Give names of the parameters in which a loss has a gradient that isn't zero throughout."""
+    autoencoder = s.fresh(training=True)
+    loss(autoencoder).backward()
+    found = set()
+    for name, parameter in autoencoder.named_parameters():
+        if parameter.grad is not None:
+            expect(bool(parameter.grad.isfinite().all()), f"the gradient of '{name}' is not finite")
+            if bool((parameter.grad != 0).any()):
+                found.add(name)
+    return found
+
+
+@torch.no_grad()
+def saved_state_restores_the_images(s: Subject) -> None:
+    """A copy whose parameters and buffers are zero decodes the same after load_state_dict."""
+    autoencoder, other = s.fresh(), s.fresh()
+    for tensor in [*other.parameters(), *other.buffers()]:
+        tensor.zero_()
+    other.load_state_dict(autoencoder.state_dict())
+    expect_within(other.decode(s.latents()), autoencoder.decode(s.latents()), 0.0, "images of loaded and saved weights")
+
+
+def config_builds_it_again(s: Subject) -> None:
+    """`config` survives JSON and builds an autoencoder that takes the same weights."""
+    autoencoder = s.fresh()
+    config = json.loads(json.dumps(autoencoder.config))
+    other = type(autoencoder)(**config)
+    other.load_state_dict(autoencoder.state_dict())
+    expect(other.config == autoencoder.config, f"the config of the copy is {other.config}, not {autoencoder.config}")
+    expect(other.image_size == autoencoder.image_size, f"the copy has {other.image_size} px")
+    with torch.no_grad():
+        images = other.to(s.device).eval().decode(s.latents())
+        expect_close(images, autoencoder.decode(s.latents()), 1e-5, "images of the copy")
+
+
+AUTOENCODER_CHECKS: dict[str, Callable[[Subject], str | None]] = {
+    check.__name__: check
+    for check in (
+        decoding_gives_images,
+        images_lie_in_0_to_1,
+        encoding_gives_a_posterior,
+        sampling_follows_its_generator,
+        encoding_a_batch_of_one_equals_its_row,
+        decoding_a_batch_of_one_equals_its_row,
+        gradients_reach_the_encoder,
+        gradients_reach_the_decoder,
+        saved_state_restores_the_images,
+        config_builds_it_again,
+    )
+}
+
+
+def check_autoencoder(
+    autoencoder: Autoencoder,
+    *,
+    expected_failures: Mapping[str, str] | None = None,
+    raise_on_failure: bool = True,
+) -> Report:
+    """Check that an autoencoder keeps the contract of :class:`invkit.core.Autoencoder`. Copies of it are checked.
+
+    Args:
+        autoencoder: of any weights, on any device.
+        expected_failures: reason by name of a check that fails; see AUTOENCODER_CHECKS for the names.
+        raise_on_failure: False gives the report in any case.
+
+    Raises:
+        AssertionError: a check failed that is not expected to, or passed that is.
+        SettingsError: an expected failure names no check.
+    """
+    results = run_checks(AUTOENCODER_CHECKS, Subject(autoencoder))
+    return conclude(type(autoencoder).__name__, results, expected_failures, raise_on_failure)

@@ -1,0 +1,159 @@
+"""Checks of a plugin as it is installed: that it loads, what it offers, and each thing that it offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, get_args
+
+from torch import nn
+
+from invkit.core import Autoencoder, FlowBlock, Interpretee
+from invkit.data import ImageSet, as_image_set
+from invkit.errors import DataError
+from invkit.plugins import Kind, call, list_names, load_named, load_plugin
+from invkit.testing import autoencoder, subject
+from invkit.testing.autoencoder import AUTOENCODER_CHECKS
+from invkit.testing.compare import expect
+from invkit.testing.flow_block import FLOW_BLOCK_CHECKS, Blocks
+from invkit.testing.interpretee import INTERPRETEE_CHECKS
+from invkit.testing.report import CheckResult, NotApplicableError, Report, conclude, run_checks
+
+__all__ = ["PLUGIN_CHECKS", "check_plugin"]
+
+_CONDITION = 3
+_DIMS = (2, 3, 7, 8)
+_CONTRACTS: dict[Kind, type] = {
+    "model": Interpretee, "autoencoder": Autoencoder, "flow_block": FlowBlock, "dataset": object,
+}  # fmt: skip
+_WEIGHTS = {"weights": "random", "local_files_only": True}
+_ARGUMENTS: dict[Kind, dict[str, Any]] = {
+    "model": _WEIGHTS,
+    "autoencoder": _WEIGHTS,
+    "flow_block": {"dim": 4, "condition_dim": _CONDITION},
+    "dataset": {},
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A plugin under test, by its prefix."""
+
+    prefix: str
+
+
+def it_loads(s: Subject) -> None:
+    """It can be imported, is of this API version, and implements no hook that there isn't."""
+    load_plugin(s.prefix)
+
+
+def it_lists_names(s: Subject) -> str:
+    """What it lists are strings, each once and the same at each call."""
+    told = []
+    for kind in get_args(Kind):
+        names = call(s.prefix, f"list_{kind}s")
+        if names is None:
+            continue
+        expect(not isinstance(names, str), f"list_{kind}s() gives a string, not several")
+        names = list(names)
+        expect(all(isinstance(name, str) and name for name in names), f"list_{kind}s() gives what is no name")
+        expect(len(set(names)) == len(names), f"list_{kind}s() gives a name twice")
+        expect(names == list(call(s.prefix, f"list_{kind}s")), f"two calls of list_{kind}s() differ")
+        told.append(f"{len(names)} {kind.replace('_', ' ')}s")
+    return ", ".join(told) or "nothing"
+
+
+def an_unknown_name_is_none(s: Subject) -> None:
+    """For a name that it does not know it gives None and raises nothing."""
+    for kind in get_args(Kind):
+        hook = f"{'build' if kind == 'flow_block' else 'load'}_{kind}"
+        found = call(s.prefix, hook, name="no such name", **_ARGUMENTS[kind])
+        expect(found is None, f"{hook}('no such name') gives {type(found).__name__}")
+
+
+def it_claims_no_foreign_module(s: Subject) -> None:
+    """A module that no library made is not claimed."""
+    claimed = call(s.prefix, "claim_model", module=_Foreign(), preprocess=None)
+    expect(claimed is None, f"it claims a module that it can't know, as {claimed!r}")
+
+
+class _Foreign(nn.Module):
+    """A module of nobody's library."""
+
+
+PLUGIN_CHECKS: dict[str, Callable[[Subject], str | None]] = {
+    check.__name__: check for check in (it_loads, it_lists_names, an_unknown_name_is_none, it_claims_no_foreign_module)
+}
+
+
+def check_plugin(
+    prefix: str,
+    *,
+    models: Sequence[str] | None = None,
+    expected_failures: Mapping[str, str] | None = None,
+    raise_on_failure: bool = True,
+) -> Report:
+    """Check an installed plugin, then all flow blocks, autoencoders and data sets that it offers, and some models.
+
+    Nothing is downloaded: models and autoencoders have random weights. Checks of one thing are named
+    ``kind name: check``, for instance ``model tiny: it_is_deterministic``.
+
+    Args:
+        prefix: the name of its entry point.
+        models: names of models to check, without the prefix; None for the first that it lists.
+        expected_failures: reason by name of a check that fails.
+        raise_on_failure: False gives the report in any case.
+
+    Raises:
+        AssertionError: a check failed that is not expected to, or passed that is.
+        SettingsError: an expected failure names no check.
+    """
+    results = run_checks(PLUGIN_CHECKS, Subject(prefix))
+    if all(result.outcome == "passed" for result in results[:2]):
+        for kind in get_args(Kind):
+            names = list_names(kind, prefix).get(prefix, [])
+            if kind == "model":
+                names = list(models) if models is not None else names[:1]
+            for name in names:
+                results += _check_offered(kind, prefix, name)
+    return conclude(f"plugin {prefix}", results, expected_failures, raise_on_failure)
+
+
+def _check_offered(kind: Kind, prefix: str, name: str) -> list[CheckResult]:
+    """Check one thing that a plugin offers: that it loads, then all that is known of its kind."""
+    load = partial(load_named, kind, f"{prefix}:{name}", _CONTRACTS[kind])
+    loaded: list[Any] = []
+
+    def it_can_be_had(_: None) -> None:
+        try:
+            loaded.append(load(**_ARGUMENTS[kind]))
+        except DataError as error:
+            raise NotApplicableError(f"its files are not here: {error.what}") from error
+
+    title = f"{kind} {name}: "
+    results = run_checks({"it_can_be_had": it_can_be_had}, None, title)
+    for thing in loaded:
+        if kind == "model":
+            results += run_checks(INTERPRETEE_CHECKS, subject.Subject(thing), title)
+        elif kind == "autoencoder":
+            results += run_checks(AUTOENCODER_CHECKS, autoencoder.Subject(thing), title)
+        elif kind == "flow_block":
+            blocks = Blocks(lambda dim: load(dim=dim, condition_dim=_CONDITION), _DIMS, _CONDITION)
+            results += run_checks(FLOW_BLOCK_CHECKS, blocks, title)
+        else:
+            results += run_checks({"its_images_can_be_read": _its_images_can_be_read}, thing, title)
+    return results
+
+
+def _its_images_can_be_read(data: Any) -> str:
+    """Its first images can be read as an ImageSet."""
+    if isinstance(data, ImageSet):
+        images = data
+    elif hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, str):
+        first = [data[k] for k in range(min(4, len(data)))]
+        images = as_image_set(first, progress=False)
+    else:
+        images = as_image_set(data, progress=False)
+    expect(len(images) > 0, "it has no images")
+    return f"{len(images)} images of {images.size} px"

@@ -1,0 +1,108 @@
+"""Everything about a model and the process that a call must leave as it was."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from invkit.testing.compare import expect
+
+__all__ = ["disturbed", "expect_unchanged", "in_mode", "models_of", "seeded", "snapshot"]
+
+
+def models_of(thing: object) -> list[nn.Module]:
+    """Give the modules that an object is or holds as attributes, each once."""
+    held = [thing, *getattr(thing, "__dict__", {}).values()]
+    return list({id(value): value for value in held if isinstance(value, nn.Module)}.values())
+
+
+def snapshot(models: Sequence[nn.Module], *tensors: Tensor) -> dict[str, Any]:
+    """Copy what must not change: modes, hooks, parameters, buffers, gradients, random states, the user's tensors."""
+    numpys: Any = np.random.get_state()
+    found: dict[str, Any] = {
+        "torch's random state": torch.get_rng_state(),
+        "numpy's random state": (numpys[1].tobytes(), *numpys[2:]),
+        "Python's random state": random.getstate(),
+        "whether gradients are recorded": torch.is_grad_enabled(),
+        "the default dtype": torch.get_default_dtype(),
+    }
+    if torch.cuda.is_initialized():
+        found["the GPU's random state"] = torch.cat(torch.cuda.get_rng_state_all())
+    found |= {"the images": torch.cat([tensor.flatten() for tensor in tensors])} if tensors else {}
+    for model in models:
+        for name, module in model.named_modules():
+            found[f"the mode of '{name}'"] = module.training
+            hooks = {key: len(value) for key, value in vars(module).items() if key.endswith("_hooks") and value}
+            found[f"the hooks of '{name}'"] = hooks
+        for name, parameter in model.named_parameters():
+            found[f"requires_grad of '{name}'"] = parameter.requires_grad
+            found[f"the gradient of '{name}'"] = None if parameter.grad is None else parameter.grad.clone()
+            found[f"the parameter '{name}'"] = parameter.detach().clone()
+        found |= {f"the buffer '{name}'": buffer.clone() for name, buffer in model.named_buffers()}
+    return found
+
+
+def expect_unchanged(before: dict[str, Any], after: dict[str, Any], what: str) -> None:
+    """Expect two snapshots to be the same."""
+    changed = [key for key in {**before, **after} if not _same(before.get(key), after.get(key))]
+    expect(not changed, f"{what} changed {', '.join(changed[:3])}{' and more' if len(changed) > 3 else ''}")
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a.shape == b.shape and a.dtype == b.dtype and bool(((a == b) | ((a != a) & (b != b))).all())
+    return type(a) is type(b) and bool(a == b)
+
+
+@contextmanager
+def disturbed(models: Sequence[nn.Module]) -> Iterator[None]:
+    """Bring every second module into training mode, freeze every second parameter and give one a gradient.
+
+    Only then can it be seen that a call restores what was, instead of setting what is usual.
+    """
+    modules = [module for model in models for module in model.modules()]
+    parameters = [p for model in models for p in model.parameters() if p.is_floating_point()]
+    modes = [module.training for module in modules]
+    kept = [(p.requires_grad, p.grad) for p in parameters]
+    try:
+        for k, module in enumerate(modules):
+            module.training = k % 2 == 0
+        for k, p in enumerate(parameters):
+            p.requires_grad_(k % 2 == 0)
+        for p in parameters[:1]:
+            p.grad = torch.ones_like(p)
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
+        for p, (requires_grad, grad) in zip(parameters, kept, strict=True):
+            p.requires_grad_(requires_grad)
+            p.grad = grad
+
+
+@contextmanager
+def in_mode(models: Sequence[nn.Module], training: bool) -> Iterator[None]:
+    """Bring all modules into one mode, and back."""
+    modes = [(module, module.training) for model in models for module in model.modules()]
+    try:
+        for module, _ in modes:
+            module.training = training
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's generators; their states are restored."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        yield

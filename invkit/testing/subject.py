@@ -1,0 +1,116 @@
+"""An interpretee as the checks see it: which images, which layers, what they give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from invkit.core import Interpretee, LayerInfo
+from invkit.interpretees import ModuleInterpretee
+from invkit.seeds import generator_for
+from invkit.testing.reference import PlainPass, plain_pass
+from invkit.testing.state import models_of
+
+__all__ = ["Subject", "size_of"]
+
+_MANY = 12  # layers that the costly checks look at
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An interpretee under test. What is expensive is found once, when first asked for.
+
+    Attributes:
+        interpretee: the interpretee.
+        asked: layers to check; None for a spread over the depth.
+        given: images to check on; None for random ones at the model's own size, or 64 px.
+    """
+
+    interpretee: Interpretee
+    asked: Sequence[str] | None = None
+    given: Tensor | None = None
+
+    @cached_property
+    def images(self) -> Tensor:
+        """Two images, (2, 3, H, W)."""
+        if self.given is not None:
+            return torch.cat([self.given, self.given.flip(-1)])[:2] if len(self.given) < 2 else self.given[:2]
+        height, width = size_of(self.interpretee) or (64, 64)
+        return self.random_images(2, height, width)
+
+    def list_layers(self) -> list[LayerInfo]:
+        """List the layers, on the given images where the interpretee takes any."""
+        if self.given is not None and isinstance(self.interpretee, ModuleInterpretee):
+            return self.interpretee.layers(self.images[:1])
+        return self.interpretee.layers()
+
+    @cached_property
+    def listed(self) -> list[LayerInfo]:
+        """What the interpretee lists."""
+        return self.list_layers()
+
+    def random_images(self, n: int, height: int, width: int) -> Tensor:
+        """Give n images in [0, 1], the same at each call, without a draw from the global generator."""
+        images = torch.rand(n, 3, height, width, generator=generator_for(0, "testing", height, width))
+        return images if self.given is None else images.to(self.given.device)
+
+    @cached_property
+    def plain(self) -> PlainPass | None:
+        """A plain pass, where there is a bare model."""
+        return plain_pass(self.interpretee, self.images) if isinstance(self.interpretee, ModuleInterpretee) else None
+
+    def shapes(self, info: LayerInfo) -> list[tuple[int, ...] | None]:
+        """Give the shapes, batch included, that a listed layer gives at each call; assumed where it can't be known."""
+        assumed = None if info.shape is None else (len(self.images), *info.shape)
+        return self.plain.shapes.get(info.address, [assumed]) if self.plain is not None else [assumed]
+
+    @cached_property
+    def tensors(self) -> list[LayerInfo]:
+        """The listed layers that give a tensor of floats."""
+        return [info for info in self.listed if self.shapes(info)[0] is not None]
+
+    @cached_property
+    def layers(self) -> list[str]:
+        """Addresses for the costly checks: rows are images, repeated modules at their last call."""
+        if self.asked is not None:
+            return list(self.asked)
+        found = []
+        for info in self.tensors:
+            shapes = self.shapes(info)
+            if shapes[-1] is not None and shapes[-1][:1] == (len(self.images),):
+                found.append(info.address if len(shapes) == 1 else f"{info.address}@{len(shapes) - 1}")
+        places = torch.linspace(0, len(found) - 1, min(_MANY, len(found))).round().long().tolist()
+        return [found[k] for k in places]
+
+    @cached_property
+    def whole(self) -> dict[str, Tensor]:
+        """Representations of both images at all layers, in the mode in which the model came."""
+        return self.interpretee.represent(self.images, self.layers)
+
+    @cached_property
+    def models(self) -> list[nn.Module]:
+        """Modules that the interpretee holds."""
+        return models_of(self.interpretee)
+
+    @property
+    def network(self) -> nn.Module:
+        """The module that layers are named in; there must be one."""
+        return self.interpretee._run if isinstance(self.interpretee, ModuleInterpretee) else self.models[0]
+
+    @cached_property
+    def half(self) -> bool:
+        """Whether the model computes in half precision."""
+        dtypes = {p.dtype for model in self.models for p in model.parameters()}
+        return bool(dtypes & {torch.float16, torch.bfloat16})
+
+
+def size_of(interpretee: Interpretee) -> tuple[int, int] | None:
+    """Give height and width to which the interpretee's preprocessing brings images, where it says so."""
+    size = getattr(getattr(interpretee, "preprocess", None), "size", None)
+    if isinstance(size, int):
+        return size, size
+    return (int(size[0]), int(size[1])) if isinstance(size, (tuple, list)) and len(size) == 2 else None

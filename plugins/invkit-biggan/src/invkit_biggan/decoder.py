@@ -1,0 +1,199 @@
+"""BigGAN as a decoder D and a prior p(z̄), without an encoder (paper, sec. B.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count, islice
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+
+from invkit.core import Autoencoder
+from invkit.errors import DataError, InvkitError, SettingsError
+from invkit.seeds import generator_for
+from invkit_biggan.biggan import BigGAN
+from invkit_biggan.deep import BigGANDeep
+from invkit_biggan.dequantize import EmbeddingVAE
+from invkit_biggan.sampling import truncated_normal
+
+__all__ = ["BigGANDecoder"]
+
+_CHUNK = 16  # images made at once
+
+
+class BigGANDecoder(Autoencoder):
+    """Codes z̄ = (z̃, Wc) to images: z̃ is noise, Wc the embedding of a class; N = z_dim + 128, 268 for BigGAN at 256 px.
+
+    There is no encoder: instead of images that are encoded there are codes that are drawn, with the images that they
+    make, from :meth:`sample` and :meth:`stream`. A model is then explained on those images.
+
+    Args:
+        architecture: ``biggan-SIZE`` or ``biggan-deep-SIZE`` with 128, 256 or 512.
+        width: channels of the last block; None for 96 (BigGAN) or 128 (deep), those of the published files.
+        classes: number of classes.
+        truncation: of the codes that are drawn and, for BigGAN-deep, of the batch statistics of :meth:`decode`; see
+            :meth:`sample`.
+        swapped_statistics: see :class:`invkit_biggan.deep.BigGANDeep`.
+
+    Attributes:
+        generator: the network, under the published names.
+        bound: z̃ / truncation lies in ±bound. 2.5 for BigGAN, as in the authors' study of texture bias; 2 for
+            BigGAN-deep, as when its batch statistics were measured.
+
+    Raises:
+        SettingsError: an unknown architecture, or a truncation outside (0, 1].
+    """
+
+    def __init__(
+        self,
+        architecture: str = "biggan-256",
+        *,
+        width: int | None = None,
+        classes: int = 1000,
+        truncation: float = 1.0,
+        swapped_statistics: bool = False,
+    ) -> None:
+        super().__init__()
+        family, _, size = architecture.rpartition("-")
+        if family not in ("biggan", "biggan-deep") or size not in ("128", "256", "512"):
+            raise SettingsError(
+                "No such BigGAN", expected="biggan-SIZE or biggan-deep-SIZE with 128, 256 or 512", got=architecture
+            )
+        _check(truncation)
+        deep = family == "biggan-deep"
+        width = width or (128 if deep else 96)
+        self.config = {
+            "architecture": architecture,
+            "width": width,
+            "classes": classes,
+            "truncation": truncation,
+            "swapped_statistics": swapped_statistics,
+        }
+        self.truncation, self.bound, self.image_size = truncation, 2.0 if deep else 2.5, int(size)
+        self.generator: BigGAN | BigGANDeep
+        if deep:
+            self.generator = BigGANDeep(self.image_size, width, classes, swapped_statistics)
+        else:
+            self.generator = BigGAN(self.image_size, width, classes)
+        self.latent_shape = (self.generator.z_dim + self.embeddings.shape[1],)
+
+    @property
+    def embeddings(self) -> Tensor:
+        """The embedding Wc of each class, (classes, 128)."""
+        return self.generator.embeddings_of_classes
+
+    def encode(self, images: Tensor) -> NoReturn:
+        """Refuse: there is no encoder.
+
+        Raises:
+            InvkitError: always.
+        """
+        raise InvkitError(
+            f"{self.config['architecture']} has no encoder",
+            expected="codes that were drawn, with the images that they make",
+            got="images to encode",
+            hint="Use `latents, images = decoder.sample(n)` or `decoder.stream(batch_size)`.",
+        )
+
+    def decode(self, latents: Tensor, truncation: float | None = None) -> Tensor:
+        """Give images (B, 3, S, S) in [0, 1] of codes (B, N); differentiable.
+
+        Args:
+            latents: codes, z̃ first.
+            truncation: with which z̃ was drawn, in (0, 1]; None for the decoder's own. It chooses the batch
+                statistics of BigGAN-deep; BigGAN has one set of them.
+
+        Raises:
+            DataError: codes of another shape.
+            SettingsError: truncation outside (0, 1].
+        """
+        if latents.ndim != 2 or latents.shape[1:] != self.latent_shape:
+            raise DataError(
+                "These are no codes of this decoder", expected=f"(B, {self.latent_shape[0]})", got=tuple(latents.shape)
+            )
+        truncation = self.truncation if truncation is None else truncation
+        _check(truncation)
+        z, embedding = latents.split([self.generator.z_dim, self.embeddings.shape[1]], 1)
+        return (self.generator(z, embedding, truncation) + 1) / 2
+
+    def sample(
+        self,
+        n: int,
+        truncation: float | None = None,
+        seed: int = 0,
+        *,
+        classes: Tensor | None = None,
+        dequantizer: EmbeddingVAE | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Draw codes and make their images.
+
+        z̃ = truncation · (standard normal values, those beyond ±`bound` drawn again). For the truncation of Brock et
+        al., by a threshold alone, leave `truncation` at 1 and set `bound`.
+
+        Args:
+            n: how many.
+            truncation: in (0, 1]: smaller gives better but more similar images; None for the decoder's own.
+            seed: of every draw.
+            classes: (n,) integers; None draws them uniformly.
+            dequantizer: spreads each class embedding; images are made of the code as given back.
+
+        Returns:
+            codes (n, N) and their images (n, 3, S, S) in [0, 1], on the decoder's device.
+
+        Raises:
+            SettingsError: truncation outside (0, 1].
+            DataError: classes that are none.
+        """
+        return self._draw(n, truncation, generator_for(seed, "biggan"), classes, dequantizer)
+
+    def stream(
+        self,
+        batch_size: int,
+        truncation: float | None = None,
+        seed: int = 0,
+        *,
+        batches: int | None = None,
+        start: int = 0,
+        dequantizer: EmbeddingVAE | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Give batches of codes and images as :meth:`sample` does, one at a time, so that no data set is stored.
+
+        Args:
+            batch_size: of each.
+            truncation: see :meth:`sample`.
+            seed: batch k is the same whenever it is reached.
+            batches: how many; None for no end.
+            start: number of the first batch, to go on where one stopped.
+            dequantizer: see :meth:`sample`.
+        """
+        for k in islice(count(start), batches):
+            yield self._draw(batch_size, truncation, generator_for(seed, "biggan", k), None, dequantizer)
+
+    @torch.no_grad()
+    def _draw(
+        self,
+        n: int,
+        truncation: float | None,
+        generator: torch.Generator,
+        classes: Tensor | None,
+        dequantizer: EmbeddingVAE | None,
+    ) -> tuple[Tensor, Tensor]:
+        truncation = self.truncation if truncation is None else truncation
+        _check(truncation)
+        z = truncation * truncated_normal(n, self.generator.z_dim, self.bound, generator)
+        number = len(self.embeddings)
+        if classes is None:
+            classes = torch.randint(number, (n,), generator=generator)
+        elif classes.shape != (n,) or not ((classes >= 0) & (classes < number)).all():
+            raise DataError("These are no classes", expected=f"({n},) of 0…{number - 1}", got=classes)
+        embedding = self.embeddings[classes.to(self.embeddings.device)]
+        if dequantizer is not None:
+            embedding = dequantizer.dequantize(embedding, generator)
+        latents = torch.cat([z.to(embedding), embedding], 1)
+        return latents, torch.cat([self.decode(part, truncation) for part in latents.split(_CHUNK)])
+
+
+def _check(truncation: float) -> None:
+    if not 0 < truncation <= 1:
+        raise SettingsError("The truncation is out of its range", expected="0 < truncation ≤ 1", got=truncation)

@@ -1,0 +1,111 @@
+"""Layers whose weight is divided by its largest singular value (Miyato et al., 2018), in the two published forms."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["PowerStep", "StoredVectors", "attend"]
+
+_WARM_UP = 15  # power iterations that make the singular vectors of new weights
+
+
+class _Spectral(nn.Module, ABC):
+    """A linear layer (shape (out, in)) or a convolution that keeps the size (shape (out, in, k, k))."""
+
+    weight_name: ClassVar[str]
+    bias: nn.Parameter | None
+    weight_u: Tensor
+    weight_v: Tensor
+
+    def __init__(self, *shape: int, bias: bool = True) -> None:
+        super().__init__()
+        weight = nn.Parameter(torch.empty(shape))
+        nn.init.normal_(weight, std=weight[0].numel() ** -0.5)
+        self.register_parameter(self.weight_name, weight)
+        self.register_parameter("bias", nn.Parameter(torch.zeros(shape[0])) if bias else None)
+        u, v = _singular_vectors(weight.detach().flatten(1))
+        self.register_buffer("weight_u", u)
+        self.register_buffer("weight_v", v)
+
+    @abstractmethod
+    def sigma(self, matrix: Tensor) -> Tensor:
+        """Give the estimate of the largest singular value of the weight as a matrix (out, rest)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer with its weight divided by σ."""
+        weight: Tensor = getattr(self, self.weight_name)
+        weight = weight / self.sigma(weight.flatten(1))
+        if weight.ndim == 2:
+            return F.linear(x, weight, self.bias)
+        return F.conv2d(x, weight, self.bias, padding=weight.shape[-1] // 2)
+
+
+def _singular_vectors(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    u = F.normalize(torch.randn_like(matrix[:, 0]), dim=0)
+    v = F.normalize(matrix.T @ u, dim=0)
+    for _ in range(0 if matrix.is_meta else _WARM_UP):
+        u = F.normalize(matrix @ v, dim=0)
+        v = F.normalize(matrix.T @ u, dim=0)
+    return u, v
+
+
+class StoredVectors(_Spectral):
+    """Hugging Face's form, which is torch's own in eval mode: σ = uᵀWv with both vectors as stored."""
+
+    weight_name = "weight_orig"
+
+    def sigma(self, matrix: Tensor) -> Tensor:
+        """Give uᵀWv."""
+        return self.weight_u @ (matrix @ self.weight_v)
+
+
+class _FromU(_Spectral):
+    """GANalyze's form: one power iteration from the stored u in every pass; ``weight_v`` is stored but never read."""
+
+    weight_name = "weight_bar"
+    _eps = 1e-4  # added to the norms there, so that small weights shrink a little
+
+    def __init__(self, *shape: int, bias: bool = True) -> None:
+        super().__init__(*shape, bias=bias)
+        self.register_buffer("weight_v", torch.zeros(shape[0]))  # of this length in the published files
+
+    def sigma(self, matrix: Tensor) -> Tensor:
+        """Give uᵀWv after one power iteration, which is not kept."""
+        v = matrix.T @ self.weight_u
+        image = matrix @ (v / (v.norm() + self._eps))
+        return (image / (image.norm() + self._eps)) @ image
+
+
+class PowerStep(nn.Module):
+    """The layer of GANalyze's files, whose tensors lie one level down, in ``module``."""
+
+    def __init__(self, *shape: int, bias: bool = True) -> None:
+        super().__init__()
+        self.module = _FromU(*shape, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer."""
+        return self.module(x)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Let each position look at the 2×2-pooled map (Zhang et al., 2019).
+
+    Args:
+        query: (B, C, H, W).
+        key: (B, C, H, W).
+        value: (B, D, H, W), D ≥ C.
+
+    Returns:
+        (B, D, H, W): means of the pooled value, weighted by the softmax of query · pooled key.
+    """
+    key, value = F.max_pool2d(key, 2), F.max_pool2d(value, 2)
+    q, k, v = (part.flatten(2).mT.unsqueeze(1) for part in (query, key, value))
+    # with zeros behind query and key all have the same width, for which torch never holds the whole H·W × H·W/4 matrix
+    q, k = (F.pad(part, (0, v.shape[-1] - part.shape[-1])) for part in (q, k))
+    return F.scaled_dot_product_attention(q, k, v, scale=1.0).squeeze(1).mT.unflatten(2, query.shape[2:])

@@ -1,0 +1,93 @@
+"""Published files and random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from invkit.errors import ArtefactError
+from invkit.interpretees import read_weights
+from invkit.seeds import generator_for
+from invkit_biggan.decoder import BigGANDecoder
+
+__all__ = ["calibrate", "load"]
+
+
+def _file(name: str) -> str:
+    """The name of the published file."""
+    return f"{name}-pytorch_model.bin" if "deep" in name else f"{name}.pth"
+
+
+def load(name: str, weights: str | None, *, local_files_only: bool = False) -> BigGANDecoder:
+    """Give a decoder in eval mode.
+
+    Args:
+        name: of the architecture.
+        weights: ``random``; or a file, a folder or ``hf-hub:owner/name`` with a published file. Width and number of
+            classes are read off the file.
+        local_files_only: never download.
+
+    Raises:
+        ArtefactError: no weights are named, nothing is there, or the file is of another architecture.
+    """
+    if weights is None:
+        raise ArtefactError(
+            f"The weights of {name} are not fetched for you",
+            expected=f"the file {_file(name)}, {_origin(name)}",
+            got="weights=None",
+            hint="Pass the path of that file, or of a folder with it, as `weights`, or pass weights='random'.",
+        )
+    if weights == "random":
+        decoder = BigGANDecoder(name)
+        calibrate(decoder)
+        return decoder.eval()
+    inside = Path(weights) / _file(name)
+    state = read_weights(inside if inside.exists() else weights, local_files_only=local_files_only)
+    embedding, last = _telling(name, state, weights)
+    decoder = BigGANDecoder(name, width=len(last), classes=embedding.shape[1])
+    try:
+        decoder.generator.load_state_dict(state)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:4]]
+        raise ArtefactError(f"The weights in {weights} do not fit {name}", got="; ".join(lines)) from error
+    return decoder.eval()
+
+
+def _origin(name: str) -> str:
+    if "deep" in name:
+        return "which Hugging Face made from DeepMind's weights for pytorch-pretrained-biggan"
+    return "which GANalyze (Goetschalckx et al., 2019) made from DeepMind's weights and CompVis used"
+
+
+def _telling(name: str, state: dict[str, Tensor], source: str) -> tuple[Tensor, Tensor]:
+    """Give two tensors that tell the number of classes and the width."""
+    if "deep" in name:
+        keys = ["embeddings.weight", "generator.bn.weight"]
+    else:
+        keys = ["linear.weight", "ScaledCrossReplicaBN.weight"]
+    if not all(key in state for key in keys):
+        raise ArtefactError(
+            f"The weights in {source} are not those of {name}",
+            expected=" and ".join(keys),
+            got=", ".join(list(state)[:3]) or "no tensors",
+            hint="biggan-* reads GANalyze's files, biggan-deep-* those of Hugging Face.",
+        )
+    return state[keys[0]], state[keys[1]]
+
+
+@torch.no_grad()
+def calibrate(decoder: BigGANDecoder) -> None:
+    """Set the statistics of batch normalisation from a batch (Brock et al., sec. 4.1), so that random weights show."""
+
+    def measure(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        module.measure(inputs[0])  # type: ignore[operator]
+
+    norms = [module for module in decoder.generator.modules() if hasattr(module, "measure")]
+    handles = [norm.register_forward_pre_hook(measure) for norm in norms]
+    try:
+        decoder.decode(torch.randn(4, *decoder.latent_shape, generator=generator_for(0, "calibrate")))
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,71 @@
+"""timm's models for invkit: ``timm:resnet18``, ``timm:vit_tiny_patch16_224.augreg_in21k``, ``timm:hf-hub:owner/name``.
+
+timm itself is imported only when a name of it is asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from invkit.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from invkit.core import Interpretee
+
+__all__ = ["claim_model", "list_models", "load_model"]
+
+INVKIT_API = 1
+
+
+@hookimpl
+def list_models() -> list[str]:
+    """Every architecture that timm can build, and every one with the tag of its published weights."""
+    import timm
+
+    names = {*timm.list_models(), *timm.list_pretrained()}
+    return sorted(names, key=lambda name: (not name.startswith("test_"), name))  # `invkit plugins check` tries the first
+
+
+@hookimpl
+def load_model(name: str, weights: str | None, local_files_only: bool) -> Interpretee | None:
+    """Give a timm model with its preprocessing, tokens and categories; None if timm has none of that name.
+
+    Args:
+        name: an architecture (``resnet18``), one with a tag (``resnet18.a1_in1k``), or timm's own
+            ``hf-hub:owner/name[@revision]`` and ``local-dir:folder``.
+        weights: None for the published ones, ``random`` (drawn from torch's global generator), a tag
+            (``a1_in1k``), or a file, a folder or ``hf-hub:owner/name``; those of another layout that timm itself can
+            convert are converted.
+        local_files_only: never download.
+
+    Raises:
+        ArtefactError: the weights cannot be had, or do not fit.
+    """
+    from invkit_timm.description import describe
+    from invkit_timm.loading import build
+
+    model = build(name, weights, local_files_only)
+    return None if model is None else describe(model)
+
+
+@hookimpl
+def claim_model(module: nn.Module, preprocess: Callable[[Tensor], Tensor] | None) -> Interpretee | None:
+    """Give the interpretee of a live timm model, prepared as its `pretrained_cfg` says; None for any other.
+
+    Args:
+        module: the user's model.
+        preprocess: the user's own, which then takes the place of timm's; a module of timm's that says nothing of its
+            input is claimed only with it.
+
+    Raises:
+        DataError: the model takes images of other than three channels, and no `preprocess` makes them.
+    """
+    if "timm" not in sys.modules:
+        return None
+    from invkit_timm.description import describe, is_timm
+
+    return describe(module, preprocess) if is_timm(module, preprocess) else None

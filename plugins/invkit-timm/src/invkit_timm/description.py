@@ -1,0 +1,148 @@
+"""What a timm model says of itself: how its images are prepared, how its tokens lie, what its classes are called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from invkit.errors import DataError
+from invkit.interpretees import ModuleInterpretee, Preprocess, TokenLayout
+
+__all__ = ["Rectangle", "TimmTokens", "categories", "describe", "is_timm", "preprocessing", "tokens"]
+
+
+@dataclass(frozen=True)
+class Rectangle(Preprocess):
+    """As :class:`~invkit.interpretees.Preprocess`, for the few models whose images are no squares.
+
+    Attributes:
+        shape: height and width in pixels.
+    """
+
+    shape: tuple[int, int] = (224, 224)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Prepare images (B, 3, H, W) in [0, 1]; shrinking is antialiased."""
+        images = F.interpolate(images, self.shape, mode="bilinear", antialias=True)
+        return (images - self._of(self.mean, images)) / self._of(self.std, images)
+
+
+@dataclass(frozen=True)
+class TimmTokens(TokenLayout):
+    """As :class:`~invkit.interpretees.TokenLayout`, for models where the prefix tokens join late or stand alone.
+
+    CaiT, XCiT and ConViT add the class token after some blocks: tokens as many as the grid has patches are patches.
+    """
+
+    def part(self, tokens: Tensor, name: str) -> Tensor:
+        """Give one part of tokens (B, T, C).
+
+        Raises:
+            KeyError: there is no such token here.
+        """
+        if self.prefix and self.grid is not None and tokens.shape[1] == self.grid[0] * self.grid[1]:
+            return TokenLayout(0, cls=False, grid=self.grid).part(tokens, name)
+        return super().part(tokens, name)
+
+
+def is_timm(module: nn.Module, preprocess: Callable[[Tensor], Tensor] | None) -> bool:
+    """Whether timm describes the input of a module, or the module is timm's and the user describes it."""
+    return bool(_config(module)) or (preprocess is not None and type(module).__module__.startswith("timm."))
+
+
+def _config(model: nn.Module) -> Mapping[str, Any]:
+    """Timm's `pretrained_cfg` (`default_cfg` in old versions), or nothing."""
+    for name in ("pretrained_cfg", "default_cfg"):
+        config = getattr(model, name, None)
+        if isinstance(config, Mapping) and {"input_size", "mean", "std"} <= config.keys():
+            return config
+    return {}
+
+
+def describe(model: nn.Module, preprocess: Callable[[Tensor], Tensor] | None = None) -> ModuleInterpretee:
+    """Give the interpretee of a timm model.
+
+    Args:
+        model: of timm.
+        preprocess: in place of timm's.
+
+    Raises:
+        DataError: the model takes images of other than three channels, and no `preprocess` makes them.
+    """
+    channels = getattr(model, "in_chans", 3)
+    if preprocess is None and channels != 3:
+        raise DataError(
+            f"This {type(model).__name__} takes images of {channels} channels",
+            expected="three",
+            hint="Pass a `preprocess` that makes its input from images (B, 3, H, W) in [0, 1].",
+        )
+    preprocess = preprocess or preprocessing(model)
+    return ModuleInterpretee(model, preprocess, categories(model), tokens=tokens(model, preprocess))
+
+
+def preprocessing(model: nn.Module) -> Preprocess:
+    """Give timm's resize and normalisation.
+
+    The whole image is squashed to the model's size, bilinearly; timm's evaluation crops its centre (`crop_pct`) and
+    mostly resizes bicubically. The size is the one that the model was built for; a model that takes any gets the size
+    that it was trained at.
+    """
+    from timm.data.config import resolve_model_data_config
+    from timm.models import get_model_input_config
+
+    config = resolve_model_data_config(model, pretrained_cfg=dict(_config(model)))
+    height, width = get_model_input_config(model)["input_size"][-2:]
+    mean, std = _colours(config["mean"]), _colours(config["std"])
+    if height == width:
+        return Preprocess(height, mean, std)
+    return Rectangle(max(height, width), mean, std, (height, width))
+
+
+def _colours(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return float(red), float(green), float(blue)
+
+
+def tokens(model: nn.Module, preprocess: Callable[[Tensor], Tensor]) -> TokenLayout | None:
+    """Give the layout of a transformer's tokens, or None where timm says nothing of prefix tokens."""
+    prefix = getattr(model, "num_prefix_tokens", None)
+    if not isinstance(prefix, int):
+        return None
+    has_class = getattr(model, "has_class_token", getattr(model, "cls_token", None) is not None)
+    return TimmTokens(prefix, cls=prefix > 0 and bool(has_class), grid=_grid(model, preprocess))
+
+
+def _grid(model: nn.Module, preprocess: Callable[[Tensor], Tensor]) -> tuple[int, int] | None:
+    """Rows and columns of patches at the size that images are prepared to; None if it cannot be told."""
+    names = ("patch_embed", "embeds", "pixel_embed")  # of most, of NaFlexViT, of TNT
+    embed: Any = next((part for name in names if (part := getattr(model, name, None)) is not None), None)
+    size = getattr(preprocess, "size", None)
+    shape = getattr(preprocess, "shape", size and (size, size))
+    if shape and hasattr(embed, "dynamic_feat_size"):
+        return tuple(embed.dynamic_feat_size(shape))
+    patch = getattr(embed, "patch_size", None)
+    if shape and patch:
+        rows, columns = (patch, patch) if isinstance(patch, int) else patch
+        return shape[0] // rows, shape[1] // columns
+    grid = getattr(embed, "grid_size", None)
+    return tuple(grid) if grid else None
+
+
+def categories(model: nn.Module) -> tuple[str, ...]:
+    """Give the names of the classes: the model's own, or ImageNet's where their number tells which of its sets."""
+    from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
+
+    config, classes = _config(model), getattr(model, "num_classes", 0)
+    names = tuple(config.get("label_names") or ())
+    if not config:
+        return ()
+    if names:
+        words = config.get("label_descriptions") or {}
+        names = tuple(words.get(name, name) for name in names)
+    elif subset := infer_imagenet_subset({"num_classes": classes}):
+        names = tuple(ImageNetInfo(subset).label_descriptions())
+    return names if len(names) == classes else ()

@@ -1,0 +1,112 @@
+"""torchvision's models as interpretees: by name, or live ones."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torchvision import models
+
+from invkit.errors import InvkitWarning
+from invkit.interpretees import ModuleInterpretee, Preprocess
+from invkit_torchvision.layers import named_layers, token_layout
+from invkit_torchvision.weights import fill, find
+
+__all__ = ["SegmentationInterpretee", "claim", "load", "names"]
+
+
+class SegmentationInterpretee(ModuleInterpretee):
+    """A network that classifies every pixel; its layer ``output`` is the mean over pixels of its ``output.out``."""
+
+    def decide(self, images: Tensor) -> Tensor:
+        """Give the logits averaged over all pixels, (B, C)."""
+        return self.represent(images, ["output"])["output"]
+
+
+def names() -> list[str]:
+    """Name all models for classification, then those for segmentation."""
+    return [*models.list_models(module=models), *models.list_models(module=models.segmentation)]
+
+
+def load(name: str, weights: str | None, local_files_only: bool) -> ModuleInterpretee:
+    """Build a model and fill it; arguments and errors as of the plugin's `load_model`."""
+    known = models.get_model_weights(name)
+    member = known.__members__.get(weights or "DEFAULT", known.DEFAULT)
+    file = find(known, weights, local_files_only)  # before the long work
+    preprocess = _preprocess(member)
+    model = models.get_model(name, weights=None, **_options(_kind(name), preprocess.size, random=file is None))
+    if file is not None:
+        fill(model, file, local_files_only)
+    return _interpretee(model, preprocess, member.meta["categories"] or ())
+
+
+def claim(module: nn.Module, preprocess: Callable[[Tensor], Tensor] | None) -> ModuleInterpretee | None:
+    """Give the interpretee of a live model, or None if it is none that has a name here."""
+    family = [name for name in names() if _kind(name) is type(module)]
+    if not family:
+        return None
+    return _interpretee(module, _assume(module, family) if preprocess is None else preprocess)
+
+
+def _interpretee(
+    model: nn.Module, preprocess: Callable[[Tensor], Tensor], categories: Sequence[str] = ()
+) -> ModuleInterpretee:
+    kind = SegmentationInterpretee if _segments(type(model)) else ModuleInterpretee
+    return kind(model, preprocess, categories, tokens=token_layout(model), named=named_layers(model))
+
+
+def _kind(name: str) -> type[nn.Module]:
+    """Class of a named model, without building it."""
+    kind: type[nn.Module] = inspect.signature(models.get_model_builder(name)).return_annotation
+    return kind
+
+
+def _segments(kind: type[nn.Module]) -> bool:
+    return kind.__module__.startswith("torchvision.models.segmentation.")
+
+
+def _options(kind: type[nn.Module], size: int | None, random: bool) -> dict[str, Any]:
+    """What torchvision changes in a model when it loads published weights; `weights=None` would not."""
+    if kind in (models.GoogLeNet, models.Inception3):  # the published ones renormalise their input
+        return {"aux_logits": False, "transform_input": True, "init_weights": random}
+    if kind is models.VGG:
+        return {"init_weights": random}
+    if kind is models.VisionTransformer:  # has as many position embeddings as patches
+        return {"image_size": size}
+    if _segments(kind):
+        return {"weights_backbone": None}
+    return {}
+
+
+def _preprocess(member: Any, size: int | None = None) -> Preprocess:
+    """Preprocessing of published weights.
+
+    torchvision resizes the shorter side and crops the centre. Here the whole image is squashed to the square of the
+    crop's size: an explanation must not depend on what a crop has cut off. The interpolation is bilinear throughout,
+    also where torchvision's is bicubic.
+    """
+    transforms = member.transforms()
+    own = getattr(transforms, "crop_size", transforms.resize_size)[0]
+    return Preprocess(size or own, tuple(transforms.mean), tuple(transforms.std))
+
+
+def _assume(module: nn.Module, family: Sequence[str]) -> Preprocess:
+    """Preprocessing of the default weights, and a warning that says so: a live module doesn't carry its weights' name.
+
+    The number of parameters tells which of the family it is; the first one stands for a model with another head.
+    """
+    count = sum(parameter.numel() for parameter in module.parameters())
+    members = {name: models.get_model_weights(name).DEFAULT for name in family}
+    name = next((name for name in family if members[name].meta["num_params"] == count), family[0])
+    preprocess = _preprocess(members[name], getattr(module, "image_size", None))
+    warnings.warn(
+        f"Nobody said how images are prepared for this {type(module).__name__}: assumed is {preprocess}, as of "
+        f"{members[name]!r} ({name}). Pass preprocess=invkit.Preprocess(...) if it was trained otherwise, or to "
+        "confirm it.",
+        InvkitWarning,
+        stacklevel=2,
+    )
+    return preprocess

@@ -1,0 +1,24 @@
+"""The command line as a function, and a model in a file."""
+
+import pytest
+from click.testing import CliRunner
+
+from invkit.cli import main
+
+MODEL = """
+from torch import nn
+def small():
+    return nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+"""
+
+
+@pytest.fixture
+def run():
+    return lambda *arguments: CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def model(tmp_path):
+    file = tmp_path / "model.py"
+    file.write_text(MODEL)
+    return f"{file}:small"

@@ -1,0 +1,50 @@
+"""The command line: quick help, exit codes, JSON."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from invkit.settings import Settings
+
+pytestmark = pytest.mark.filterwarnings("ignore:Nobody said")  # how a plain module's images are normalised
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for k in range(90):
+        path = tmp_path / "images" / ("ab"[k % 2]) / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (30, 30), (k, 2 * k, 90 * (k % 2))).save(path)
+    return tmp_path / "images"
+
+
+@pytest.mark.parametrize("command", ["demo", "explain", "profile", "layers", "models", "doctor", "plugins"])
+def test_every_command_has_help(run, command):
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert command in run("--help").output
+
+
+def test_wrong_usage_is_exit_code_two(run, model):
+    assert run("explain", model).exit_code == 2
+    assert run("explain", model, "0", "/nowhere", "--concepts", "/nowhere.csv").exit_code == 2
+
+
+def test_explain_and_profile_write_a_report_and_json(run, model, folder, tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr(Settings, "quick", staticmethod(lambda: replace(tiny)))
+    result = run("explain", model, "1", folder, "--preset", "quick", "--out", tmp_path / "o", "--json", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert set(json.loads(result.stdout)["concepts"]) == {"residual", "class"}
+    assert (tmp_path / "o" / "report.html").exists()
+    assert (tmp_path / "o" / "explanation" / "manifest.json").exists()
+    result = run("profile", model, "0,1", folder, "--preset", "quick", "--out", tmp_path / "p", "--json", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert list(json.loads(result.stdout)) == ["0", "1"]
+
+
+def test_an_unknown_layer_is_one_line_and_exit_code_one(run, model, folder):
+    result = run("explain", model, "9", folder, "--quiet")
+    assert result.exit_code == 1
+    assert "No layer '9'" in result.output
