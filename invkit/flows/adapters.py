@@ -18,12 +18,16 @@ class _Foreign(FlowBlock):
     Args:
         module: theirs.
         dim: number of channels D.
+        condition_dim: C, width of the condition that it takes; 0 if it takes none, and then none is handed on.
     """
 
-    def __init__(self, module: nn.Module, dim: int) -> None:
+    def __init__(self, module: nn.Module, dim: int, condition_dim: int = 0) -> None:
         super().__init__()
-        self.config = {"dim": dim}
+        self.config = {"dim": dim, "condition_dim": condition_dim}
         self.module: Any = module
+
+    def _taken(self, condition: Tensor | None) -> Tensor | None:
+        return condition if self.config["condition_dim"] else None
 
 
 def _transformed(value: Tensor, log_det: Tensor) -> Transformed:
@@ -34,9 +38,10 @@ class FreiaBlock(_Foreign):
     """An `InvertibleModule` or `SequenceINN` of FrEIA (Ardizzone et al., 2018), over vectors."""
 
     def _call(self, x: Tensor, condition: Tensor | None, *, rev: bool) -> Transformed:
-        conditions = None if condition is None else [condition]
+        taken = self._taken(condition)
+        conditions = {} if taken is None else {"c": [taken]}  # not every module of theirs knows the argument
         one = hasattr(self.module, "module_list")  # a SequenceINN takes and gives a tensor, a module a tuple of them
-        value, log_det = self.module(x if one else (x,), c=conditions, rev=rev)
+        value, log_det = self.module(x if one else (x,), rev=rev, **conditions)
         return _transformed(value if one else value[0], torch.as_tensor(log_det, dtype=x.dtype, device=x.device))
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Transformed:
@@ -53,28 +58,19 @@ class ZukoBlock(_Foreign):
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Transformed:
         """Apply the transform that the condition gives."""
-        return _transformed(*self.module(condition).call_and_ladj(x))
+        return _transformed(*self.module(self._taken(condition)).call_and_ladj(x))
 
     def inverse(self, y: Tensor, condition: Tensor | None = None) -> Transformed:
         """Apply its inverse."""
-        return _transformed(*self.module(condition).inv.call_and_ladj(y))
+        return _transformed(*self.module(self._taken(condition)).inv.call_and_ladj(y))
 
 
 class NormflowsBlock(_Foreign):
-    """A `Flow` of normflows, whose own direction is from latent to data. Unconditional flows ignore the condition.
+    """A `Flow` of normflows, whose own direction is from latent to data."""
 
-    Args:
-        module: theirs.
-        dim: number of channels D.
-        conditional: whether it takes a `context`.
-    """
-
-    def __init__(self, module: nn.Module, dim: int, *, conditional: bool = False) -> None:
-        super().__init__(module, dim)
-        self.conditional = conditional
-
-    def _context(self, condition: Tensor | None) -> dict[str, Tensor | None]:
-        return {"context": condition} if self.conditional else {}
+    def _context(self, condition: Tensor | None) -> dict[str, Tensor]:
+        taken = self._taken(condition)
+        return {} if taken is None else {"context": taken}  # few of their flows know the argument
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Transformed:
         """Run its inverse."""

@@ -90,7 +90,8 @@ def plain_biggan(state, z, embedding, attention_before, eps):
         if i == attention_before:
             query, key, value = (conv(f"attention.{n}", x) for n in ("theta", "phi", "g"))
             key, value = F.max_pool2d(key, 2).flatten(2), F.max_pool2d(value, 2).flatten(2)
-            seen = value @ (query.flatten(2).mT @ key).softmax(-1).mT
+            rows = query.flatten(2).mT.split(1024, 1)  # few at a time: the whole matrix takes 0.5 GB at 256 px
+            seen = torch.cat([value @ (q @ key).softmax(-1).mT for q in rows], 2)
             x = x + state["attention.gamma"] * conv("attention.o_conv", seen.view(len(z), -1, *x.shape[2:]))
         condition, name = torch.cat([chunk, embedding], 1), f"GBlock.{i}"
         inner = conv(f"{name}.conv0", up(norm(f"{name}.HyperBN", x, condition).relu()))

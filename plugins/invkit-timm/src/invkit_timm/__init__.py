@@ -27,7 +27,9 @@ def list_models() -> list[str]:
     import timm
 
     names = {*timm.list_models(), *timm.list_pretrained()}
-    return sorted(names, key=lambda name: (not name.startswith("test_"), name))  # `invkit plugins check` tries the first
+    return sorted(
+        names, key=lambda name: (not name.startswith("test_"), name)
+    )  # `invkit plugins check` tries the first
 
 
 @hookimpl

@@ -1,0 +1,140 @@
+"""The check of a whole plugin: what it offers is found, loaded and checked, and what is wrong is told by name."""
+
+import pytest
+
+from invkit.testing import check_plugin
+
+RIGHT = """
+from invkit.hookspecs import hookimpl
+
+INVKIT_API = 1
+
+@hookimpl
+def list_models():
+    return ["tiny", "other"]
+
+@hookimpl
+def load_model(name, weights, local_files_only):
+    from torch import nn
+    from invkit.interpretees import ModuleInterpretee, Preprocess
+    if name not in list_models():
+        return None
+    if name == "other":
+        raise ValueError("other is broken")
+    assert weights == "random" and local_files_only
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(True), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return ModuleInterpretee(network, Preprocess(8))
+
+@hookimpl
+def list_flow_blocks():
+    return ["norm"]
+
+@hookimpl
+def build_flow_block(name, dim, condition_dim):
+    from invkit.flows import ActNorm
+    return ActNorm(dim) if name == "norm" else None
+
+@hookimpl
+def list_autoencoders():
+    return ["small"]
+
+@hookimpl
+def load_autoencoder(name, weights, local_files_only):
+    from invkit.autoencoders import ConvAutoencoder
+    return ConvAutoencoder(28, 4, 4) if name == "small" else None
+
+@hookimpl
+def list_datasets():
+    return ["pairs", "absent"]
+
+@hookimpl
+def load_dataset(name):
+    import torch
+    from invkit.errors import DataError
+    if name == "absent":
+        raise DataError("The folder is not there")
+    return [(torch.rand(3, 30, 30), k) for k in range(9)] if name == "pairs" else None
+"""
+
+
+def check(install, code, **options):
+    install("zoo", code)
+    report = check_plugin("zoo", **options, raise_on_failure=False)
+    return {r.name: (r.outcome, r.message) for r in report.results}
+
+
+def test_a_right_plugin_passes_and_everything_that_it_offers_is_checked(install):
+    install("zoo", RIGHT)
+    report = check_plugin("zoo")
+    outcomes = {r.name: r.outcome for r in report.results}
+    assert outcomes["it_loads"] == "passed"
+    for name in (
+        "model tiny: it_is_deterministic",
+        "autoencoder small: decoding_gives_images",
+        "flow_block norm: inverse_undoes_forward",
+        "dataset pairs: its_images_can_be_read",
+    ):
+        assert outcomes[name] == "passed"
+    assert outcomes["dataset absent: it_can_be_had"] == "skipped"
+    assert not any(name.startswith("model other") for name in outcomes)
+    assert report.results[1].message == "2 models, 1 autoencoders, 1 flow blocks, 2 datasets"
+
+
+def test_the_models_to_check_can_be_chosen(install):
+    found = check(install, RIGHT, models=["other"])
+    assert found["model other: it_can_be_had"][0] == "failed"
+    assert "other is broken" in found["model other: it_can_be_had"][1]
+    assert not any(name.startswith("model tiny") for name in found)
+
+
+def test_an_expected_failure_of_one_model_is_named_with_it(install):
+    reasons = {"model other: it_can_be_had": "needs its library"}
+    assert check(install, RIGHT, models=["other"], expected_failures=reasons)["model other: it_can_be_had"] == (
+        "expected",
+        "needs its library (PluginError: The plugin 'zoo' of invkit-0 1.2.3 failed in `load_model`. "
+        "Got: ValueError: other is broken. Update it, or `pip uninstall invkit-0`; all else works without it.)",
+    )
+
+
+CLAIMS_ALL = """
+@hookimpl
+def claim_model(module):
+    return module
+"""
+WRONG = [
+    ("INVKIT_API = 1", "INVKIT_API = 99", "it_loads", "INVKIT_API = 1"),
+    ("def list_autoencoders", "def list_autoencoder", "it_loads", "list_autoencoder"),
+    ("import hookimpl", "import hookimpl\nimport no_such_library", "it_loads", "no_such_library"),
+    ('return ["norm"]', "return [1]", "it_lists_names", "list_flow_blocks() gives what is no name"),
+    ('return ["norm"]', 'return "norm"', "it_lists_names", "gives a string, not several"),
+    ('return ["norm"]', 'return ["norm", "norm"]', "it_lists_names", "gives a name twice"),
+    ('return ["norm"]', "import random; return [str(random.random())]", "it_lists_names", "two calls"),
+    ('if name == "norm" else None', "", "an_unknown_name_is_none", "gives ActNorm"),
+    ("if name not in list_models():", "if list_models().index(name) < 0:", "an_unknown_name_is_none", "ValueError"),
+    ("API = 1", f"API = 1\n{CLAIMS_ALL}", "it_claims_no_foreign_module", "it claims a module"),
+    ('return ["norm"]', 'return ["norm", "gone"]', "flow_block gone: it_can_be_had", "No flow block 'zoo:gone'"),
+    ("return ActNorm(dim)", "return 7", "flow_block norm: it_can_be_had", "gave no flow_block"),
+    ("return ActNorm(dim)", "return ActNorm(dim + 1)", "flow_block norm: it_maps_rows_to_rows", "must match"),
+    ("Preprocess(8)", "lambda x: x", "model tiny: the_fingerprint_is_the_same_in_every_process", "repr"),
+    ("ConvAutoencoder(28, 4, 4)", "ConvAutoencoder(28, 4, 4).half()", "autoencoder small: decoding_gives_images", "float16"),
+    ("torch.rand(3, 30, 30)", "torch.rand(3, 30, 30) / 0", "dataset pairs: its_images_can_be_read", "NaN or infinity"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("right", "wrong", "name", "message"), WRONG)
+def test_what_is_wrong_is_found_by_name(install, right, wrong, name, message):
+    assert right in RIGHT
+    found = check(install, RIGHT.replace(right, wrong))
+    assert found[name][0] == "failed"
+    assert message in found[name][1]
+
+
+def test_no_plugin_of_that_prefix_fails_the_first_check():
+    with pytest.raises(AssertionError, match="No plugin 'zzz'"):
+        check_plugin("zzz")
+
+
+@pytest.mark.slow
+def test_what_is_built_in_passes():
+    report = check_plugin("invkit")
+    assert sum(r.outcome == "passed" for r in report.results) > 70
