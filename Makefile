@@ -28,7 +28,7 @@ slow: $(READY)
 conformance: $(READY)
 	$(BIN)/pytest -m conformance -q
 
-$(READY): pyproject.toml requirements-dev.txt
+$(READY): pyproject.toml requirements-dev.txt $(wildcard plugins/*/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -r requirements-dev.txt
 	touch $@

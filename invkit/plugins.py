@@ -189,7 +189,7 @@ def call(prefix: str, hook: str, **arguments: Any) -> Any:
     manager = load_plugin(prefix)
     try:
         return getattr(manager.hook, hook)(**arguments)
-    except (InvkitError, KeyboardInterrupt):
+    except (InvkitError, InvkitWarning, KeyboardInterrupt):
         raise
     except (Exception, SystemExit) as error:
         raise _broken(_entry_points()[prefix][0], f"failed in `{hook}`", error) from error

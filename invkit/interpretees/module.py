@@ -135,6 +135,7 @@ class ModuleInterpretee(Interpretee):
                 sum(p.numel() for p in self._modules[name].parameters()),
             )
             for name, shapes in seen.items()
+            if name not in self.named
         ]
         also = self.represent(images[:1], list(self.named)) if self.named else {}
         return found + [
@@ -157,7 +158,7 @@ class ModuleInterpretee(Interpretee):
 
     def _finish(self, layer: str, z: Tensor) -> Tensor:
         then = self.named[layer].then if layer in self.named else None
-        return z.float() if then is None else then(z.float())
+        return z.to(torch.float32, copy=True) if then is None else then(z.float())  # two names may mean one layer
 
     def decide(self, images: Tensor) -> Tensor:
         """Give the model's output, (B, C)."""

@@ -16,7 +16,7 @@ from invkit.interpretees import ModuleInterpretee
 from invkit.testing.compare import expect, expect_close
 from invkit.testing.reference import plain_pass
 from invkit.testing.report import NotApplicableError, Report, conclude, run_checks
-from invkit.testing.state import disturbed, expect_unchanged, in_mode, seeded, snapshot
+from invkit.testing.state import disturbed, expect_unchanged, hooks_of, in_mode, seeded, snapshot
 from invkit.testing.subject import Subject, size_of
 
 __all__ = ["INTERPRETEE_CHECKS", "check_interpretee"]
@@ -38,8 +38,9 @@ def layers_are_listed(s: Subject) -> str:
         for name, shapes in s.plain.shapes.items():
             expect(calls.get(name) == len(shapes), f"'{name}' fires {len(shapes)} times, listed are {calls.get(name)}")
     expect(bool(s.layers), "no listed layer gives a tensor of floats with a row for each image")
-    other = len(s.listed) - len(s.tensors)
-    return f"{len(s.listed)} layers; {other} give no tensor of floats; costly checks look at {len(s.layers)}"
+    no_floats, no_rows = len(s.listed) - len(s.tensors), len(s.tensors) - len(s.explainable)
+    left_out = f"{no_floats} without floats, {no_rows} without a row for each image"
+    return f"{len(s.listed)} layers: {left_out}; {len(s.layers)} tried"
 
 
 def every_layer_gives_its_shape(s: Subject) -> str:
@@ -196,6 +197,7 @@ def nothing_is_left_behind(s: Subject) -> str:
             with suppress(InvkitError):
                 call()
             expect_unchanged(before, snapshot(s.models, images), what)
+    expect_unchanged(s.hooks_at_first, hooks_of(s.models), "an earlier call")
     modules = sum(len(list(model.modules())) for model in s.models)
     return f"{modules} modules" if modules else "random states and images only: no module is within reach"
 
@@ -280,7 +282,8 @@ def _fingerprint_with(s: Subject, tensor: Tensor) -> str:
     """Give the fingerprint while a tensor is changed."""
     before = tensor.clone()
     try:
-        tensor.add_(1)
+        # infinity plus one is infinity, and a large number plus one may round to itself
+        tensor.copy_(torch.where(tensor.isfinite(), tensor + 1 + tensor.abs(), torch.zeros_like(tensor)))
         return s.interpretee.fingerprint()
     finally:
         tensor.copy_(before)

@@ -151,8 +151,8 @@ def _its_images_can_be_read(data: Any) -> str:
     if isinstance(data, ImageSet):
         images = data
     elif hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, str):
-        first = [data[k] for k in range(min(4, len(data)))]
-        images = as_image_set(first, progress=False)
+        first = [data[k] for k in range(min(4, len(data)))]  # without labels: so few make no concept
+        images = as_image_set([i[0] if isinstance(i, (tuple, list)) else i for i in first], progress=False)
     else:
         images = as_image_set(data, progress=False)
     expect(len(images) > 0, "it has no images")

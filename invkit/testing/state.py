@@ -13,13 +13,22 @@ from torch import Tensor, nn
 
 from invkit.testing.compare import expect
 
-__all__ = ["disturbed", "expect_unchanged", "in_mode", "models_of", "seeded", "snapshot"]
+__all__ = ["disturbed", "expect_unchanged", "hooks_of", "in_mode", "models_of", "seeded", "snapshot"]
 
 
 def models_of(thing: object) -> list[nn.Module]:
     """Give the modules that an object is or holds as attributes, each once."""
     held = [thing, *getattr(thing, "__dict__", {}).values()]
     return list({id(value): value for value in held if isinstance(value, nn.Module)}.values())
+
+
+def hooks_of(models: Sequence[nn.Module]) -> dict[str, Any]:
+    """Count the hooks of each module, by kind."""
+    return {
+        f"the hooks of '{name}'": {key: len(value) for key, value in vars(module).items() if key.endswith("_hooks")}
+        for model in models
+        for name, module in model.named_modules()
+    }
 
 
 def snapshot(models: Sequence[nn.Module], *tensors: Tensor) -> dict[str, Any]:
@@ -35,11 +44,10 @@ def snapshot(models: Sequence[nn.Module], *tensors: Tensor) -> dict[str, Any]:
     if torch.cuda.is_initialized():
         found["the GPU's random state"] = torch.cat(torch.cuda.get_rng_state_all())
     found |= {"the images": torch.cat([tensor.flatten() for tensor in tensors])} if tensors else {}
+    found |= hooks_of(models)
     for model in models:
         for name, module in model.named_modules():
             found[f"the mode of '{name}'"] = module.training
-            hooks = {key: len(value) for key, value in vars(module).items() if key.endswith("_hooks") and value}
-            found[f"the hooks of '{name}'"] = hooks
         for name, parameter in model.named_parameters():
             found[f"requires_grad of '{name}'"] = parameter.requires_grad
             found[f"the gradient of '{name}'"] = None if parameter.grad is None else parameter.grad.clone()
@@ -77,7 +85,8 @@ def disturbed(models: Sequence[nn.Module]) -> Iterator[None]:
             p.requires_grad_(k % 2 == 0)
         for p in parameters[:1]:
             p.grad = torch.ones_like(p)
-        yield
+        with torch.enable_grad():
+            yield
     finally:
         for module, mode in zip(modules, modes, strict=True):
             module.training = mode

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from invkit.core import Interpretee, LayerInfo
 from invkit.interpretees import ModuleInterpretee
 from invkit.seeds import generator_for
 from invkit.testing.reference import PlainPass, plain_pass
-from invkit.testing.state import models_of
+from invkit.testing.state import hooks_of, models_of
 
 __all__ = ["Subject", "size_of"]
 
@@ -33,6 +34,14 @@ class Subject:
     interpretee: Interpretee
     asked: Sequence[str] | None = None
     given: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        self.hooks_at_first  # noqa: B018  # before any call: some hook once and for all
+
+    @cached_property
+    def hooks_at_first(self) -> dict[str, Any]:
+        """The hooks of each module before the first call."""
+        return hooks_of(self.models)
 
     @cached_property
     def images(self) -> Tensor:
@@ -74,15 +83,21 @@ class Subject:
         return [info for info in self.listed if self.shapes(info)[0] is not None]
 
     @cached_property
-    def layers(self) -> list[str]:
-        """Addresses for the costly checks: rows are images, repeated modules at their last call."""
-        if self.asked is not None:
-            return list(self.asked)
+    def explainable(self) -> list[str]:
+        """Addresses at which each image has its row (a layer inside attention windows has none); of the last call."""
         found = []
         for info in self.tensors:
             shapes = self.shapes(info)
             if shapes[-1] is not None and shapes[-1][:1] == (len(self.images),):
                 found.append(info.address if len(shapes) == 1 else f"{info.address}@{len(shapes) - 1}")
+        return found
+
+    @cached_property
+    def layers(self) -> list[str]:
+        """Addresses for the costly checks, spread over the depth."""
+        if self.asked is not None:
+            return list(self.asked)
+        found = self.explainable
         places = torch.linspace(0, len(found) - 1, min(_MANY, len(found))).round().long().tolist()
         return [found[k] for k in places]
 

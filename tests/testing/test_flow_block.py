@@ -166,7 +166,7 @@ WRONG = [
     (EndlessGradient, "every_parameter_gets_a_finite_gradient", "of 'log_scale' not finite"),
     (UnsavedPermutation, "saved_state_restores_the_map", "loaded and saved block"),
     (UnsavedBuffer, "saved_state_restores_the_map", "loaded and saved block"),
-    (BranchOnAValue, "it_compiles_as_one_graph", "Unsupported"),
+    (BranchOnAValue, "it_compiles_as_one_graph", "ata-dependent"),
     (HalfUnderAutocast, "log_det_stays_in_float32_under_autocast", "log-determinants are torch.bfloat16"),
     (IgnoresItsCondition, "the_condition_matters", "another condition gives the same values"),
     (InitialisesInForward, "forward_changes_no_state", "the parameter 'shift', the buffer 'ready'"),

@@ -40,8 +40,7 @@ def same(method):
 def test_a_right_interpretee_passes_every_check_and_nothing_is_skipped(right):
     report = check_interpretee(right)
     assert [r.outcome for r in report.results] == ["passed"] * len(INTERPRETEE_CHECKS)
-    assert report.results[0].message == "7 layers; 1 give no tensor of floats; costly checks look at 6"
-    assert "7 modules" not in str(report)
+    assert report.results[0].message == "7 layers: 1 without floats, 0 without a row for each image; 6 tried"
     assert f"{len(INTERPRETEE_CHECKS)} checks ran, none failed" in str(report)
 
 
@@ -81,6 +80,24 @@ def test_a_transformer_passes_with_its_tokens():
     interpretee = ModuleInterpretee(model, Preprocess(32), tokens=TokenLayout(1, grid=(2, 2)))
     check_interpretee(interpretee)
     check_interpretee(interpretee, layers=["encoder.ln.cls", "encoder.ln.patches", "encoder.layers"])
+
+
+class Windows(nn.Module):
+    """Attention windows: four rows for each image inside, one outside."""
+
+    def __init__(self):
+        super().__init__()
+        self.inside = nn.Conv2d(3, 4, 3)
+        self.outside = nn.Linear(16, 2)
+
+    def forward(self, x):
+        windows = x.unfold(2, 8, 8).unfold(3, 8, 8).movedim(1, 3).flatten(0, 2)
+        return self.outside(self.inside(windows).mean((2, 3)).view(len(x), 16))
+
+
+def test_layers_without_a_row_for_each_image_are_counted_and_left_out():
+    report = check_interpretee(ModuleInterpretee(Windows(), Preprocess(16)))
+    assert report.results[0].message == "2 layers: 0 without floats, 1 without a row for each image; 1 tried"
 
 
 def test_half_precision_and_data_parallel_pass(network):
@@ -374,7 +391,7 @@ def has_a_random_fingerprint(right):
 
 def has_a_fingerprint_without_buffers(right):
     def fingerprint(self):
-        return str([float(p.double().sum()) for p in self.model.parameters()])
+        return str([p.double().sum().item() for p in self.model.parameters()])
 
     return made_wrong(right, fingerprint=fingerprint)
 
@@ -397,12 +414,12 @@ WRONG = [
     (lists_a_layer_that_never_fires, "every_layer_gives_its_shape", "No layer 'never'"),
     (lists_another_shape, "every_layer_gives_its_shape", r"'conv' is (6, 7, 7), listed is (9,)"),
     (hooks_without_a_clone, "captures_equal_plain_hooks", "'norm' and a plain hook's clone"),
-    (takes_the_first_call_for_the_last, "captures_equal_plain_hooks", "'mix@1' and a plain hook's clone"),
+    (takes_the_first_call_for_the_last, "captures_equal_plain_hooks", "'relu@1' and a plain hook's clone"),
     (runs_in_the_mode_it_finds, "captures_equal_plain_hooks", "'norm' and a plain hook's clone"),
     (forgets_the_preprocessing_in_decide, "decision_is_the_output", "the layer `output` and decide()"),
     (decides_without_a_batch, "decision_is_the_output", "decide() gives (4,)"),
     (keeps_what_it_gave, "captures_are_copies", "after the first one was written into"),
-    (gives_one_tensor_for_two_layers, "captures_are_copies", "'first' shares memory"),
+    (gives_one_tensor_for_two_layers, "captures_are_copies", "shares memory with another capture"),
     (gives_layers_in_another_order, "one_pass_equals_one_at_a_time", "asked for were"),
     (gives_another_value_among_others, "one_pass_equals_one_at_a_time", "among others and alone"),
     (centres_over_the_batch, "batch_of_one_equals_its_row", "of an image alone and in a batch"),
@@ -452,6 +469,15 @@ TRACES = {
 def test_every_trace_is_found(right, trace):
     found = failures(leaves(TRACES[trace])(right))
     assert f"represent() changed {trace}" in found.get("nothing_is_left_behind", f"passed; failed: {found}")
+
+
+def test_hooks_that_are_left_once_and_for_all_are_found(right):
+    def hook_once(model, images):
+        if not model.conv._forward_hooks:
+            model.conv.register_forward_hook(lambda *_: None)
+
+    found = failures(leaves(hook_once)(right))
+    assert found["nothing_is_left_behind"] == "an earlier call changed the hooks of 'conv'"
 
 
 def test_gradients_left_switched_off_are_found(right):

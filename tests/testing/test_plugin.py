@@ -116,7 +116,7 @@ WRONG = [
     ("return ActNorm(dim)", "return 7", "flow_block norm: it_can_be_had", "gave no flow_block"),
     ("return ActNorm(dim)", "return ActNorm(dim + 1)", "flow_block norm: it_maps_rows_to_rows", "must match"),
     ("Preprocess(8)", "lambda x: x", "model tiny: the_fingerprint_is_the_same_in_every_process", "repr"),
-    ("ConvAutoencoder(28, 4, 4)", "ConvAutoencoder(28, 4, 4).half()", "autoencoder small: decoding_gives_images", "float16"),
+    ("encoder(28, 4, 4)", "encoder(28, 4, 4).half()", "autoencoder small: decoding_gives_images", "dtype"),
     ("torch.rand(3, 30, 30)", "torch.rand(3, 30, 30) / 0", "dataset pairs: its_images_can_be_read", "NaN or infinity"),
 ]  # fmt: skip
 

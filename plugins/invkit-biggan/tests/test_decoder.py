@@ -132,6 +132,14 @@ def test_only_deep_has_statistics_by_truncation(decoder):
     assert differs == ("deep" in decoder.config["architecture"])
 
 
+@pytest.mark.parametrize("name", ["biggan-512", "biggan-deep-512"])
+@torch.no_grad()
+def test_far_codes_give_images_too(name):
+    decoder = BigGANDecoder(name, **SMALL)
+    images = decoder.decode(100 * torch.randn(1, *decoder.latent_shape))
+    assert 0 <= images.min() <= images.max() <= 1
+
+
 def test_config_builds_the_same_decoder(decoder):
     again = BigGANDecoder(**decoder.config)
     again.load_state_dict(decoder.state_dict())

@@ -120,6 +120,7 @@ TOKENS = [
     "eva",
     "naflexvit",
     "vision_transformer",
+    "vision_transformer_hybrid",
     "vision_transformer_relpos",
     "xcit",
 ]

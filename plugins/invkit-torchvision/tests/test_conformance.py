@@ -11,14 +11,12 @@ from torchvision import models
 from invkit.interpretees import Preprocess
 from invkit.testing import check_interpretee
 
-#: 300 million parameters and more: hours of one core; a smaller model of the class stands for each
-HUGE = ("regnet_y_128gf", "vit_h_14", "vit_l_16", "vit_l_32")
-EVERY = [name for name in models.list_models(module=models) if name not in HUGE]
-
 
 def at_its_smallest(name):
     """A random model at the smallest size that it takes, 64 px or more."""
     torch.manual_seed(0)
+    if name == "vit_h_14":  # by name it takes 518 px, too much for one core
+        return claim_model(models.vit_h_14(image_size=112), Preprocess(112))
     interpretee = load_model(name, "random", True)
     size = 224 if name.startswith(("vit", "maxvit")) else 75 if name == "inception_v3" else 64
     interpretee.preprocess = replace(interpretee.preprocess, size=size)
@@ -45,7 +43,7 @@ def test_a_live_vision_transformer_passes_the_kit():
 
 
 @pytest.mark.conformance
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", models.list_models(module=models))
 def test_every_model_for_classification_passes_the_kit(name):
     check_interpretee(at_its_smallest(name))
 
@@ -54,12 +52,3 @@ def test_every_model_for_classification_passes_the_kit(name):
 @pytest.mark.parametrize("name", models.list_models(module=models.segmentation))
 def test_every_model_for_segmentation_passes_the_kit(name):
     check_interpretee(at_its_smallest(name))
-
-
-@pytest.mark.conformance
-@pytest.mark.parametrize("name", HUGE)
-def test_huge_models_can_be_built_and_addressed(name):
-    with torch.device("meta"):
-        interpretee = load_model(name, "random", True)
-    assert interpretee.resolve(list(dict(interpretee.model.named_modules()))[-1])
-    assert (interpretee.tokens is not None) == name.startswith("vit")

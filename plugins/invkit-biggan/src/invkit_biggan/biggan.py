@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from invkit_biggan.spectral import PowerStep, attend
+from invkit_biggan.spectral import PowerStep, attend, bounded
 
 __all__ = ["BigGAN"]
 
@@ -62,7 +62,7 @@ class _Block(nn.Module):
         inner = self.conv0(F.interpolate(F.relu(self.HyperBN(x, condition)), scale_factor=2.0))
         inner = self.conv1(F.relu(self.HyperBN_1(inner, condition)))
         # a 1×1 convolution commutes with repeating pixels, and is four times cheaper before it
-        return inner + F.interpolate(self.conv_sc(x), scale_factor=2.0)
+        return bounded(inner + F.interpolate(self.conv_sc(x), scale_factor=2.0))
 
 
 class _Attention(nn.Module):

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from invkit_biggan.spectral import StoredVectors, attend
+from invkit_biggan.spectral import StoredVectors, attend, bounded
 
 __all__ = ["BigGANDeep"]
 
@@ -90,7 +90,7 @@ class _Block(nn.Module):
         inner = self._enlarge(F.relu(self.bn_1(inner, condition, truncation)))
         inner = self.conv_2(F.relu(self.bn_2(self.conv_1(inner), condition, truncation)))
         inner = self.conv_3(F.relu(self.bn_3(inner, condition, truncation)))
-        return inner + self._enlarge(x[:, : self._out])
+        return bounded(inner + self._enlarge(x[:, : self._out]))
 
     def _enlarge(self, x: Tensor) -> Tensor:
         return F.interpolate(x, scale_factor=2.0) if self._double else x

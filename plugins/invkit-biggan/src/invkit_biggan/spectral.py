@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["PowerStep", "StoredVectors", "attend"]
+__all__ = ["PowerStep", "StoredVectors", "attend", "bounded"]
 
+_LIMIT = 1e6
 _WARM_UP = 15  # power iterations that make the singular vectors of new weights
 
 
@@ -91,6 +92,15 @@ class PowerStep(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer."""
         return self.module(x)
+
+
+def bounded(x: Tensor) -> Tensor:
+    """Clamp to ±10⁶, far beyond what codes of the prior reach.
+
+    Each conditional norm multiplies by about the code's size and its statistics are fixed, so that far codes, such as
+    an untrained flow gives, would grow to infinity within ten blocks and turn the image into NaN.
+    """
+    return x.clamp(-_LIMIT, _LIMIT)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
