@@ -28,9 +28,9 @@ from invkit.training import FitSettings, fit_or_load
 
 __all__ = ["CHECKPOINTS", "agreement", "edit_rates", "prepared", "run_demo", "trained_judge"]
 
-CHECKPOINTS = (0, 200, 400, 1000)
+CHECKPOINTS = (0, 200, 400, 1400)
 _NETWORK = FitSettings(
-    steps=1000, batch_size=128, learning_rate=1e-3, weight_decay=0.1, betas=(0.9, 0.999), warmup=0.15,
+    steps=1400, batch_size=128, learning_rate=1e-3, weight_decay=0.1, betas=(0.9, 0.999), warmup=0.15,
     ema=0.97, evaluate_every=100, patience=100, bf16=True,
 )  # fmt: skip  # noisier steps (batch 64, β₂ = 0.99) left some seeds at chance
 _JUDGE = FitSettings(steps=500, batch_size=128, learning_rate=3e-3, evaluate_every=100, bf16=True)

@@ -15,6 +15,7 @@ WIDTH, CLASSES = 16, 7
 
 
 @pytest.fixture(scope="module")
+@torch.no_grad()
 def reference():
     """Hugging Face's BigGAN-deep at 128 px, narrow, in float64; all is random, statistics vary by truncation."""
     torch.manual_seed(1)
@@ -26,7 +27,10 @@ def reference():
             tensor.normal_(std=0.3)
         elif name == "generator.bn.weight":
             tensor.uniform_(0.5, 1.5)
-    return network
+    network.train()  # each pass is a power iteration
+    for _ in range(5):
+        network(torch.zeros(1, 128).double(), torch.zeros(1, CLASSES).double(), 1.0)
+    return network.eval()
 
 
 def deep(reference, **options):
@@ -39,13 +43,13 @@ def deep(reference, **options):
 def both(reference, ours, truncation):
     z, classes = torch.randn(2, 128).double(), torch.tensor([3, 5])
     theirs = reference(z, F.one_hot(classes, CLASSES).double(), truncation)
+    assert 0.1 < theirs.abs().median() < 0.9  # neither grey nor saturated
     return theirs, ours(z, ours.embeddings_of_classes[classes], truncation)
 
 
 @pytest.mark.parametrize("truncation", [0.5, 1.0])
 def test_deep_equals_the_reference_where_statistics_are_stored(reference, truncation):
     theirs, ours = both(reference, deep(reference), truncation)
-    assert theirs.std() > 0.1
     assert (theirs - ours).abs().max() < 1e-10
 
 
@@ -119,7 +123,7 @@ def test_biggan_equals_plain_torch_with_exact_singular_values(size, attention_be
     z, embedding = torch.randn(1, network.z_dim).double(), torch.randn(1, 128).double()
     theirs = plain_biggan(network.state_dict(), z, embedding, attention_before, eps)
     assert theirs.shape == (1, 3, size, size)
-    assert theirs.std() > 0.1
+    assert 0.1 < theirs.abs().median() < 0.9
     assert (theirs - network(z, embedding)).abs().max() < 1e-7
 
 
