@@ -22,11 +22,11 @@ def reference():
     network = HuggingFaceBigGAN(BigGANConfig(channel_width=WIDTH, num_classes=CLASSES)).double().eval()
     for name, tensor in network.state_dict().items():
         if "running_vars" in name:
-            tensor.uniform_(0.2, 0.6)
+            tensor.uniform_(0.5, 1.5)
         elif "running_means" in name or name.endswith(("bias", "gamma")):
             tensor.normal_(std=0.3)
         elif name == "generator.bn.weight":
-            tensor.uniform_(0.5, 1.5)
+            tensor.uniform_(0.1, 0.2)
     network.train()  # each pass is a power iteration
     for _ in range(5):
         network(torch.zeros(1, 128).double(), torch.zeros(1, CLASSES).double(), 1.0)
@@ -39,11 +39,16 @@ def deep(reference, **options):
     return ours
 
 
+def not_flat(images):
+    """Whether at least a tenth of the values is neither near grey nor near the ends of tanh."""
+    return ((images.abs() > 0.1) & (images.abs() < 0.9)).double().mean() > 0.1
+
+
 @torch.no_grad()
 def both(reference, ours, truncation):
     z, classes = torch.randn(2, 128).double(), torch.tensor([3, 5])
     theirs = reference(z, F.one_hot(classes, CLASSES).double(), truncation)
-    assert 0.1 < theirs.abs().median() < 0.9  # neither grey nor saturated
+    assert not_flat(theirs)
     return theirs, ours(z, ours.embeddings_of_classes[classes], truncation)
 
 
@@ -113,9 +118,11 @@ def test_biggan_equals_plain_torch_with_exact_singular_values(size, attention_be
     network = BigGAN(size, width=8, classes=CLASSES).double()
     for name, tensor in network.state_dict().items():
         if "running_var" in name:
-            tensor.uniform_(0.2, 0.6)
+            tensor.uniform_(0.5, 1.5)
         elif "running_mean" in name or name.endswith(("bias", "gamma")):
             tensor.normal_(std=0.3)
+        elif name == "ScaledCrossReplicaBN.weight":
+            tensor.uniform_(0.1, 0.2)
         elif name.endswith("weight_bar"):  # large, so that the 1e-4 that the published code adds to norms is nothing
             tensor.mul_(1e6)
             u = torch.linalg.svd(tensor.flatten(1), full_matrices=False).U[:, 0]
@@ -123,7 +130,7 @@ def test_biggan_equals_plain_torch_with_exact_singular_values(size, attention_be
     z, embedding = torch.randn(1, network.z_dim).double(), torch.randn(1, 128).double()
     theirs = plain_biggan(network.state_dict(), z, embedding, attention_before, eps)
     assert theirs.shape == (1, 3, size, size)
-    assert 0.1 < theirs.abs().median() < 0.9
+    assert not_flat(theirs)
     assert (theirs - network(z, embedding)).abs().max() < 1e-7
 
 
