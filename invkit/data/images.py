@@ -51,12 +51,20 @@ def as_image_set(
     kept: Tensor | None = None
     if isinstance(data, str) and _is_name(data):
         data = load_named("dataset", data, object)
-    if isinstance(concepts, (str, Path)):
-        concepts = _from_table(Path(concepts), data)
+    table = Path(concepts) if isinstance(concepts, (str, Path)) else None
+    by_name = {} if concepts is None or isinstance(concepts, (str, Path)) else dict(concepts)
+    if table is not None and not isinstance(data, (str, Path)):
+        raise DataError(
+            "A table of attributes goes with a folder of images",
+            expected="a folder as data, or concepts={name: labels}",
+            got=type(data).__name__,
+        )
     if isinstance(data, ImageSet):
         pixels, own, groups = data.pixels, dict(data.concepts), data.groups if groups is None else groups
     elif isinstance(data, (str, Path)) or _is_files(data):
         files, names = find_images(Path(data)) if isinstance(data, (str, Path)) else ([Path(f) for f in data], None)
+        if table is not None:
+            by_name = read_attributes(table, Path(data), files)
         pixels, kept = read_files(files, size or _own_side(files), progress=progress)
         own = {} if names is None else {"class": np.asarray(names)[kept.numpy()]}
     elif isinstance(data, (np.ndarray, Tensor)):
@@ -72,7 +80,7 @@ def as_image_set(
         )
     if len(pixels) == 0:
         raise DataError("There are no images", expected="at least one")
-    given = {name: _chosen(name, labels, kept) for name, labels in (concepts or {}).items()}
+    given = {name: _chosen(name, labels, kept) for name, labels in by_name.items()}
     read = {name: as_concept(name, labels) for name, labels in {**own, **given}.items()}
     groups = None if groups is None else torch.as_tensor(_chosen("groups", groups, kept)).flatten()
     if groups is not None and len(groups) != len(pixels):
@@ -87,16 +95,6 @@ def _is_name(text: str) -> bool:
         return False
     head = text.partition(":")[0]
     return any(head == prefix or head in names for prefix, names in list_names("dataset").items())
-
-
-def _from_table(table: Path, data: Any) -> dict[str, Any]:
-    if not isinstance(data, (str, Path)):
-        raise DataError(
-            "A table of attributes goes with a folder of images",
-            expected="a folder as data, or concepts={name: labels}",
-            got=type(data).__name__,
-        )
-    return read_attributes(table, Path(data), find_images(Path(data))[0])
 
 
 def _is_files(data: Any) -> bool:

@@ -92,10 +92,7 @@ class Explanation:
             n: about how many samples to draw.
             seed: of the draws.
         """
-        if self.e is None:
-            return {}
-        e, z = self.e, self.held_out.z
-        return self._once(("concepts", n, seed), lambda: concept_shares(self.t, e, z, n=n, seed=seed))
+        return self._shares("concepts", concept_shares, n, seed)
 
     def determined(self, n: int = 10_000, seed: int = 0) -> Mapping[str, Estimate]:
         """Give the share of each concept's variance that the layer alone determines, 0 to 1.
@@ -106,10 +103,12 @@ class Explanation:
             n: about how many samples to draw.
             seed: of the draws.
         """
+        return self._shares("determined", determined_shares, n, seed)
+
+    def _shares(self, kind: str, compute: Callable[..., Any], n: int, seed: int) -> Mapping[str, Estimate]:
         if self.e is None:
             return {}
-        e, z = self.e, self.held_out.z
-        return self._once(("determined", n, seed), lambda: determined_shares(self.t, e, z, n=n, seed=seed))
+        return self._once((kind, n, seed), lambda: compute(self.t, self.e, self.held_out.z, n=n, seed=seed))
 
     @property
     def nll(self) -> float:
@@ -122,7 +121,7 @@ class Explanation:
         known: dict[Any, Any] = {}
         if "invariance" in self.figures:
             known["invariance", 10_000, 0] = Estimate(**self.figures["invariance"])
-            for kind in ("concepts", "determined"):
+            for kind in {"concepts", "determined"} & self.figures.keys():  # older folders lack the second
                 known[kind, 10_000, 0] = {name: Estimate(**share) for name, share in self.figures[kind].items()}
         return known
 
