@@ -23,6 +23,7 @@ from invkit.profiles import Profile
 from invkit.progress import say
 from invkit.recipe import explain_each
 from invkit.report import Section, Table, write_page, write_png
+from invkit.seeds import generator_for
 from invkit.serialize import fingerprint, write_json
 from invkit.training import FitSettings, fit_or_load
 
@@ -101,19 +102,28 @@ def _half_redrawn(ground: Groundwork, data: ImageSet, codes: Posterior) -> Image
 
 def agreement(explanation: Explanation, judge: Judge, concept: str = "digit", n: int = 500) -> Estimate:
     """Give how often the judge reads from a sample the class that its held-out image has."""
-    data, each = explanation.held_out.data, 2
-    rows = torch.linspace(0, len(data) - 1, n // each).long()
-    samples = explanation.sample_from(explanation.held_out.z[rows], each).flatten(0, 1)
-    right = (judge.read(samples)[concept] == data.concepts[concept].values[rows].repeat_interleave(each)).float()
-    by_image = right.view(-1, each).mean(1)
-    return Estimate(float(right.mean()), float(by_image.std() / math.sqrt(len(by_image))), len(right))
+    rows, read = _read_samples(explanation, judge, concept, n // 2, 2)
+    right = (read == explanation.held_out.data.concepts[concept].values[rows, None]).float()
+    by_image = right.mean(1)
+    return Estimate(float(right.mean()), float(by_image.std() / math.sqrt(len(by_image))), right.numel())
 
 
 def spread(explanation: Explanation, judge: Judge, concept: str, n: int = 100) -> float:
     """Give the mean standard deviation of a colour over samples of one image, as the judge reads it."""
+    return float(_read_samples(explanation, judge, concept, n, 8)[1].std(1).mean())
+
+
+@torch.no_grad()
+def _read_samples(explanation: Explanation, judge: Judge, concept: str, n: int, each: int) -> tuple[Tensor, Tensor]:
+    """Give the rows (n,) of some held-out images, and what the judge reads from samples of each, (n, each, …).
+
+    Every sample has a v of its own: where all images share a few, the mean over images is no better than those few.
+    """
     rows = torch.linspace(0, len(explanation.held_out.data) - 1, n).long()
-    samples = explanation.sample_from(explanation.held_out.z[rows], 8).flatten(0, 1)
-    return float(judge.read(samples)[concept].unflatten(0, (n, 8)).std(1).mean())
+    generator = generator_for(0, "judged samples")
+    t, z = explanation.t, explanation.held_out.z[rows]
+    latents = t.sample(t.perceive(z, generator), each, generator).flatten(0, 1)
+    return rows, judge.read(explanation.autoencoder.decode(latents))[concept].unflatten(0, (n, each))
 
 
 def edit_rates(explanation: Explanation, judge: Judge, n: int = 300) -> Mapping[str, dict[str, float]]:
