@@ -1,0 +1,56 @@
+"""Networks in ONNX files, ``onnx:path/to/network.onnx``, turned into torch modules by onnx2torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from invkit.errors import ArtefactError
+from invkit.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+__all__ = ["convert", "load_model"]
+
+INVKIT_API = 1
+
+
+@hookimpl
+def load_model(name: str, weights: str | None) -> Any:
+    """Give the network in a file.
+
+    An ONNX file does not say how images are normalised: it is given them in [0, 1], at the size that it states. Pass
+    `preprocess` to :func:`invkit.explain` where the network was trained otherwise.
+
+    Args:
+        name: path of an .onnx file.
+        weights: None; they are in the file.
+
+    Raises:
+        ArtefactError: as of :func:`convert`, or other weights are asked for.
+    """
+    if weights is not None:
+        raise ArtefactError("The weights of an ONNX network are in its file", expected="no `weights`", got=weights)
+    from invkit.interpretees import ModuleInterpretee, Preprocess
+
+    module, size = convert(name)
+    return ModuleInterpretee(module, Preprocess(size))
+
+
+def convert(file: str | Path) -> tuple[nn.Module, tuple[int, int] | None]:
+    """Give the network in an ONNX file as a torch module in evaluation mode.
+
+    Its modules are the file's nodes, under their names.
+
+    Returns:
+        the module, and height and width of its input; None where these are free.
+
+    Raises:
+        ArtefactError: no such file, no ONNX, an operation that onnx2torch does not have, an input other than images
+            (B, 3, H, W), or one that takes no batches.
+    """
+    from invkit_onnx.conversion import convert
+
+    return convert(file)
