@@ -36,7 +36,8 @@ def models(pattern: str, as_json: bool) -> None:
 
 
 @click.command(
-    help=f"List the layers of MODEL that fire: address, type, shape, calls, parameters, MB for {_IMAGES:,} images."
+    help=f"List the layers of MODEL that fire: address, type, shape, parameters, receptive field (rf),"
+    f" MB for {_IMAGES:,} images, calls where there are several."
     f"\n\n{MODEL_HELP}"
 )
 @click.argument("model")
@@ -59,10 +60,10 @@ def layers(model: str, size: int | None, weights: str | None, local_files_only: 
     for info in found:
         shape = "×".join(map(str, info.shape)) if info.shape is not None else "–"
         megabytes = f"{info.bytes(_IMAGES) / 1e6:,.0f} MB"
+        field = "" if info.receptive_field is None else f"rf {info.receptive_field}"
         calls = f"  ×{info.calls}" if info.calls > 1 else ""
-        click.echo(
-            f"{info.address:<{width}}  {info.type:<24} {shape:>14} {info.parameters:>12,} {megabytes:>12}{calls}"
-        )
+        columns = f"{shape:>14} {info.parameters:>12,} {field:>7} {megabytes:>12}{calls}"
+        click.echo(f"{info.address:<{width}}  {info.type:<24} {columns}")
 
 
 @click.command(help=f"Check whether MODEL works with invkit, check by check, and say why not.\n\n{MODEL_HELP}")

@@ -22,6 +22,8 @@ class LayerInfo:
         shape: shape of its output for one image, without the batch axis; None where that is no tensor.
         calls: how often the module is called in one forward pass.
         parameters: number of parameters of the module, its children included.
+        receptive_field: px across the model's input that one unit reads, its width where that is all; None where it
+            was not measured or cannot be known.
     """
 
     address: str
@@ -29,6 +31,7 @@ class LayerInfo:
     shape: tuple[int, ...] | None
     calls: int
     parameters: int
+    receptive_field: int | None = None
 
     def bytes(self, images: int) -> int:
         """Give the size of its float32 representations of so many images; 0 where the shape is unknown."""
