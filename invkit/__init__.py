@@ -34,6 +34,7 @@ _HOMES = {
     "Settings": "invkit.settings",
     "color_digits": "invkit.data",
     "explain": "invkit.recipe",
+    "load_autoencoder": "invkit.autoencoders",
     "load_model": "invkit.interpretees",
     "as_image_set": "invkit.data",
     "profile": "invkit.recipe",
@@ -58,12 +59,13 @@ __all__ = [
     "color_digits",
     "explain",
     "layers",
+    "load_autoencoder",
     "load_model",
     "profile",
 ]
 
 if TYPE_CHECKING:
-    from invkit.autoencoders import ConvAutoencoder
+    from invkit.autoencoders import ConvAutoencoder, load_autoencoder
     from invkit.core import Autoencoder, FlowBlock, Interpretee, LayerInfo
     from invkit.data import ImageSet, as_image_set, color_digits
     from invkit.errors import InvkitError
@@ -78,13 +80,14 @@ if TYPE_CHECKING:
 
 
 def layers(model: Any, images: Any = None) -> list[LayerInfo]:
-    """List the layers of a model that fire: address, type, output shape, calls, parameters.
+    """List the layers of a model that fire: address, type, output shape, calls, parameters, receptive field.
 
     Args:
         model: any `nn.Module` that takes images, a name (``timm:resnet18``) or an interpretee.
         images: what to run it on, (B, 3, H, W); None for a grey image at the model's own size, or 64 px.
     """
     import warnings
+    from dataclasses import replace
 
     from invkit.errors import InvkitWarning
     from invkit.interpretees import ModuleInterpretee, as_interpretee
@@ -92,7 +95,10 @@ def layers(model: Any, images: Any = None) -> list[LayerInfo]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InvkitWarning)  # shapes do not hang on the normalisation
         interpretee = as_interpretee(model)
-    return interpretee.layers(images) if isinstance(interpretee, ModuleInterpretee) else interpretee.layers()
+    if not isinstance(interpretee, ModuleInterpretee):
+        return interpretee.layers()
+    fields = interpretee.receptive_fields(images)
+    return [replace(i, receptive_field=fields.get(i.address)) for i in interpretee.layers(images)]
 
 
 def __getattr__(name: str) -> Any:

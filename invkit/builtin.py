@@ -49,15 +49,22 @@ def list_autoencoders() -> list[str]:
 
 @hookimpl
 def load_autoencoder(name: str, weights: str | None, local_files_only: bool) -> Any:
-    """Give a 28-px autoencoder of table S1, with weights from a file or random ones."""
+    """Give a 28-px autoencoder of table S1, with weights from a file or random ones; none are published."""
     from invkit.autoencoders import ConvAutoencoder
+    from invkit.errors import ArtefactError
     from invkit.interpretees import load_weights
 
     if name != "conv":
         return None
+    if weights is None:
+        raise ArtefactError(
+            "No weights are published for 'conv'",
+            expected="weights='random', a file, a folder or hf-hub:owner/name",
+            hint="invkit.explain trains one on your images where none is given.",
+        )
     autoencoder = ConvAutoencoder()
-    if weights not in (None, "random"):
-        load_weights(autoencoder, str(weights), local_files_only=local_files_only)
+    if weights != "random":
+        load_weights(autoencoder, weights, local_files_only=local_files_only)
     return autoencoder
 
 

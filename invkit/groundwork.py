@@ -13,7 +13,7 @@ from torch import Tensor
 
 from invkit.autoencoders import ConvAutoencoder
 from invkit.core import Autoencoder, Posterior
-from invkit.data import ImageSet, Pairing, encode_all
+from invkit.data import Generated, ImageSet, Pairing, encode_all
 from invkit.errors import DataError, SettingsError
 from invkit.flows import Embedder, InvarianceFlow, SemanticFlow, estimate_factor_sizes
 from invkit.seeds import generator_for, seed_for
@@ -111,6 +111,8 @@ def lay_groundwork(
     _check_enough(train, test)
     key = fingerprint(train.fingerprint(), test.fingerprint(), seed, version("invkit"))
     figures: dict[str, float] = {}
+    if autoencoder is None and isinstance(images.pixels, Generated):
+        autoencoder = images.pixels.autoencoder
     if autoencoder is None:
         dim = settings.latent_dim
         autoencoder = _build(seed, "autoencoder", lambda: ConvAutoencoder(images.size, dim))
@@ -129,9 +131,10 @@ def lay_groundwork(
     codes, test_codes = (
         _codes(autoencoder, part, _path(folder, "codes", key, part.fingerprint())) for part in (train, test)
     )
-    with torch.no_grad():
-        some = test.images(slice(512))
-        figures["psnr"] = float(psnr(some, autoencoder.decode(test_codes.mean[:512])).mean())
+    if autoencoder.has_encoder:
+        with torch.no_grad():
+            some = test.images(slice(512))
+            figures["psnr"] = float(psnr(some, autoencoder.decode(test_codes.mean[:512])).mean())
     ground = Groundwork(
         train, test, autoencoder, codes, test_codes, None, figures, settings, seed, folder, progress, key
     )

@@ -56,6 +56,13 @@ class Settings:
         )
 
     @classmethod
+    def tiny(cls) -> Settings:
+        """Give the whole recipe in seconds, for tests; the figures mean nothing."""
+        few = FitSettings(steps=12, batch_size=32, learning_rate=1e-3, evaluate_every=6)
+        flow = FlowSettings(n_flow=2, width=16)
+        return cls(latent_dim=12, t=flow, e=flow, fit_autoencoder=few, fit_t=few, fit_e=few, fit_anchors=few)
+
+    @classmethod
     def paper(cls) -> Settings:
         """Give the paper's flows (table S10) and the optimiser of the authors' code, for a GPU."""
         slow = FitSettings(

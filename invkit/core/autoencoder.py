@@ -37,11 +37,14 @@ class Autoencoder(nn.Module, ABC):
         image_size: side of the images that it decodes to, in pixels.
         latent_shape: shape of one code, without the batch axis; (N,) for a vector.
         config: JSON-able arguments that build the same module again.
+        has_encoder: False for a generator, whose images are made of codes that are drawn
+            (:class:`invkit.data.Generated`) and whose :meth:`encode` raises an InvkitError.
     """
 
     image_size: int
     latent_shape: tuple[int, ...]
     config: dict[str, Any]
+    has_encoder: bool = True
 
     @abstractmethod
     def encode(self, images: Tensor) -> Posterior:

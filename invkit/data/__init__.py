@@ -3,12 +3,14 @@
 from invkit.data.attributes import read_attributes
 from invkit.data.concepts import Concept, Pairing, as_concept
 from invkit.data.digits import color_digits
+from invkit.data.generated import Generated
 from invkit.data.images import as_image_set
 from invkit.data.imageset import ImageSet
 from invkit.data.latents import encode_all, represent_all
 
 __all__ = [
     "Concept",
+    "Generated",
     "ImageSet",
     "Pairing",
     "as_concept",

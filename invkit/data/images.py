@@ -15,6 +15,7 @@ from torch import Tensor
 from invkit.data.attributes import read_attributes
 from invkit.data.concepts import Concept, as_concept
 from invkit.data.files import find_images, read_files, square, to_rgb
+from invkit.data.generated import Generated
 from invkit.data.imageset import ImageSet
 from invkit.errors import DataError
 from invkit.plugins import list_names, load_named
@@ -85,6 +86,9 @@ def as_image_set(
     groups = None if groups is None else torch.as_tensor(_chosen("groups", groups, kept)).flatten()
     if groups is not None and len(groups) != len(pixels):
         raise DataError("`groups` does not fit the images", expected=f"{len(pixels)} values", got=len(groups))
+    if isinstance(pixels, Generated):
+        made = ImageSet(pixels, read, groups)
+        return made.resized(size or made.size)
     found = ImageSet(_sized(_checked(pixels), None), read, groups)
     return found.resized(size or min(64, max(28, found.size)))
 

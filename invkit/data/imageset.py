@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from invkit.data.concepts import Concept
+from invkit.data.generated import Generated
 from invkit.errors import DataError
 from invkit.seeds import generator_for
 from invkit.serialize import fingerprint
@@ -22,13 +23,13 @@ class ImageSet:
     """Images of one size, with named concepts.
 
     Attributes:
-        pixels: (N, 3, S, S), uint8 or float in [0, 1].
+        pixels: (N, 3, S, S), uint8 or float in [0, 1]; or those that a decoder makes when they are asked for.
         concepts: by name, the value that each image has.
         groups: (N,), images of one group (one original in several colours, one person) are never split
             between training and held-out; None where each stands alone.
     """
 
-    pixels: Tensor
+    pixels: Tensor | Generated
     concepts: Mapping[str, Concept] = field(default_factory=dict)
     groups: Tensor | None = None
 
@@ -53,6 +54,8 @@ class ImageSet:
     def images(self, rows: Tensor | slice | None = None) -> Tensor:
         """Give images as float32 in [0, 1], (B, 3, S, S)."""
         pixels = self.pixels if rows is None else self.pixels[rows]
+        if isinstance(pixels, Generated):
+            return pixels.decode()
         return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
 
     def take(self, rows: Tensor) -> ImageSet:
@@ -82,6 +85,8 @@ class ImageSet:
         """Give the same set with images of another side, antialiased."""
         if size == self.size:
             return self
+        if isinstance(self.pixels, Generated):
+            raise DataError("These images are made at one size", expected=f"{self.size} px", got=f"{size} px")
         small = [
             F.interpolate(self.images(slice(k, k + 512)), (size, size), mode="bilinear", antialias=True)
             for k in range(0, len(self), 512)
@@ -92,4 +97,7 @@ class ImageSet:
     def fingerprint(self) -> str:
         """Hash images, concepts and groups."""
         concepts = {name: concept.values for name, concept in self.concepts.items()}
-        return fingerprint(self.pixels, concepts, [] if self.groups is None else self.groups)
+        known, pixels = {}, self.pixels
+        if isinstance(pixels, Generated):
+            known, pixels = pixels.autoencoder.state_dict(), pixels.latents
+        return fingerprint(pixels, known, concepts, [] if self.groups is None else self.groups)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from invkit.core import Autoencoder, Interpretee, Posterior
+from invkit.data.generated import Generated
 from invkit.data.imageset import ImageSet
 from invkit.progress import Progress
 
@@ -18,7 +19,9 @@ _BATCH = 128
 
 @torch.no_grad()
 def encode_all(autoencoder: Autoencoder, data: ImageSet) -> Posterior:
-    """Give the posterior of the code of every image, (N, …) in data order."""
+    """Give the posterior of the code of every image, (N, …) in data order; of images that were made, their own code."""
+    if isinstance(data.pixels, Generated) and data.pixels.autoencoder is autoencoder:
+        return Posterior(data.pixels.latents, torch.zeros_like(data.pixels.latents))
     autoencoder.eval()
     parts = [autoencoder.encode(data.images(slice(k, k + _BATCH))) for k in range(0, len(data), _BATCH)]
     return Posterior(torch.cat([p.mean for p in parts]), torch.cat([p.std for p in parts]))

@@ -265,7 +265,8 @@ class Explanation:
         data, z = self.held_out.data, self.held_out.z
         chosen = torch.linspace(0, len(data) - 1, rows).long()
         images = data.images(chosen)
-        return sample_sheet(images, self.reconstruct(images), self.sample_from(z[chosen], columns, seed), self.layer)
+        made = self.reconstruct(images) if self.autoencoder.has_encoder else images
+        return sample_sheet(images, made, self.sample_from(z[chosen], columns, seed), self.layer)
 
     def _repr_html_(self) -> str:
         buffer = io.BytesIO()

@@ -30,7 +30,7 @@ def write_explanation(explanation: Explanation, file: Path) -> Path:
         samples_section(explanation, "What the layer cannot tell apart"),
         _numbers_section(explanation),
     ]
-    if explanation.e is not None:
+    if explanation.e is not None and explanation.autoencoder.has_encoder:
         sections.append(edits_section(explanation))
     sections.append(protocol_section(explanation.protocol))
     return write_page(file, f"What '{explanation.layer}' keeps and throws away", sections)
@@ -89,7 +89,8 @@ def figures_table(explanations: dict[str, Explanation]) -> tuple[list[str], list
         put("NLL(z̄), nats per dimension, held out", f"{figures['nll_prior']:.3f}")
         put("NLL(z̄ | z), nats per dimension, held out", f"{figures['nll']:.3f}")
         put("information found, nats", f"{figures['information']:.1f}")
-        put("reconstruction, dB PSNR, held out", f"{figures['psnr']:.1f}")
+        if "psnr" in figures:
+            put("reconstruction, dB PSNR, held out", f"{figures['psnr']:.1f}")
     return ["", *explanations], [[name, *cells] for name, cells in rows.items()]
 
 

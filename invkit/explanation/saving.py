@@ -27,7 +27,8 @@ def save_explanation(explanation: Explanation, folder: Path) -> Path:
     parts = {"autoencoder": explanation.autoencoder, "t": explanation.t, "e": explanation.e}
     weights = {f"{part}/{k}": v for part, m in parts.items() if m is not None for k, v in m.state_dict().items()}
     data = explanation.held_out.data
-    held_out = {"pixels": data.pixels, "z": explanation.held_out.z}
+    pixels = data.pixels if isinstance(data.pixels, Tensor) else (data.images() * 255).round().byte()
+    held_out = {"pixels": pixels, "z": explanation.held_out.z}
     held_out |= {f"concept/{name}": concept.values for name, concept in data.concepts.items()}
     write_tensors(folder / "weights.safetensors", weights)
     write_tensors(folder / "held_out.safetensors", held_out)

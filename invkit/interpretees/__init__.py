@@ -3,7 +3,7 @@
 from invkit.interpretees.module import ModuleInterpretee, NamedLayer, as_interpretee, load_model
 from invkit.interpretees.preprocess import Preprocess
 from invkit.interpretees.tokens import TokenLayout
-from invkit.interpretees.weights import load_weights, read_weights
+from invkit.interpretees.weights import fit_weights, hub_file, load_weights, published_weights, read_weights
 
 __all__ = [
     "ModuleInterpretee",
@@ -11,7 +11,10 @@ __all__ = [
     "Preprocess",
     "TokenLayout",
     "as_interpretee",
+    "fit_weights",
+    "hub_file",
     "load_model",
     "load_weights",
+    "published_weights",
     "read_weights",
 ]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from invkit.errors import LayerError
-from invkit.interpretees.addresses import INPUT, OUTPUT, Address, pick
-from invkit.interpretees.tokens import TokenLayout
+from invkit.interpretees.addresses import INPUT, OUTPUT, Address, pick, unknown_layer
+from invkit.interpretees.tokens import TOKEN_PARTS, TokenLayout
 
 __all__ = ["capture", "untouched"]
 
@@ -65,7 +65,13 @@ def capture(
             call = calls[name] = calls.get(name, -1) + 1
             for address in wanted:
                 if address.module == name and address.call == call:
-                    found[address.text] = pick(output, address, tokens).clone()
+                    try:
+                        found[address.text] = pick(output, address, tokens).clone()
+                    except LayerError as error:
+                        if address.path and isinstance(output, Tensor):  # a part of a tensor: a misspelt child
+                            parts = [f"{name}.{part}" for part in TOKEN_PARTS if tokens]
+                            raise unknown_layer(address.text, [*parts, *modules]) from error
+                        raise
             if not to_the_end and all(a.text in found for a in wanted):
                 raise _AllCapturedError
 

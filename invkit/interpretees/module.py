@@ -16,6 +16,7 @@ from invkit.errors import DataError, InvkitWarning, LayerError
 from invkit.interpretees.addresses import OUTPUT, Address, expand, parse, pick, unknown_layer
 from invkit.interpretees.capture import capture, untouched
 from invkit.interpretees.preprocess import Preprocess
+from invkit.interpretees.receptive import receptive_fields
 from invkit.interpretees.tokens import TokenLayout
 from invkit.plugins import ask, load_named
 from invkit.serialize import fingerprint
@@ -49,6 +50,9 @@ class ModuleInterpretee(Interpretee):
         categories: names of the model's classes, where it has any.
         tokens: layout of a transformer's tokens.
         named: layers under other names.
+
+    Attributes:
+        module: the model itself, out of torch.compile and DataParallel.
     """
 
     def __init__(
@@ -65,11 +69,11 @@ class ModuleInterpretee(Interpretee):
         self.categories = tuple(categories)
         self.tokens = tokens
         self.named = dict(named or {})
-        self._run = _bare(model)
-        self._modules: Mapping[str, nn.Module] = {name: m for name, m in self._run.named_modules() if name}
+        self.module = _bare(model)
+        self._modules: Mapping[str, nn.Module] = {name: m for name, m in self.module.named_modules() if name}
 
     def __repr__(self) -> str:
-        return f"ModuleInterpretee({type(self._run).__name__})"
+        return f"{type(self).__name__}({type(self.module).__name__})"
 
     def _parse(self, layer: str) -> Address:
         if layer in self.named:
@@ -86,7 +90,7 @@ class ModuleInterpretee(Interpretee):
                 expected="float (B, 3, H, W) in [0, 1]",
                 got=f"{images.dtype} {tuple(images.shape)}",
             )
-        parameter = next((p for p in self._run.parameters() if p.is_floating_point()), None)
+        parameter = next((p for p in self.module.parameters() if p.is_floating_point()), None)
         prepared = self.preprocess(images if parameter is None else images.to(parameter.device))
         return prepared if parameter is None else prepared.to(parameter.dtype)
 
@@ -109,9 +113,7 @@ class ModuleInterpretee(Interpretee):
         Args:
             images: what to run the model on; None for a grey image at the preprocessing's size (or 64 px).
         """
-        if images is None:
-            size = getattr(self.preprocess, "size", None) or 64
-            images = torch.full((1, 3, size, size), 0.5)
+        images = self._image(images)
         seen: dict[str, list[Any]] = {}
         handles = []
 
@@ -121,8 +123,8 @@ class ModuleInterpretee(Interpretee):
         try:
             for name, module in self._modules.items():
                 handles.append(module.register_forward_hook(hook_for(name)))
-            with untouched(self._run):
-                self._run(self._inputs(images[:1]))
+            with untouched(self.module):
+                self.module(self._inputs(images))
         finally:
             for handle in handles:
                 handle.remove()
@@ -137,10 +139,36 @@ class ModuleInterpretee(Interpretee):
             for name, shapes in seen.items()
             if name not in self.named
         ]
-        also = self.represent(images[:1], list(self.named)) if self.named else {}
+        also = self.represent(images, list(self.named)) if self.named else {}
         return found + [
             LayerInfo(name, f"= {self.named[name].address}", tuple(z.shape[1:]), 1, 0) for name, z in also.items()
         ]
+
+    def receptive_fields(self, images: Tensor | None = None) -> dict[str, int | None]:
+        """Measure how many px across the model's input one unit of each module reads: :func:`receptive_fields`.
+
+        Args:
+            images: as of :meth:`layers`.
+        """
+        if self._is_empty():
+            return {}
+        return receptive_fields(self.module, self._modules, self._inputs(self._image(images)))
+
+    def _is_empty(self) -> bool:
+        return any(parameter.is_meta for parameter in self.module.parameters())
+
+    def _expect_weights(self) -> None:
+        if self._is_empty():
+            raise DataError(
+                f"This {type(self.module).__name__} is on the device `meta`: it has shapes, but no weights",
+                expected="a model with weights",
+                hint="model.to_empty(device='cpu'), then model.load_state_dict(...).",
+            )
+
+    def _image(self, images: Tensor | None) -> Tensor:
+        if images is not None:
+            return images[:1]
+        return torch.full((1, 3, *(getattr(self.preprocess, "shape", None) or (64, 64))), 0.5)
 
     def expand(self, layers: Sequence[str | nn.Module]) -> list[str]:
         """Give addresses for modules, names and globs; a glob matches layers that fire."""
@@ -151,9 +179,10 @@ class ModuleInterpretee(Interpretee):
 
     def represent(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Give Φ(x) at each of the layers, float32 on the images' device."""
+        self._expect_weights()
         addresses = {layer: self._parse(layer) for layer in layers}
-        with untouched(self._run):
-            found = capture(self._run, self._modules, list(addresses.values()), self._inputs(images), self.tokens)
+        with untouched(self.module):
+            found = capture(self.module, self._modules, list(addresses.values()), self._inputs(images), self.tokens)
         return {layer: self._finish(layer, found[a.text]).to(images.device) for layer, a in addresses.items()}
 
     def _finish(self, layer: str, z: Tensor) -> Tensor:
@@ -162,13 +191,17 @@ class ModuleInterpretee(Interpretee):
 
     def decide(self, images: Tensor) -> Tensor:
         """Give the model's output, (B, C)."""
-        with untouched(self._run):
-            output = self._run(self._inputs(images))
-        return pick(output, parse(OUTPUT, self._modules)).float().to(images.device)
+        return pick(self.forward(images), parse(OUTPUT, self._modules)).float().to(images.device)
+
+    def forward(self, images: Tensor) -> Any:
+        """Give whatever the model returns for images (B, 3, H, W) in [0, 1]."""
+        self._expect_weights()
+        with untouched(self.module):
+            return self.module(self._inputs(images))
 
     def fingerprint(self) -> str:
         """Hash weights, buffers, class and preprocessing."""
-        return fingerprint(self._run.state_dict(), type(self._run).__qualname__, repr(self.preprocess))
+        return fingerprint(self.module.state_dict(), type(self.module).__qualname__, repr(self.preprocess))
 
 
 def _shape(output: Any) -> tuple[int, ...] | None:
@@ -209,14 +242,29 @@ def as_interpretee(model: Any, preprocess: Callable[[Tensor], Tensor] | None = N
 
     A live module is first offered to the plugins, which may know its preprocessing.
 
+    Args:
+        model: a name, an `nn.Module` or an interpretee.
+        preprocess: from images in [0, 1] to the model's input, in place of what is known of it.
+
     Raises:
-        DataError: none of them.
+        DataError: none of them, or an interpretee and a `preprocess` beside its own.
         PluginError: as :func:`load_model`.
     """
-    if isinstance(model, Interpretee):
-        return model
     if isinstance(model, str):
-        return load_model(model)
+        loaded = load_model(model)
+        if preprocess is None or not isinstance(loaded, ModuleInterpretee):
+            return as_interpretee(loaded, preprocess)
+        loaded.preprocess = preprocess
+        return loaded
+    if isinstance(model, Interpretee):
+        if preprocess is not None:
+            raise DataError(
+                f"This {type(model).__name__} knows how its images are prepared",
+                expected="no `preprocess`",
+                got=f"{preprocess}",
+                hint="Set it where the interpretee is made.",
+            )
+        return model
     if not isinstance(model, nn.Module):
         raise DataError(
             "Cannot explain this model",

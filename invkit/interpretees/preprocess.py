@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,22 +14,29 @@ __all__ = ["Preprocess"]
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Resize to a square, then (x − mean) / std for each colour.
+    """Resize the whole image, then (x − mean) / std for each colour.
 
     Attributes:
-        size: side in pixels; None leaves images as they are.
+        size: side in pixels, or (height, width); None leaves images as they are.
         mean: of red, green and blue.
         std: of red, green and blue.
+        mode: of interpolation, ``bilinear`` or ``bicubic`` (which may overshoot [0, 1] a little; it is clipped).
     """
 
-    size: int | None = None
+    size: int | tuple[int, int] | None = None
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    mode: Literal["bilinear", "bicubic"] = "bilinear"
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """Height and width in pixels, if they are fixed."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
 
     def __call__(self, images: Tensor) -> Tensor:
         """Prepare images (B, 3, H, W) in [0, 1]; shrinking is antialiased."""
-        if self.size is not None and images.shape[-2:] != (self.size, self.size):
-            images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
+        if self.shape is not None and images.shape[-2:] != self.shape:
+            images = F.interpolate(images, self.shape, mode=self.mode, antialias=True).clamp(0, 1)
         return (images - self._of(self.mean, images)) / self._of(self.std, images)
 
     def inverse(self, inputs: Tensor) -> Tensor:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import re
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from pickle import UnpicklingError
+from urllib.parse import urlparse
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +16,7 @@ from torch import Tensor, nn
 from invkit.errors import ArtefactError
 from invkit.serialize import read_tensors
 
-__all__ = ["load_weights", "read_weights"]
+__all__ = ["fit_weights", "hub_file", "load_weights", "published_weights", "read_weights"]
 
 _NAMES = ("model.safetensors", "pytorch_model.bin", "model.pth", "model.pt")
 
@@ -22,7 +26,7 @@ def read_weights(source: str | Path, *, local_files_only: bool = False) -> dict[
 
     Args:
         source: a .safetensors, .pt, .pth or .bin file; a folder with one of them; ``hf-hub:owner/name`` or
-            ``hf-hub:owner/name/file``.
+            ``hf-hub:owner/name/file``, each with ``@revision`` after the name where it is not the newest.
         local_files_only: never download; the hub's own cache and environment variables (HF_HUB_OFFLINE) are honoured
             in any case.
 
@@ -30,7 +34,10 @@ def read_weights(source: str | Path, *, local_files_only: bool = False) -> dict[
         ArtefactError: nothing there, damaged, or a file that would execute code.
     """
     text = str(source)
-    path = _from_hub(text.removeprefix("hf-hub:"), local_files_only) if text.startswith("hf-hub:") else Path(source)
+    path = Path(source)
+    if text.startswith("hf-hub:"):
+        owner, name, *file = text.removeprefix("hf-hub:").split("/", 2)
+        path = hub_file(f"{owner}/{name}", file or _NAMES, local_files_only=local_files_only)
     if path.is_dir():
         found = [path / name for name in _NAMES if (path / name).exists()] or sorted(path.glob("*.safetensors"))
         if not found:
@@ -67,34 +74,91 @@ def load_weights(module: nn.Module, source: str | Path, *, local_files_only: boo
     Raises:
         ArtefactError: also where keys or shapes don't fit.
     """
+    fit_weights(module, read_weights(source, local_files_only=local_files_only), source)
+
+
+def fit_weights(module: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
+    """Put a state dict into a module.
+
+    A module that reads other versions of its own layout (torchvision's MNASNet) is told that this is today's:
+    safetensors and plain dicts do not say.
+
+    Args:
+        module: to fill.
+        state: tensors by name.
+        source: where they come from, for the message.
+
+    Raises:
+        ArtefactError: keys or shapes don't fit.
+    """
+    state = OrderedDict(state)
+    setattr(state, "_metadata", {"": {"version": module._version}})  # noqa: B010
     try:
-        module.load_state_dict(read_weights(source, local_files_only=local_files_only))
+        module.load_state_dict(state)
     except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()[1:4]]
-        raise ArtefactError(
-            f"The weights in {source} do not fit {type(module).__name__}", got=json.dumps(lines)[1:-1]
-        ) from error
+        lines = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
+        raise ArtefactError(f"The weights in {source} do not fit {type(module).__name__}", got=lines[:400]) from error
 
 
-def _from_hub(name: str, local_files_only: bool) -> Path:
+def published_weights(url: str, *, folder: Path | None = None, local_files_only: bool = False) -> Path:
+    """Give the file of weights that a library publishes, downloaded unless it is there.
+
+    Args:
+        url: where they are published; a hash at the end of the file's name (``-1a2b3c4d.pth``) is checked.
+        folder: where the library keeps them; None for torch.hub's own.
+        local_files_only: never download.
+
+    Raises:
+        ArtefactError: the file is not there and cannot be downloaded.
+    """
+    file = Path(folder or Path(torch.hub.get_dir(), "checkpoints"), Path(urlparse(url).path).name)
+    if file.exists():
+        return file
+    problem: Exception | None = None
+    if not local_files_only:
+        digits = re.search(r"-([a-f0-9]{8,})\.", file.name)  # torch.hub's convention: the SHA-256's first digits
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(file), digits[1] if digits else None)
+            return file
+        except (OSError, HTTPException, RuntimeError) as error:  # offline, cut off, or of another hash
+            problem = error
+    raise ArtefactError(
+        f"The weights {file.name} are not on this machine",
+        expected=f"the file {file}",
+        got="no such file, and no download allowed" if problem is None else f"{type(problem).__name__}: {problem}",
+        hint=f"Fetch {url} and put it there, or pass the path of your copy as `weights`; weights='random' needs none.",
+    ) from problem
+
+
+def hub_file(name: str, files: Sequence[str], *, local_files_only: bool = False) -> Path:
+    """Give the path of the first of some files in a repository of the Hugging Face hub.
+
+    Args:
+        name: ``owner/name``, with ``@revision`` where it is not the newest.
+        files: in the order of preference.
+        local_files_only: never download; HF_HUB_OFFLINE is honoured in any case.
+
+    Raises:
+        ArtefactError: none of them can be had.
+    """
     try:
         from huggingface_hub import hf_hub_download
+        from huggingface_hub.constants import HF_HUB_CACHE
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     except ImportError as error:
         raise ArtefactError("Weights from the hub need huggingface_hub", hint="pip install huggingface_hub.") from error
-    owner, _, rest = name.partition("/")
-    repository, _, file = rest.partition("/")
+    repository, _, revision = name.partition("@")
     last: Exception | None = None
-    for candidate in [file] if file else _NAMES:
+    for file in files:
         try:
-            return Path(hf_hub_download(f"{owner}/{repository}", candidate, local_files_only=local_files_only))
+            return Path(hf_hub_download(repository, file, revision=revision or None, local_files_only=local_files_only))
         except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
             last = error
-    from huggingface_hub.constants import HF_HUB_CACHE
-
+    folder = Path(HF_HUB_CACHE, "models--" + repository.replace("/", "--"), "snapshots")
     raise ArtefactError(
-        f"Cannot get {name} from the hub",
-        expected=f"a connection, or the file in {HF_HUB_CACHE}",
-        got=f"{type(last).__name__}",
-        hint="Fetch it once while online, or pass the path of a local file or folder.",
+        f"Cannot get {' or '.join(files)} of {name} from the hub",
+        expected=f"a connection, or the file in {folder}",
+        got=type(last).__name__,
+        hint="Fetch it once while online, or pass the path of a file or folder; weights='random' needs none.",
     ) from last

@@ -14,7 +14,7 @@ from torch import Tensor
 from invkit.core import Autoencoder
 from invkit.seeds import generator_for
 from invkit.testing.compare import distance, expect, expect_close, expect_within
-from invkit.testing.report import Report, conclude, run_checks
+from invkit.testing.report import NotApplicableError, Report, conclude, run_checks
 
 __all__ = ["AUTOENCODER_CHECKS", "check_autoencoder"]
 
@@ -34,7 +34,9 @@ class Subject:
         return next((p.device for p in self.autoencoder.parameters()), torch.device("cpu"))
 
     def images(self) -> Tensor:
-        """Random images, (B, 3, S, S)."""
+        """Random images to encode, (B, 3, S, S)."""
+        if not self.autoencoder.has_encoder:
+            raise NotApplicableError("it has no encoder")
         size = self.autoencoder.image_size
         return torch.rand(_ROWS, 3, size, size, generator=generator_for(0, "testing images")).to(self.device)
 

@@ -39,7 +39,7 @@ def plain_pass(interpretee: ModuleInterpretee, images: Tensor, keep: Collection[
         images: (B, 3, H, W) in [0, 1].
         keep: names of modules whose outputs are cloned as they come.
     """
-    network = interpretee._run
+    network = interpretee.module
     found = PlainPass()
 
     def hook_for(name: str) -> Callable[..., None]:

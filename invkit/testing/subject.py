@@ -114,7 +114,7 @@ class Subject:
     @property
     def network(self) -> nn.Module:
         """The module that layers are named in; there must be one."""
-        return self.interpretee._run if isinstance(self.interpretee, ModuleInterpretee) else self.models[0]
+        return self.interpretee.module if isinstance(self.interpretee, ModuleInterpretee) else self.models[0]
 
     @cached_property
     def half(self) -> bool:
@@ -125,7 +125,5 @@ class Subject:
 
 def size_of(interpretee: Interpretee) -> tuple[int, int] | None:
     """Give height and width to which the interpretee's preprocessing brings images, where it says so."""
-    size = getattr(getattr(interpretee, "preprocess", None), "size", None)
-    if isinstance(size, int):
-        return size, size
-    return (int(size[0]), int(size[1])) if isinstance(size, (tuple, list)) and len(size) == 2 else None
+    shape: tuple[int, int] | None = getattr(getattr(interpretee, "preprocess", None), "shape", None)
+    return shape

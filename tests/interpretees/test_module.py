@@ -7,6 +7,7 @@ import torch
 import torchvision
 from torch import nn
 
+import invkit
 from invkit.errors import DataError, LayerError
 from invkit.interpretees import ModuleInterpretee, Preprocess
 
@@ -139,7 +140,8 @@ def test_an_exception_in_the_model_passes_and_leaves_nothing(toy):
     ("layer", "words"),
     [
         ("cnov", ["No layer 'cnov'", "conv", "invkit layers"]),
-        ("conv.wieght", ["has no part 'wieght'"]),
+        ("conv.wieght", ["No layer 'conv.wieght'"]),
+        ("pair.depe", ["has no part 'depe'", "[0], [1]"]),
         ("conv@x", ["No layer"]),
         ("conv@2", ["never fires", "2 calls"]),
         ("never", ["never fires"]),
@@ -201,6 +203,44 @@ def test_every_layer_of_squeezenet_equals_torchvisions_own_extraction():
     for name, value in expected.items():
         if name != "features.0":
             torch.testing.assert_close(z[name], value)
+
+
+def small_network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(144, 5))
+
+
+@pytest.mark.parametrize(
+    ("wrap", "tolerance"),
+    [
+        (nn.DataParallel, 0.0),
+        (lambda model: torch.compile(model, backend="eager"), 1e-6),
+        (lambda model: nn.DataParallel(torch.compile(model, backend="eager")), 1e-6),
+        (lambda model: model.to(torch.bfloat16), 0.05),
+        (lambda model: model.half(), 0.01),
+        (lambda model: model.double(), 1e-5),
+        (lambda model: model.train(), 0.0),
+        (lambda model: model.to(memory_format=torch.channels_last), 1e-5),
+    ],
+    ids=["DataParallel", "compiled", "both", "bfloat16", "half", "double", "training", "channels_last"],
+)
+def test_a_model_in_another_guise_has_the_same_names_and_representations(wrap, tolerance, images):
+    plain, layers = ModuleInterpretee(small_network()), ["0", "2", "output"]
+    other = ModuleInterpretee(wrap(small_network()))
+    assert [(i.address, i.shape) for i in other.layers(images)] == [(i.address, i.shape) for i in plain.layers(images)]
+    expected, found = plain.represent(images, layers), other.represent(images, layers)
+    for layer in layers:
+        assert found[layer].dtype == torch.float32
+        torch.testing.assert_close(found[layer], expected[layer], atol=tolerance, rtol=tolerance)
+
+
+def test_a_model_without_weights_lists_its_layers_and_says_why_no_more(images):
+    empty = ModuleInterpretee(small_network().to("meta"))
+    assert empty.layers(images)[0].shape == (4, 6, 6)
+    assert invkit.layers(small_network().to("meta"), images)[0].receptive_field is None
+    for call in (lambda: empty.represent(images, ["0"]), lambda: empty.decide(images)):
+        with pytest.raises(DataError, match=r"meta.*no weights"):
+            call()
 
 
 def test_fingerprint_sees_weights_and_preprocessing(toy):

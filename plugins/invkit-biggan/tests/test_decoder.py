@@ -14,20 +14,13 @@ from invkit_biggan.sampling import truncated_normal
 from invkit_biggan.weights import calibrate
 from scipy.stats import kstest, truncnorm
 
+import invkit
 from invkit import hookspecs
 from invkit.core import Autoencoder
 from invkit.errors import ArtefactError, DataError, InvkitError, SettingsError
+from invkit.settings import Settings
 from invkit.testing import check_autoencoder
 
-NO_ENCODER = dict.fromkeys(
-    [
-        "encoding_gives_a_posterior",
-        "sampling_follows_its_generator",
-        "encoding_a_batch_of_one_equals_its_row",
-        "gradients_reach_the_encoder",
-    ],
-    "BigGAN has no encoder",
-)
 SMALL = {"width": 8, "classes": 10}
 FILES = {"biggan-128": "biggan-128.pth", "biggan-deep-128": "biggan-deep-128-pytorch_model.bin"}
 
@@ -41,7 +34,7 @@ def decoder(request):
 
 
 def test_it_conforms_but_for_the_encoder(decoder):
-    check_autoencoder(decoder, expected_failures=NO_ENCODER)
+    check_autoencoder(decoder)
 
 
 def test_the_hooks_are_those_that_invkit_knows():
@@ -213,3 +206,36 @@ def test_random_weights_of_full_width_make_images():
     decoder = load_autoencoder("biggan-deep-128", "random", True)
     assert decoder.config["width"] == 128
     assert decoder.sample(1)[1].std() > 0.03
+
+
+def test_a_network_is_explained_on_images_that_the_generator_makes(decoder, tmp_path):
+    vae = EmbeddingVAE(width=16)
+    vae.fit_scale(decoder.embeddings)
+    images = decoder.image_set(90, classes=[1, 4, 7], dequantizer=vae)
+    assert images.concepts["class"].names == ("1", "4", "7")
+    torch.testing.assert_close(images.images(slice(3, 5)), decoder.decode(images.pixels.latents[3:5]).detach())
+    network = torch.nn.Sequential(torch.nn.AvgPool2d(32), torch.nn.Flatten())
+    explanation = invkit.explain(
+        network, "1", images, settings=Settings.tiny(), progress=False, preprocess=invkit.Preprocess()
+    )
+    assert "psnr" not in explanation.figures
+    z = explanation.held_out.z
+    torch.testing.assert_close(explanation.represent(explanation.held_out.data.images()), z)
+    assert explanation.sample_from(z[:2], 3).shape == (2, 3, 3, 128, 128)
+    assert set(explanation.concepts()) == {"class", "residual"}
+    explanation.to_html(explanation.save(tmp_path / "saved") / "page.html")
+    again = invkit.Explanation.load(tmp_path / "saved", autoencoder=decoder)
+    torch.testing.assert_close(again.sample_from(z[:2], 3), explanation.sample_from(z[:2], 3))
+    with pytest.raises(InvkitError, match="no encoder"):
+        explanation.modify(images.images(slice(2)), **{"class": images.images(slice(2))})
+
+
+def test_an_image_set_is_the_same_for_the_same_seed_and_has_one_size(decoder):
+    vae = EmbeddingVAE(width=16)
+    first, again, other = (decoder.image_set(5, seed=k, dequantizer=vae) for k in (0, 0, 1))
+    assert first.fingerprint() == again.fingerprint() != other.fingerprint()
+    torch.testing.assert_close(first.take(torch.tensor([2])).images(), first.images()[2:3])
+    with pytest.raises(DataError, match="made at one size"):
+        first.resized(64)
+    with pytest.raises(DataError, match="no classes"):
+        decoder.image_set(5, classes=[3, 10], dequantizer=vae)

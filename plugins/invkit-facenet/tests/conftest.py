@@ -7,9 +7,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw, ImageFilter
 
-from invkit.flows import FlowSettings
 from invkit.settings import Settings
-from invkit.training import FitSettings
 
 
 @pytest.fixture(autouse=True)
@@ -24,10 +22,7 @@ def _seeded_and_offline(monkeypatch):
 
 @pytest.fixture(scope="session")
 def tiny():
-    """Settings that run the whole recipe in seconds; their figures mean nothing."""
-    few = FitSettings(steps=12, batch_size=32, learning_rate=1e-3, evaluate_every=6)
-    flow = FlowSettings(n_flow=2, width=16)
-    return Settings(latent_dim=12, t=flow, e=flow, fit_autoencoder=few, fit_t=few, fit_e=few, fit_anchors=few)
+    return Settings.tiny()
 
 
 @pytest.fixture(scope="session")

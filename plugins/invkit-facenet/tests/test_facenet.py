@@ -9,7 +9,6 @@ from email.message import Message
 import pytest
 import torch
 from facenet_pytorch import MTCNN, InceptionResnetV1, ONet, fixed_image_standardization
-from facenet_pytorch.models.utils import download
 from invkit_facenet import claim_model, distance, list_models, load_model
 from invkit_facenet.models import FaceDetector, standardise
 from torch import nn
@@ -117,7 +116,7 @@ def test_weights_in_the_librarys_cache_give_the_librarys_own_embedding(cache):
 
 @pytest.mark.parametrize("name", PEOPLE)
 def test_missing_weights_are_told_with_file_and_address_and_never_asked_for_when_local(cache, monkeypatch, name):
-    monkeypatch.setattr(download, "urlopen", lambda *_: pytest.fail("a download"))
+    monkeypatch.setattr(torch.hub, "urlopen", lambda *_: pytest.fail("a download"))
     with pytest.raises(ArtefactError) as error:
         load(name, None, local_files_only=True)
     assert str(cache / FILES[name]) in str(error.value)
@@ -142,7 +141,7 @@ def test_a_download_goes_where_the_library_looks_for_it(cache, monkeypatch, weig
         asked.append(request.full_url)
         return content
 
-    monkeypatch.setattr(download, "urlopen", urlopen)
+    monkeypatch.setattr(torch.hub, "urlopen", urlopen)
     found = load("casia-webface", weights, local_files_only=False)
     assert (found.model.last_linear.weight == 0.125).all()
     assert [file.name for file in cache.iterdir()] == [FILES["casia-webface"]]

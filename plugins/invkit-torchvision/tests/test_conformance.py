@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from invkit_torchvision import claim_model, load_model
+from invkit_torchvision.models import DetectionInterpretee
 from torch import nn
 from torchvision import models
 
@@ -18,12 +19,17 @@ def at_its_smallest(name):
     if name == "vit_h_14":  # by name it takes 518 px, too much for one core
         return claim_model(models.vit_h_14(image_size=112), Preprocess(112))
     interpretee = load_model(name, "random", True)
+    if isinstance(interpretee, DetectionInterpretee):  # it resizes images itself
+        interpretee.module.transform.min_size = (64,)
+        return interpretee
     size = 224 if name.startswith(("vit", "maxvit")) else 75 if name == "inception_v3" else 64
     interpretee.preprocess = replace(interpretee.preprocess, size=size)
     return interpretee
 
 
-@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "lraspp_mobilenet_v3_large"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "squeezenet1_1", "lraspp_mobilenet_v3_large", "ssdlite320_mobilenet_v3_large"]
+)
 def test_some_models_pass_the_kit(name):
     check_interpretee(at_its_smallest(name))
 
@@ -49,6 +55,8 @@ def test_every_model_for_classification_passes_the_kit(name):
 
 
 @pytest.mark.conformance
-@pytest.mark.parametrize("name", models.list_models(module=models.segmentation))
-def test_every_model_for_segmentation_passes_the_kit(name):
+@pytest.mark.parametrize(
+    "name", [*models.list_models(module=models.segmentation), *models.list_models(module=models.detection)]
+)
+def test_every_model_for_segmentation_and_detection_passes_the_kit(name):
     check_interpretee(at_its_smallest(name))

@@ -6,8 +6,9 @@ from invkit_torchvision import claim_model, list_models, load_model
 from torch import nn
 from torchvision import models
 
+import invkit
 from invkit.errors import InvkitWarning
-from invkit.interpretees import Preprocess
+from invkit.interpretees import Preprocess, as_interpretee
 
 
 def tiny_vit(**options):
@@ -16,10 +17,10 @@ def tiny_vit(**options):
     )
 
 
-def test_every_model_for_classification_and_segmentation_is_listed_and_nothing_else_loads():
+def test_every_model_for_a_task_on_images_is_listed_and_nothing_else_loads():
     listed = list_models()
-    assert set(models.list_models(module=models)) < set(listed)
-    assert set(listed) - set(models.list_models(module=models)) == set(models.list_models(module=models.segmentation))
+    tasks = (models, models.segmentation, models.detection)
+    assert set(listed) == {name for task in tasks for name in models.list_models(module=task)}
     assert len(listed) == len(set(listed))
     assert load_model("resnet19", None, True) is None
 
@@ -30,6 +31,7 @@ def test_every_model_for_classification_and_segmentation_is_listed_and_nothing_e
         ("resnet18", Preprocess(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))),
         ("inception_v3", Preprocess(299, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))),
         ("efficientnet_b1", Preprocess(240, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))),
+        ("swin_t", Preprocess(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic")),
         ("lraspp_mobilenet_v3_large", Preprocess(520, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))),
     ],
 )
@@ -130,12 +132,26 @@ def test_a_segmentation_models_decision_is_its_logits_averaged_over_pixels():
     torch.testing.assert_close(z["output"], out.mean((2, 3)))
 
 
-def test_the_backbone_of_a_detector_is_a_network_like_any_other():
-    detector = models.detection.fasterrcnn_mobilenet_v3_large_fpn(weights=None, weights_backbone=None)
-    from invkit.interpretees import as_interpretee
-
-    z = as_interpretee(detector.backbone, Preprocess(64)).represent(
-        torch.rand(1, 3, 64, 64), ["body.16", "output.pool"]
+def detector():
+    made = models.detection.fasterrcnn_mobilenet_v3_large_fpn(
+        weights=None, weights_backbone=None, num_classes=5, min_size=64, box_score_thresh=0.0
     )
-    assert z["body.16"].shape == (1, 960, 2, 2)
-    assert z["output.pool"].shape == (1, 256, 1, 1)
+    return made.eval()
+
+
+def test_a_detectors_decision_is_the_best_score_of_each_category():
+    interpretee, x = as_interpretee(detector()), torch.rand(2, 3, 64, 64)  # and no warning: it prepares images itself
+    with torch.no_grad():
+        expected = [[max([0.0, *each["scores"][each["labels"] == c].tolist()]) for c in range(5)]
+                    for each in interpretee.module(x)]  # fmt: skip
+    assert max(map(max, expected)) > 0
+    torch.testing.assert_close(interpretee.decide(x), torch.tensor(expected))
+    z = interpretee.represent(x, ["output", "backbone.body.16"])
+    torch.testing.assert_close(z["output"], torch.tensor(expected))
+    assert z["backbone.body.16"].shape == (2, 960, 2, 2)
+
+
+def test_a_detectors_backbone_goes_through_explain():
+    images = torch.rand(80, 3, 32, 32)
+    found = invkit.explain(detector(), "backbone.body.16", images, settings=invkit.Settings.tiny(), progress=False)
+    assert found.held_out.z.shape[1:] == (960, 2, 2)

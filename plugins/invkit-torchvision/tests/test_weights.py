@@ -75,7 +75,7 @@ def test_a_file_in_torch_hubs_folder_gives_the_model_that_torchvision_builds_of_
     assert interpretee.categories == tuple(default.meta["categories"])
 
 
-@pytest.mark.parametrize(("local", "reason"), [(True, "local_files_only"), (False, "no route to host")])
+@pytest.mark.parametrize(("local", "reason"), [(True, "no download allowed"), (False, "no route to host")])
 def test_weights_that_cannot_be_had_are_told_with_file_and_folder(local, reason, checkpoints):
     with pytest.raises(ArtefactError, match=reason) as error:
         load_model("squeezenet1_1", None, local)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from typing import NoReturn
 
@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from invkit.core import Autoencoder
+from invkit.data import Generated, ImageSet, as_concept
 from invkit.errors import DataError, InvkitError, SettingsError
 from invkit.seeds import generator_for
 from invkit_biggan.biggan import BigGAN
 from invkit_biggan.deep import BigGANDeep
-from invkit_biggan.dequantize import EmbeddingVAE
+from invkit_biggan.dequantize import EmbeddingVAE, train_dequantizer
 from invkit_biggan.sampling import truncated_normal
 
 __all__ = ["BigGANDecoder"]
@@ -26,7 +27,7 @@ class BigGANDecoder(Autoencoder):
     """Codes z̄ = (z̃, Wc) to images: z̃ is noise, Wc the embedding of a class; N = z_dim + 128, 268 for BigGAN at 256 px.
 
     There is no encoder: instead of images that are encoded there are codes that are drawn, with the images that they
-    make, from :meth:`sample` and :meth:`stream`. A model is then explained on those images.
+    make. A model is explained on those images: ``invkit.explain(model, layer, decoder.image_set(20_000))``.
 
     Args:
         architecture: ``biggan-SIZE`` or ``biggan-deep-SIZE`` with 128, 256 or 512.
@@ -44,6 +45,8 @@ class BigGANDecoder(Autoencoder):
     Raises:
         SettingsError: an unknown architecture, or a truncation outside (0, 1].
     """
+
+    has_encoder = False
 
     def __init__(
         self,
@@ -93,7 +96,7 @@ class BigGANDecoder(Autoencoder):
             f"{self.config['architecture']} has no encoder",
             expected="codes that were drawn, with the images that they make",
             got="images to encode",
-            hint="Use `latents, images = decoder.sample(n)` or `decoder.stream(batch_size)`.",
+            hint="Explain a model on `decoder.image_set(n)`; `decoder.sample(n)` gives codes and images.",
         )
 
     def decode(self, latents: Tensor, truncation: float | None = None) -> Tensor:
@@ -147,6 +150,34 @@ class BigGANDecoder(Autoencoder):
         """
         return self._draw(n, truncation, generator_for(seed, "biggan"), classes, dequantizer)
 
+    def image_set(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        classes: Sequence[int] | None = None,
+        dequantizer: EmbeddingVAE | None = None,
+    ) -> ImageSet:
+        """Give the data to explain a model on: n codes, whose images are made whenever they are asked for.
+
+        Args:
+            n: how many; 20,000 and more for figures to rely on.
+            seed: of every draw.
+            classes: draw these alone, and make them the concept `class`; None draws all, without a concept.
+            dequantizer: spreads each class embedding; None trains that of table S17 at a width of 512, about a minute
+                on a CPU. Without one, t could put all its density on as many points as there are classes.
+
+        Raises:
+            DataError: classes that are none.
+        """
+        generator = generator_for(seed, "biggan image set")
+        chosen = torch.as_tensor(range(len(self.embeddings)) if classes is None else classes)
+        rows = torch.randint(len(chosen), (n,), generator=generator)
+        vae = dequantizer or train_dequantizer(self.embeddings, width=512, seed=seed)
+        latents = self._codes(n, self.truncation, generator, chosen[rows], vae)
+        concepts = {} if classes is None else {"class": as_concept("class", chosen[rows])}
+        return ImageSet(Generated(self, latents), concepts)
+
     def stream(
         self,
         batch_size: int,
@@ -181,6 +212,18 @@ class BigGANDecoder(Autoencoder):
     ) -> tuple[Tensor, Tensor]:
         truncation = self.truncation if truncation is None else truncation
         _check(truncation)
+        latents = self._codes(n, truncation, generator, classes, dequantizer)
+        return latents, torch.cat([self.decode(part, truncation) for part in latents.split(_CHUNK)])
+
+    @torch.no_grad()
+    def _codes(
+        self,
+        n: int,
+        truncation: float,
+        generator: torch.Generator,
+        classes: Tensor | None,
+        dequantizer: EmbeddingVAE | None,
+    ) -> Tensor:
         z = truncation * truncated_normal(n, self.generator.z_dim, self.bound, generator)
         number = len(self.embeddings)
         if classes is None:
@@ -190,8 +233,7 @@ class BigGANDecoder(Autoencoder):
         embedding = self.embeddings[classes.to(self.embeddings.device)]
         if dequantizer is not None:
             embedding = dequantizer.dequantize(embedding, generator)
-        latents = torch.cat([z.to(embedding), embedding], 1)
-        return latents, torch.cat([self.decode(part, truncation) for part in latents.split(_CHUNK)])
+        return torch.cat([z.to(embedding), embedding], 1)
 
 
 def _check(truncation: float) -> None:

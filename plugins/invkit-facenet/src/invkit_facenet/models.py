@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from http.client import HTTPException
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from invkit.errors import ArtefactError
-from invkit.interpretees import ModuleInterpretee, NamedLayer, Preprocess, read_weights
+from invkit.interpretees import (
+    ModuleInterpretee,
+    NamedLayer,
+    Preprocess,
+    fit_weights,
+    published_weights,
+    read_weights,
+)
 
 __all__ = ["FACENET_LAYERS", "FaceDetector", "as_interpretee", "load", "standardise"]
 
@@ -114,13 +119,7 @@ def load(name: str, weights: str | None, local_files_only: bool) -> ModuleInterp
 def _read_into(module: nn.Module, source: str, local_files_only: bool) -> None:
     """Read weights by name; the head that FaceNet was trained with (`logits`, 8631 or 10575 people) is left out."""
     state = read_weights(source, local_files_only=local_files_only)
-    try:
-        module.load_state_dict({key: value for key, value in state.items() if not key.startswith("logits.")})
-    except RuntimeError as error:
-        raise ArtefactError(
-            f"The weights in {source} do not fit {type(module).__name__}",
-            got="; ".join(line.strip()[:120] for line in str(error).splitlines()[1:4]),
-        ) from error
+    fit_weights(module, {key: value for key, value in state.items() if not key.startswith("logits.")}, source)
 
 
 def _published(name: str, local_files_only: bool) -> Path:
@@ -130,24 +129,8 @@ def _published(name: str, local_files_only: bool) -> Path:
     """
     import facenet_pytorch
     from facenet_pytorch.models.inception_resnet_v1 import get_torch_home
-    from facenet_pytorch.models.utils.download import download_url_to_file
 
     if name not in _PUBLISHED:
         return Path(facenet_pytorch.__file__).parent / "data" / f"{name}.pt"
-    file, url = Path(get_torch_home(), "checkpoints", _PUBLISHED[name]), _RELEASE + _PUBLISHED[name]
-    if file.exists():
-        return file
-    cause: Exception | None = None
-    if not local_files_only:
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            download_url_to_file(url, str(file))
-            return file
-        except (OSError, HTTPException) as error:
-            cause = error
-    raise ArtefactError(
-        f"The weights of facenet:{name} are not on this machine",
-        expected=f"the file {file}",
-        got="no such file" if cause is None else f"no such file, and no download ({type(cause).__name__}: {cause})",
-        hint=f"Put {url} there, or pass the path of your copy as `weights`; weights='random' needs none.",
-    ) from cause
+    cache = Path(get_torch_home(), "checkpoints")
+    return published_weights(_RELEASE + _PUBLISHED[name], folder=cache, local_files_only=local_files_only)

@@ -4,31 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invkit.errors import DataError
 from invkit.interpretees import ModuleInterpretee, Preprocess, TokenLayout
 
-__all__ = ["Rectangle", "TimmTokens", "categories", "describe", "is_timm", "preprocessing", "tokens"]
-
-
-@dataclass(frozen=True)
-class Rectangle(Preprocess):
-    """As :class:`~invkit.interpretees.Preprocess`, for the few models whose images are no squares.
-
-    Attributes:
-        shape: height and width in pixels.
-    """
-
-    shape: tuple[int, int] = (224, 224)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Prepare images (B, 3, H, W) in [0, 1]; shrinking is antialiased."""
-        images = F.interpolate(images, self.shape, mode="bilinear", antialias=True)
-        return (images - self._of(self.mean, images)) / self._of(self.std, images)
+__all__ = ["TimmTokens", "categories", "describe", "is_timm", "preprocessing", "tokens"]
 
 
 @dataclass(frozen=True)
@@ -87,9 +70,8 @@ def describe(model: nn.Module, preprocess: Callable[[Tensor], Tensor] | None = N
 def preprocessing(model: nn.Module) -> Preprocess:
     """Give timm's resize and normalisation.
 
-    The whole image is squashed to the model's size, bilinearly; timm's evaluation crops its centre (`crop_pct`) and
-    mostly resizes bicubically. The size is the one that the model was built for; a model that takes any gets the size
-    that it was trained at.
+    The whole image is squashed to the model's size; timm's evaluation crops its centre (`crop_pct`). The size is the
+    one that the model was built for; a model that takes any gets the size that it was trained at.
     """
     from timm.data.config import resolve_model_data_config
     from timm.models import get_model_input_config
@@ -97,9 +79,8 @@ def preprocessing(model: nn.Module) -> Preprocess:
     config = resolve_model_data_config(model, pretrained_cfg=dict(_config(model)))
     height, width = get_model_input_config(model)["input_size"][-2:]
     mean, std = _colours(config["mean"]), _colours(config["std"])
-    if height == width:
-        return Preprocess(height, mean, std)
-    return Rectangle(max(height, width), mean, std, (height, width))
+    mode: Literal["bilinear", "bicubic"] = "bicubic" if config["interpolation"] == "bicubic" else "bilinear"
+    return Preprocess(height if height == width else (height, width), mean, std, mode)
 
 
 def _colours(values: Sequence[float]) -> tuple[float, float, float]:
@@ -120,8 +101,7 @@ def _grid(model: nn.Module, preprocess: Callable[[Tensor], Tensor]) -> tuple[int
     """Rows and columns of patches at the size that images are prepared to; None if it cannot be told."""
     names = ("patch_embed", "embeds", "pixel_embed")  # of most, of NaFlexViT, of TNT
     embed: Any = next((part for name in names if (part := getattr(model, name, None)) is not None), None)
-    size = getattr(preprocess, "size", None)
-    shape = getattr(preprocess, "shape", size and (size, size))
+    shape = getattr(preprocess, "shape", None)
     if shape and hasattr(embed, "dynamic_feat_size"):
         return tuple(embed.dynamic_feat_size(shape))
     patch = getattr(embed, "patch_size", None)

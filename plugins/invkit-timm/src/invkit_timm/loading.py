@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
-import torch
 from torch import Tensor, nn
 
 from invkit.errors import ArtefactError
-from invkit.interpretees import read_weights
+from invkit.interpretees import hub_file, published_weights, read_weights
 
-__all__ = ["build", "from_hub"]
+__all__ = ["build"]
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_HINT = "Fetch it once while online; or pass weights= the path of a file or folder, or weights='random'."
+_HINT = "Pass weights= the path of a file or folder, or weights='random'."
 
 
 def build(name: str, weights: str | None, local_files_only: bool) -> nn.Module | None:
@@ -24,9 +22,9 @@ def build(name: str, weights: str | None, local_files_only: bool) -> nn.Module |
 
     source, _, identifier = name.partition(":")
     if source in ("hf-hub", "hf_hub"):
-        folder = from_hub(identifier, ["config.json"], local_files_only).parent
+        folder = hub_file(identifier, ["config.json"], local_files_only=local_files_only).parent
         if weights is None:
-            weights = str(from_hub(identifier, _WEIGHTS, local_files_only))
+            weights = str(hub_file(identifier, _WEIGHTS, local_files_only=local_files_only))
         name = f"local-dir:{folder}"
     elif source == "local-dir":
         weights = weights or identifier
@@ -78,53 +76,19 @@ def _create(name: str, **options: Any) -> nn.Module:
 
 def _with_published(name: str, local_files_only: bool) -> nn.Module:
     """Build a model with the weights that timm publishes, from the hub or else from their address."""
+    from huggingface_hub import constants
+
     record = _published(name)
     if record.hf_hub_id:
-        path = from_hub(record.hf_hub_id, _WEIGHTS, local_files_only)
+        path = hub_file(record.hf_hub_id, _WEIGHTS, local_files_only=local_files_only)
         return _fitted(name, _create(name), read_weights(path), record.hf_hub_id)
     if not record.url:
         raise ArtefactError(
             f"timm publishes no weights for {name}",
-            hint="Pass weights= the path of a file or folder, or weights='random'.",
+            hint=_HINT,
         )
-    path = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(record.url).path).name)
-    if path.exists() or not (local_files_only or _offline()):
-        try:
-            return _create(name, pretrained=True)
-        except OSError as error:
-            raise _missing(record.url, path, type(error).__name__) from error
-    raise _missing(record.url, path, "no such file, and no download allowed")
-
-
-def _offline() -> bool:
-    from huggingface_hub import constants
-
-    return bool(constants.HF_HUB_OFFLINE)
-
-
-def _missing(what: str, where: Path, got: str) -> ArtefactError:
-    return ArtefactError(f"Cannot get {what}", expected=f"a connection, or the file in {where}", got=got, hint=_HINT)
-
-
-def from_hub(repository: str, files: tuple[str, ...] | list[str], local_files_only: bool) -> Path:
-    """Give the path of the first of some files of ``owner/name[@revision]``; HF_HUB_OFFLINE is honoured.
-
-    Raises:
-        ArtefactError: none of them can be had.
-    """
-    from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    identifier, _, revision = repository.partition("@")
-    last: Exception | None = None
-    for file in files:
-        try:
-            found = hf_hub_download(identifier, file, revision=revision or None, local_files_only=local_files_only)
-            return Path(found)
-        except (HfHubHTTPError, OSError, ValueError) as error:
-            last = error
-    folder = Path(constants.HF_HUB_CACHE, "models--" + identifier.replace("/", "--"), "snapshots")
-    raise _missing(f"{' or '.join(files)} of {repository}", folder, type(last).__name__) from last
+    published_weights(record.url, local_files_only=local_files_only or constants.HF_HUB_OFFLINE)
+    return _create(name, pretrained=True)  # finds the file there
 
 
 def _fitted(name: str, model: nn.Module, state: dict[str, Tensor], source: str) -> nn.Module:
@@ -142,7 +106,7 @@ def _fitted(name: str, model: nn.Module, state: dict[str, Tensor], source: str) 
         except Exception as failure:  # the converters expect one layout and fail in any way on others
             misfits = [line.strip() for line in str(error).splitlines()[1:4]]
             raise ArtefactError(
-                f"The weights of {source} do not fit {name}", got="; ".join(misfits), hint=_HINT.partition("; or ")[2]
+                f"The weights of {source} do not fit {name}", got="; ".join(misfits), hint=_HINT
             ) from failure
         config: Any = model.pretrained_cfg
         config.pop("state_dict", None)  # a second copy of the weights

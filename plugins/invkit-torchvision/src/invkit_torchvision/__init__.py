@@ -19,7 +19,7 @@ INVKIT_API = 1
 
 @hookimpl
 def list_models() -> list[str]:
-    """Name every model for classification and for segmentation that torchvision lists."""
+    """Name every model for classification, segmentation and detection that torchvision lists."""
     from invkit_torchvision.models import names
 
     return names()

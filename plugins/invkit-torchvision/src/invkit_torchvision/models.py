@@ -5,17 +5,19 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torchvision import models
+from torchvision.models import detection
 
 from invkit.errors import InvkitWarning
 from invkit.interpretees import ModuleInterpretee, Preprocess
 from invkit_torchvision.layers import named_layers, token_layout
 from invkit_torchvision.weights import fill, find
 
-__all__ = ["SegmentationInterpretee", "claim", "load", "names"]
+__all__ = ["DetectionInterpretee", "SegmentationInterpretee", "claim", "load", "names"]
 
 
 class SegmentationInterpretee(ModuleInterpretee):
@@ -26,9 +28,39 @@ class SegmentationInterpretee(ModuleInterpretee):
         return self.represent(images, ["output"])["output"]
 
 
+class DetectionInterpretee(ModuleInterpretee):
+    """A detector of objects; it decides by the best score of each category anywhere in the image, (B, C).
+
+    It normalises and resizes images itself. What lies before its proposals, the backbone above all, can be explained;
+    what lies behind them has a row for each proposal instead of each image.
+    """
+
+    def represent(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Give Φ(x) at each of the layers; ``output`` is the decision."""
+        inner = [layer for layer in layers if layer != "output"]
+        found = super().represent(images, inner) if inner else {}
+        return {layer: found[layer] if layer in found else self.decide(images) for layer in layers}
+
+    def decide(self, images: Tensor) -> Tensor:
+        """Give the best score of each category, (B, C), 0 where none was found."""
+        detections = self.forward(images)
+        scores = torch.zeros(len(images), _categories(self.module), device=images.device)
+        for row, found in zip(scores, detections, strict=True):
+            row.scatter_reduce_(0, found["labels"].to(row.device), found["scores"].float().to(row.device), "amax")
+        return scores
+
+
+def _categories(detector: nn.Module) -> int:
+    """Number of a detector's categories, background included."""
+    if isinstance(detector, detection.FasterRCNN):
+        return detector.roi_heads.box_predictor.cls_score.out_features
+    head: Any = detector.get_submodule("head.classification_head")
+    return int(head.num_columns if isinstance(detector, detection.ssd.SSD) else head.num_classes)
+
+
 def names() -> list[str]:
-    """Name all models for classification, then those for segmentation."""
-    return [*models.list_models(module=models), *models.list_models(module=models.segmentation)]
+    """Name all models for classification, then those for segmentation and for detection."""
+    return [name for module in (models, models.segmentation, detection) for name in models.list_models(module=module)]
 
 
 def load(name: str, weights: str | None, local_files_only: bool) -> ModuleInterpretee:
@@ -37,7 +69,7 @@ def load(name: str, weights: str | None, local_files_only: bool) -> ModuleInterp
     member = known.__members__.get(weights or "DEFAULT", known.DEFAULT)
     file = find(known, weights, local_files_only)  # before the long work
     preprocess = _preprocess(member)
-    model = models.get_model(name, weights=None, **_options(_kind(name), preprocess.size, random=file is None))
+    model = models.get_model(name, weights=None, **_options(_kind(name), preprocess.shape, random=file is None))
     if file is not None:
         fill(model, file, local_files_only)
     return _interpretee(model, preprocess, member.meta["categories"] or ())
@@ -54,7 +86,7 @@ def claim(module: nn.Module, preprocess: Callable[[Tensor], Tensor] | None) -> M
 def _interpretee(
     model: nn.Module, preprocess: Callable[[Tensor], Tensor], categories: Sequence[str] = ()
 ) -> ModuleInterpretee:
-    kind = SegmentationInterpretee if _segments(type(model)) else ModuleInterpretee
+    kind = _INTERPRETEES.get(_task(type(model)), ModuleInterpretee)
     return kind(model, preprocess, categories, tokens=token_layout(model), named=named_layers(model))
 
 
@@ -64,19 +96,23 @@ def _kind(name: str) -> type[nn.Module]:
     return kind
 
 
-def _segments(kind: type[nn.Module]) -> bool:
-    return kind.__module__.startswith("torchvision.models.segmentation.")
+_INTERPRETEES = {"segmentation": SegmentationInterpretee, "detection": DetectionInterpretee}
 
 
-def _options(kind: type[nn.Module], size: int | None, random: bool) -> dict[str, Any]:
+def _task(kind: type[nn.Module]) -> str:
+    """`segmentation`, `detection`, or the name of a file of classifiers."""
+    return kind.__module__.removeprefix("torchvision.models.").partition(".")[0]
+
+
+def _options(kind: type[nn.Module], shape: tuple[int, int] | None, random: bool) -> dict[str, Any]:
     """What torchvision changes in a model when it loads published weights; `weights=None` would not."""
     if kind in (models.GoogLeNet, models.Inception3):  # the published ones renormalise their input
         return {"aux_logits": False, "transform_input": True, "init_weights": random}
     if kind is models.VGG:
         return {"init_weights": random}
     if kind is models.VisionTransformer:  # has as many position embeddings as patches
-        return {"image_size": size}
-    if _segments(kind):
+        return {"image_size": shape and shape[0]}
+    if _task(kind) in _INTERPRETEES:
         return {"weights_backbone": None}
     return {}
 
@@ -85,12 +121,14 @@ def _preprocess(member: Any, size: int | None = None) -> Preprocess:
     """Preprocessing of published weights.
 
     torchvision resizes the shorter side and crops the centre. Here the whole image is squashed to the square of the
-    crop's size: an explanation must not depend on what a crop has cut off. The interpolation is bilinear throughout,
-    also where torchvision's is bicubic.
+    crop's size: an explanation must not depend on what a crop has cut off. Detectors prepare images themselves.
     """
     transforms = member.transforms()
+    if not hasattr(transforms, "mean"):
+        return Preprocess()
     own = getattr(transforms, "crop_size", transforms.resize_size)[0]
-    return Preprocess(size or own, tuple(transforms.mean), tuple(transforms.std))
+    mode: Literal["bilinear", "bicubic"] = "bicubic" if transforms.interpolation.value == "bicubic" else "bilinear"
+    return Preprocess(size or own, tuple(transforms.mean), tuple(transforms.std), mode)
 
 
 def _assume(module: nn.Module, family: Sequence[str]) -> Preprocess:
@@ -102,6 +140,8 @@ def _assume(module: nn.Module, family: Sequence[str]) -> Preprocess:
     members = {name: models.get_model_weights(name).DEFAULT for name in family}
     name = next((name for name in family if members[name].meta["num_params"] == count), family[0])
     preprocess = _preprocess(members[name], getattr(module, "image_size", None))
+    if preprocess == Preprocess():
+        return preprocess
     warnings.warn(
         f"Nobody said how images are prepared for this {type(module).__name__}: assumed is {preprocess}, as of "
         f"{members[name]!r} ({name}). Pass preprocess=invkit.Preprocess(...) if it was trained otherwise, or to "

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from invkit.errors import ArtefactError
-from invkit.interpretees import read_weights
+from invkit.interpretees import fit_weights, published_weights, read_weights
 
 __all__ = ["fill", "find"]
 
@@ -39,34 +36,13 @@ def find(known: Any, weights: str | None, local_files_only: bool) -> str | None:
     if weights == "random":
         return None
     if weights is None or weights in known.__members__:
-        return str(_published(known[weights or "DEFAULT"], local_files_only))
+        return str(published_weights(known[weights or "DEFAULT"].url, local_files_only=local_files_only))
     if weights.isidentifier() and not Path(weights).exists():
         raise ArtefactError(
             f"No weights '{weights}' in {known.__name__}",
             expected=", ".join(member.name for member in known) + ", random, a file, a folder or hf-hub:owner/name",
         )
     return weights
-
-
-def _published(member: Any, local_files_only: bool) -> Path:
-    path = Path(torch.hub.get_dir(), "checkpoints", member.url.rsplit("/", 1)[-1])
-    if path.exists():
-        return path
-    problem: Exception | None = None
-    if not local_files_only:
-        digits = re.search(r"-([a-f0-9]{8,})\.", path.name)  # torch.hub's convention: the SHA-256's first digits
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(member.url, str(path), digits and digits[1])
-            return path
-        except (OSError, HTTPException, RuntimeError) as error:  # offline, cut off, or of another hash
-            problem = error
-    raise ArtefactError(
-        f"The weights {member!r} are not on this machine",
-        expected=f"the file {path.name} in {path.parent}",
-        got="none, and local_files_only" if problem is None else f"{type(problem).__name__}: {problem}",
-        hint=f"Fetch {member.url} and put it there, pass a file as `weights`, or weights='random'.",
-    ) from problem
 
 
 def fill(model: nn.Module, source: str, local_files_only: bool) -> None:
@@ -77,17 +53,9 @@ def fill(model: nn.Module, source: str, local_files_only: bool) -> None:
     Raises:
         ArtefactError: as of :func:`invkit.interpretees.load_weights`.
     """
-    state = OrderedDict(
-        (_DOTTED.sub(r"\1\2", key), value)
+    state = {
+        _DOTTED.sub(r"\1\2", key): value
         for key, value in read_weights(source, local_files_only=local_files_only).items()
         if not key.startswith(_AUXILIARY)
-    )
-    # MNASNet reads only what says its version, which safetensors and plain dicts don't
-    setattr(state, "_metadata", {"": {"version": model._version}})  # noqa: B010
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise ArtefactError(
-            f"The weights in {source} do not fit {type(model).__name__}",
-            got=" ".join(line.strip() for line in str(error).splitlines()[1:4])[:400],
-        ) from error
+    }
+    fit_weights(model, state, source)
