@@ -79,12 +79,13 @@ if TYPE_CHECKING:
     from invkit.training import FitSettings
 
 
-def layers(model: Any, images: Any = None) -> list[LayerInfo]:
+def layers(model: Any, images: Any = None, *, receptive_fields: bool = True) -> list[LayerInfo]:
     """List the layers of a model that fire: address, type, output shape, calls, parameters, receptive field.
 
     Args:
         model: any `nn.Module` that takes images, a name (``timm:resnet18``) or an interpretee.
         images: what to run it on, (B, 3, H, W); None for a grey image at the model's own size, or 64 px.
+        receptive_fields: measure them too; seconds for a ResNet-50.
     """
     import warnings
     from dataclasses import replace
@@ -97,7 +98,7 @@ def layers(model: Any, images: Any = None) -> list[LayerInfo]:
         interpretee = as_interpretee(model)
     if not isinstance(interpretee, ModuleInterpretee):
         return interpretee.layers()
-    fields = interpretee.receptive_fields(images)
+    fields = interpretee.receptive_fields(images) if receptive_fields else {}
     return [replace(i, receptive_field=fields.get(i.address)) for i in interpretee.layers(images)]
 
 

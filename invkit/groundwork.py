@@ -127,14 +127,15 @@ def lay_groundwork(
             got=autoencoder.latent_shape,
         )
     autoencoder.eval()
-    key = fingerprint(key, asdict(settings), autoencoder.state_dict())
+    key = fingerprint(key, asdict(settings), autoencoder.config, autoencoder.state_dict())
     codes, test_codes = (
         _codes(autoencoder, part, _path(folder, "codes", key, part.fingerprint())) for part in (train, test)
     )
     if autoencoder.has_encoder:
         with torch.no_grad():
             some = test.images(slice(512))
-            figures["psnr"] = float(psnr(some, autoencoder.decode(test_codes.mean[:512])).mean())
+            made = autoencoder.decode(test_codes.mean[:512].to(autoencoder.device)).cpu()
+            figures["psnr"] = float(psnr(some, made).mean())
     ground = Groundwork(
         train, test, autoencoder, codes, test_codes, None, figures, settings, seed, folder, progress, key
     )

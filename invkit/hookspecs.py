@@ -16,9 +16,9 @@
         from invkit.interpretees import ModuleInterpretee, Preprocess
         return ModuleInterpretee(TinyNet(), Preprocess(size=32))
 
-The entry point's name is the prefix: ``zoo:tiny``. A hook may leave out arguments that it doesn't need; one with a
-default is never filled. Import heavy libraries inside the hooks: a live model is offered to
-every plugin's :func:`claim_model`, so that all plugin modules are imported then.
+The entry point's name is the prefix: ``zoo:tiny``. A hook may leave out arguments that it doesn't need (where it leaves
+out `weights`, asking for some is an error); one with a default is never filled. Import heavy libraries inside the
+hooks: a live model is offered to every plugin's :func:`claim_model`, so that all plugin modules are imported then.
 """
 
 from __future__ import annotations

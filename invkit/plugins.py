@@ -172,7 +172,7 @@ def _each_plugin() -> Iterator[str]:
         yield prefix
 
 
-def _tell(error: PluginError) -> None:
+def _tell(error: InvkitError) -> None:
     if os.environ.get("INVKIT_STRICT_PLUGINS") == "1":
         raise error
     if str(error) not in _told:
@@ -195,17 +195,41 @@ def call(prefix: str, hook: str, **arguments: Any) -> Any:
         raise _broken(_entry_points()[prefix][0], f"failed in `{hook}`", error) from error
 
 
-def ask(hook: str, **arguments: Any) -> Any:
-    """Give the first answer of any plugin that isn't None; one that fails is told and passed over."""
+def _taken(prefix: str, hook: str) -> set[str]:
+    """Names of the arguments that a plugin's hook takes; pluggy drops all others."""
+    return {name for impl in getattr(load_plugin(prefix).hook, hook).get_hookimpls() for name in impl.argnames}
+
+
+def ask(hook: str, expected: type, **arguments: Any) -> Any:
+    """Give the first answer of any plugin that isn't None; one that fails is told and passed over.
+
+    A hook that would not see an argument that is given is not asked.
+
+    Args:
+        hook: its name.
+        expected: type of an answer.
+        arguments: of the hook.
+    """
     for prefix in _each_plugin():
+        if {name for name, value in arguments.items() if value is not None} - _taken(prefix, hook):
+            continue
         try:
             answer = call(prefix, hook, **arguments)
-        except PluginError as error:
+            if answer is not None:
+                return _checked(prefix, hook, answer, expected)
+        except InvkitError as error:
             _tell(error)
-            continue
-        if answer is not None:
-            return answer
     return None
+
+
+def _checked(prefix: str, hook: str, answer: Any, expected: type) -> Any:
+    if not isinstance(answer, expected):
+        raise PluginError(
+            f"The plugin '{prefix}' gave something else in `{hook}`",
+            expected=expected.__name__,
+            got=type(answer).__name__,
+        )
+    return answer
 
 
 def list_names(kind: Kind, prefix: str | None = None) -> dict[str, list[str]]:
@@ -218,11 +242,8 @@ def list_names(kind: Kind, prefix: str | None = None) -> dict[str, list[str]]:
     found = {}
     for each in _each_plugin() if prefix is None else [prefix]:
         try:
-            names = call(each, f"list_{kind}s")
-            names = [] if names is None else list(names)
-            if not all(isinstance(name, str) for name in names):
-                raise PluginError(f"The plugin '{each}' lists {kind}s that have no name", expected="strings")
-        except PluginError as error:
+            names = _names(kind, each)
+        except InvkitError as error:
             if prefix is not None:
                 raise
             _tell(error)
@@ -230,6 +251,19 @@ def list_names(kind: Kind, prefix: str | None = None) -> dict[str, list[str]]:
         if names:
             found[each] = names
     return found
+
+
+def _names(kind: Kind, prefix: str) -> list[str]:
+    listed = call(prefix, f"list_{kind}s")
+    try:
+        names = [] if listed is None else list(listed)
+    except Exception as error:  # no iterable, or a generator that fails
+        raise _broken(_entry_points()[prefix][0], f"failed in `list_{kind}s`", error) from error
+    if isinstance(listed, str) or not all(isinstance(name, str) for name in names):
+        raise PluginError(
+            f"The plugin '{prefix}' lists {kind}s that have no name", expected="several strings", got=repr(listed)[:80]
+        )
+    return names
 
 
 def load_named(kind: Kind, text: str, expected: type, **arguments: Any) -> Any:
@@ -248,14 +282,15 @@ def load_named(kind: Kind, text: str, expected: type, **arguments: Any) -> Any:
     prefix = max(prefixes, key=len) if prefixes else _offering(kind, text)
     name = text.removeprefix(f"{prefix}:")
     hook = f"build_{kind}" if kind == "flow_block" else f"load_{kind}"
+    weights = arguments.get("weights")
+    if weights not in (None, "random") and "weights" not in _taken(prefix, hook):
+        raise PluginError(
+            f"The plugin '{prefix}' takes no weights for its {kind}s", expected="no `weights`", got=weights
+        )
     result = call(prefix, hook, name=name, **arguments)
     if result is None:
         raise _unknown(kind, text, {prefix: list_names(kind, prefix).get(prefix, [])})
-    if not isinstance(result, expected):
-        raise PluginError(
-            f"The plugin '{prefix}' gave no {kind} for '{name}'", expected=expected.__name__, got=type(result).__name__
-        )
-    return result
+    return _checked(prefix, hook, result, expected)
 
 
 def _offering(kind: Kind, text: str) -> str:

@@ -100,7 +100,7 @@ def _protocol(ground: Groundwork, t: InvarianceFlow) -> dict[str, Any]:
 
 
 def explain(
-    model: nn.Module | Interpretee,
+    model: str | nn.Module | Interpretee,
     layer: str | nn.Module,
     data: Any,
     *,
@@ -120,7 +120,7 @@ def explain(
     """Show what a layer of a network represents and what it throws away (paper, sec. 3).
 
     Args:
-        model: any `nn.Module` that takes images, or an :class:`Interpretee`.
+        model: any `nn.Module` that takes images, a plugin's name (``timm:resnet18``) or an :class:`Interpretee`.
         layer: the module itself, or its address: ``features.11``, ``block@1``, ``encoder[0]``, ``input``.
         data: a folder, a data set or its name, a loader, an array or tensor of images; see :func:`invkit.as_image_set`.
         concepts: labels by name: classes, numbers or colours, in the order of the images; or a CSV file of the
@@ -128,8 +128,9 @@ def explain(
         groups: images of one group stay together when some are held out.
         held_out: images to judge by; None holds out a share of the data.
         size: side of the images in pixels; None for their own, 28 to 64.
-        preprocess: from images in [0, 1] to the model's input; None if the model takes [0, 1].
-        autoencoder: a trained one; None trains one on the data.
+        preprocess: from images in [0, 1] to the model's input; None for what plugins know of the model, and with a
+            warning for [0, 1] itself where nobody knows.
+        autoencoder: a trained one; None trains one on the data, or takes the generator that made them.
         embedder: H; None chooses by the representation's shape.
         factor_sizes: dimensions of e by concept; None estimates them.
         settings: None for the default, `Settings.quick()` for a first look, `Settings.paper()` for the paper's.
@@ -177,7 +178,7 @@ def explain(
 
 
 def profile(
-    model: nn.Module | Interpretee | Mapping[str, nn.Module | Interpretee],
+    model: str | nn.Module | Interpretee | Mapping[str, str | nn.Module | Interpretee],
     layers: str | nn.Module | Sequence[str | nn.Module],
     data: Any,
     *,

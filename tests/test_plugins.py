@@ -86,10 +86,20 @@ def test_a_plugin_that_gives_rubbish_is_told(install, kind):
         load_model("bad:x")
 
 
-def test_a_list_of_rubbish_is_passed_over(install):
-    install("bad", f"{HOOK}def list_models(): return [1, 2]\n")
+@pytest.mark.parametrize(
+    ("listed", "words"),
+    [
+        ("[1, 2]", "no name"),
+        ("'tiny'", "no name"),
+        ("7", "TypeError"),
+        ("(1 / (1 - k) for k in range(2))", "ZeroDivisionError"),
+        ("__import__('invkit').Preprocess(size='x').shape + 1", "failed in `list_models`"),
+    ],
+)
+def test_a_list_of_rubbish_is_passed_over(install, listed, words):
+    install("bad", f"{HOOK}def list_models(): return {listed}\n")
     install("good", GOOD)
-    with pytest.warns(InvkitWarning, match="no name"):
+    with pytest.warns(InvkitWarning, match=words):
         assert list_names("model")["good"] == ["tiny", "other"]
 
 
@@ -164,6 +174,30 @@ def test_a_live_module_is_offered_to_plugins_and_the_built_in_takes_it_last(inst
     assert isinstance(as_interpretee(other, Preprocess()), ModuleInterpretee)
 
 
+def test_a_claim_of_rubbish_is_told_and_the_next_plugin_is_asked(install):
+    install("a-bad", f"{HOOK}def claim_model(module, preprocess): return True\n")
+    install("mine", CLAIM)
+    mine = nn.Conv2d(3, 4, 3)
+    mine.mine = True
+    with pytest.warns(InvkitWarning, match=r"a-bad.*claim_model.*Expected: Interpretee\. Got: bool"):
+        assert as_interpretee(mine).preprocess == Preprocess(size=20)
+
+
+def test_a_hook_that_would_not_see_what_is_given_is_no_silent_success(install):
+    install("zoo", GOOD)
+    install("claims", f"{HOOK}def claim_model(module):\n    raise ValueError('not to be asked')\n")
+    with pytest.raises(PluginError, match="'zoo' takes no weights"):
+        load_model("zoo:tiny", weights="mine.pth")
+    assert load_model("zoo:tiny", weights="random") is not None
+    assert as_interpretee(nn.Conv2d(3, 4, 3), Preprocess(24)).preprocess == Preprocess(24)
+
+
+def test_a_name_takes_another_preprocessing(install):
+    install("zoo", GOOD)
+    assert as_interpretee("zoo:tiny", Preprocess(24)).preprocess == Preprocess(24)
+    assert as_interpretee("zoo:tiny").preprocess != Preprocess(24)
+
+
 def test_a_module_of_unknown_normalisation_gets_a_precise_warning():
     with pytest.warns(InvkitWarning, match=r"Conv2d.*preprocess=invkit\.Preprocess"):
         as_interpretee(nn.Conv2d(3, 4, 3))
@@ -186,11 +220,12 @@ def test_built_in_blocks_enter_by_the_same_hooks(name):
     assert block.config["dim"] == 6
 
 
-def test_asking_for_plugins_imports_neither_torch_nor_a_plugin(install):
+def test_asking_for_plugins_imports_neither_torch_nor_a_plugin():
     script = (
         "import sys; from click.testing import CliRunner; from invkit.cli import main\n"
         "for words in (['--help'], ['plugins', 'list'], ['plugins', 'list', '--json'], ['models', '--help']):\n"
         "    assert CliRunner().invoke(main, words).exit_code == 0\n"
         "assert not {'torch', 'numpy', 'invkit.builtin', 'timm'} & set(sys.modules)\n"
+        "assert not [name for name in sys.modules if name.startswith('invkit_')]\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

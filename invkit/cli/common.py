@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from invkit.errors import InvkitError, InvkitWarning, PluginError, SettingsError
+from invkit.plugins import list_plugins
 
 if TYPE_CHECKING:
     from invkit.core import Interpretee
@@ -49,8 +52,12 @@ def _show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -
 
 
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that say which weights a plugin's model gets."""
+    """Add the options that say which weights a plugin's model gets and how its images are prepared."""
+    colours: dict[str, Any] = {"type": float, "nargs": 3, "metavar": "R G B"}
     for option in (
+        click.option("--std", **colours, help="Standard deviation of the colours that MODEL expects."),
+        click.option("--mean", **colours, help="Mean of the colours that MODEL expects, for instance .485 .456 .406."),
+        click.option("--input-size", type=int, help="Side in px of what MODEL sees; the default is its own."),
         click.option("--local-files-only", is_flag=True, help="Never download."),
         click.option("--weights", help="random, a name that the library knows, a file, a folder or hf-hub:owner/name."),
     ):
@@ -58,24 +65,60 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def open_model(text: str, weights: str | None = None, local_files_only: bool = False) -> Interpretee:
-    """Give the interpretee that MODEL names.
+def open_model(
+    text: str,
+    weights: str | None = None,
+    local_files_only: bool = False,
+    *,
+    input_size: int | None = None,
+    mean: tuple[float, float, float] | None = None,
+    std: tuple[float, float, float] | None = None,
+) -> Interpretee:
+    """Give the interpretee that MODEL names; arguments are the options of :func:`model_options`.
 
     Raises:
         InvkitError: there is none of that name, or its weights cannot be had.
     """
-    from invkit.interpretees import as_interpretee, load_model
+    from invkit.interpretees import Preprocess, as_interpretee
+
+    given: dict[str, Any] = {
+        name: value for name, value in (("size", input_size), ("mean", mean), ("std", std)) if value is not None
+    }
+    with warnings.catch_warnings():
+        if mean is not None:
+            warnings.filterwarnings("ignore", "Nobody said", InvkitWarning)
+        model = as_interpretee(_found(text, weights, local_files_only))
+    if not given:
+        return model
+    known = getattr(model, "preprocess", None)
+    return as_interpretee(model, replace(known if isinstance(known, Preprocess) else Preprocess(), **given))
+
+
+def _found(text: str, weights: str | None, local_files_only: bool) -> Any:
+    """Give a plugin's model, or what a user's function gives."""
+    from invkit.interpretees import load_model
 
     head, _, function = text.partition(":")
     if not head.endswith(".py"):
+        sys.path.insert(0, str(Path.cwd()))
         try:
             return load_model(text, weights=weights, local_files_only=local_files_only)
-        except PluginError as error:
-            if not function or not _is_module(head):
-                raise error from None
+        except PluginError:
+            installed = any(text.startswith(f"{plugin.prefix}:") for plugin in list_plugins())
+            if installed or not function or not _is_module(head):
+                raise
     if weights is not None:
         raise SettingsError("`--weights` is for models of plugins", hint=f"Load them in {text}.")
-    return as_interpretee(_call(text, head, function or "model"))
+    build = _function(text, head, function or "model")
+    try:
+        return build()
+    except InvkitError:
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise SettingsError(
+            f"{text} failed", got=f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
+        ) from error
 
 
 def _is_module(name: str) -> bool:
@@ -85,16 +128,19 @@ def _is_module(name: str) -> bool:
         return False
 
 
-def _call(text: str, place: str, function: str) -> Any:
+def _function(text: str, place: str, name: str) -> Callable[[], Any]:
+    """Import a user's module, and what lies beside it, and give its function."""
     try:
         if not place.endswith(".py"):
-            return getattr(importlib.import_module(place), function)()
-        spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+            return getattr(importlib.import_module(place), name)
+        file = Path(place).resolve()
+        sys.path.insert(0, str(file.parent))
+        spec = importlib.util.spec_from_file_location(f"__{file.stem}__", file)
         assert spec is not None
         assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look for it there
         spec.loader.exec_module(module)
-        return getattr(module, function)()
+        return getattr(module, name)
     except (ImportError, AttributeError, OSError) as error:
         raise SettingsError(
             f"No model '{text}'",

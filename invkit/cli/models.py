@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from fnmatch import fnmatchcase
+from typing import Any
 
 import click
 
@@ -41,22 +42,18 @@ def models(pattern: str, as_json: bool) -> None:
     f"\n\n{MODEL_HELP}"
 )
 @click.argument("model")
-@click.option("--size", type=int, help="Side in px of the image that the model is run on; the default is its own.")
 @model_options
 @click.option("--json", "as_json", is_flag=True)
 @reported
-def layers(model: str, size: int | None, weights: str | None, local_files_only: bool, as_json: bool) -> None:
+def layers(model: str, as_json: bool, **options: Any) -> None:
     """List layers."""
-    import torch
-
     import invkit
 
-    images = None if size is None else torch.full((1, 3, size, size), 0.5)
-    found = invkit.layers(open_model(model, weights, local_files_only), images)
+    found = invkit.layers(open_model(model, **options))
     if as_json:
         click.echo(json.dumps([{**vars(info), "bytes": info.bytes(_IMAGES)} for info in found], indent=2))
         return
-    width = max(len(info.address) for info in found)
+    width = max((len(info.address) for info in found), default=0)
     for info in found:
         shape = "×".join(map(str, info.shape)) if info.shape is not None else "–"
         megabytes = f"{info.bytes(_IMAGES) / 1e6:,.0f} MB"
@@ -70,11 +67,11 @@ def layers(model: str, size: int | None, weights: str | None, local_files_only: 
 @click.argument("model")
 @model_options
 @reported
-def doctor(model: str, weights: str | None, local_files_only: bool) -> None:
+def doctor(model: str, **options: Any) -> None:
     """Run the conformance kit on a model."""
     from invkit.testing import check_interpretee
 
-    report = check_interpretee(open_model(model, weights, local_files_only), raise_on_failure=False)
+    report = check_interpretee(open_model(model, **options), raise_on_failure=False)
     click.echo(str(report))
     if not report.passed:
         raise PluginError(f"{model} does not work with invkit", hint="The checks that failed are above.")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from invkit.cli.common import MODEL_HELP, model_options, open_model, reported
+
+if TYPE_CHECKING:
+    from invkit.core import Interpretee
 
 __all__ = ["demo", "explain", "profile"]
 
@@ -44,12 +47,16 @@ def _with(*options: Callable[..., Any]) -> Callable[[Callable[..., None]], Calla
     return add
 
 
-def _keywords(out: Path, preset: str, quiet: bool, **options: Any) -> dict[str, Any]:
-    """Turn options of the command line into keywords of `invkit.explain`."""
+def _model_and_keywords(
+    model: str, out: Path, preset: str, quiet: bool, options: dict[str, Any]
+) -> tuple[Interpretee, dict[str, Any]]:
+    """Turn options of the command line into the model and the keywords of `invkit.explain`."""
     from invkit.settings import Settings
 
     settings = {"default": Settings, "quick": Settings.quick, "paper": Settings.paper}[preset]()
-    return {**options, "settings": settings, "cache": out / "cache", "progress": not quiet}
+    keywords = {name: options.pop(name) for name in ("data", "concepts", "size", "seed")}
+    keywords |= {"settings": settings, "cache": out / "cache", "progress": not quiet}
+    return open_model(model, **options), keywords
 
 
 @click.command()
@@ -69,13 +76,12 @@ def demo(out: Path, seed: int, as_json: bool, quiet: bool) -> None:
 @click.argument("layer")
 @_with(*_INPUTS, model_options, *_OUTPUTS)
 @reported
-def explain(
-    model: str, layer: str, out: Path, as_json: bool, weights: str | None, local_files_only: bool, **options: Any
-) -> None:
+def explain(model: str, layer: str, out: Path, preset: str, as_json: bool, quiet: bool, **options: Any) -> None:
     """Explain one layer."""
     from invkit.recipe import explain as run
 
-    explanation = run(open_model(model, weights, local_files_only), layer, **_keywords(out, **options))
+    interpretee, keywords = _model_and_keywords(model, out, preset, quiet, options)
+    explanation = run(interpretee, layer, **keywords)
     explanation.save(out / "explanation")
     page = explanation.to_html(out / "report.html")
     click.echo(json.dumps(explanation.figures, indent=2) if as_json else f"{explanation!r}\nReport: {page}")
@@ -88,12 +94,11 @@ def explain(
 @click.argument("layers")
 @_with(*_INPUTS, model_options, *_OUTPUTS)
 @reported
-def profile(
-    model: str, layers: str, out: Path, as_json: bool, weights: str | None, local_files_only: bool, **options: Any
-) -> None:
+def profile(model: str, layers: str, out: Path, preset: str, as_json: bool, quiet: bool, **options: Any) -> None:
     """Explain several layers."""
     from invkit.recipe import profile as run
 
-    result = run(open_model(model, weights, local_files_only), layers.split(","), **_keywords(out, **options))
+    interpretee, keywords = _model_and_keywords(model, out, preset, quiet, options)
+    result = run(interpretee, layers.split(","), **keywords)
     page = result.to_html(out / "report.html")
     click.echo(json.dumps(result.to_dict(), indent=2) if as_json else f"Report: {page}")

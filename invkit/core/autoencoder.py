@@ -46,6 +46,11 @@ class Autoencoder(nn.Module, ABC):
     config: dict[str, Any]
     has_encoder: bool = True
 
+    @property
+    def device(self) -> torch.device:
+        """Where it is; everything else of invkit is on the CPU."""
+        return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
+
     @abstractmethod
     def encode(self, images: Tensor) -> Posterior:
         """Give the distribution of codes of images (B, 3, S, S) in [0, 1]."""

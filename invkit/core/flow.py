@@ -25,7 +25,7 @@ class Transformed(NamedTuple):
 class FlowBlock(nn.Module, ABC):
     """A map that is invertible in x for each condition. Its direction is fixed: data to latent.
 
-    An implementation MUST, and :mod:`tests` of the built-in ones check it:
+    An implementation MUST, and :func:`invkit.testing.check_flow_block` checks it:
 
     - be deterministic, and treat each row of a batch alone;
     - have no flag and no branch on a tensor's value in `forward` (it compiles with ``fullgraph=True``);

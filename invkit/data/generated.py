@@ -20,7 +20,7 @@ class Generated:
 
     Attributes:
         autoencoder: its decoder makes them.
-        latents: code of each, (N, …).
+        latents: code of each, (N, …), on the CPU.
     """
 
     autoencoder: Autoencoder
@@ -42,4 +42,5 @@ class Generated:
     def decode(self) -> Tensor:
         """Make them, float32 in [0, 1], (N, 3, S, S), on the CPU."""
         self.autoencoder.eval()
-        return torch.cat([self.autoencoder.decode(part).cpu() for part in self.latents.split(_CHUNK)])
+        parts = self.latents.to(self.autoencoder.device).split(_CHUNK)
+        return torch.cat([self.autoencoder.decode(part).cpu() for part in parts])

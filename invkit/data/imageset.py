@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -97,7 +98,8 @@ class ImageSet:
     def fingerprint(self) -> str:
         """Hash images, concepts and groups."""
         concepts = {name: concept.values for name, concept in self.concepts.items()}
-        known, pixels = {}, self.pixels
+        known: dict[str, Any] = {}
+        pixels = self.pixels
         if isinstance(pixels, Generated):
-            known, pixels = pixels.autoencoder.state_dict(), pixels.latents
+            known, pixels = pixels.autoencoder.state_dict() | pixels.autoencoder.config, pixels.latents
         return fingerprint(pixels, known, concepts, [] if self.groups is None else self.groups)

@@ -23,8 +23,9 @@ def encode_all(autoencoder: Autoencoder, data: ImageSet) -> Posterior:
     if isinstance(data.pixels, Generated) and data.pixels.autoencoder is autoencoder:
         return Posterior(data.pixels.latents, torch.zeros_like(data.pixels.latents))
     autoencoder.eval()
-    parts = [autoencoder.encode(data.images(slice(k, k + _BATCH))) for k in range(0, len(data), _BATCH)]
-    return Posterior(torch.cat([p.mean for p in parts]), torch.cat([p.std for p in parts]))
+    batches = (data.images(slice(k, k + _BATCH)).to(autoencoder.device) for k in range(0, len(data), _BATCH))
+    parts = [autoencoder.encode(images) for images in batches]
+    return Posterior(torch.cat([p.mean.cpu() for p in parts]), torch.cat([p.std.cpu() for p in parts]))
 
 
 def represent_all(

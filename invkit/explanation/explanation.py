@@ -160,6 +160,14 @@ class Explanation:
             return images
         return F.interpolate(images, (size, size), mode="bilinear", antialias=True).clamp(0, 1)
 
+    def _encode(self, images: Tensor) -> Tensor:
+        """E_μ(x), on the CPU."""
+        return self.autoencoder.encode(self._sized(images).to(self.autoencoder.device)).mean.cpu()
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        """D(z̄), on the CPU."""
+        return self.autoencoder.decode(latents.to(self.autoencoder.device)).cpu()
+
     @torch.no_grad()
     def sample(self, images: Tensor, n: int = 10, seed: int = 0) -> Tensor:
         """Draw images that the layer cannot tell from each of the given ones: D(t⁻¹(v | Φ(x))), v ~ N(0, 1).
@@ -181,12 +189,12 @@ class Explanation:
         v = torch.randn(n, *self.autoencoder.latent_shape, generator=generator)
         seen = self.t.perceive(z, generator)
         latents = self.t.inverse(v.repeat(len(z), 1), seen.repeat_interleave(n, 0))
-        return self.autoencoder.decode(latents).unflatten(0, (len(z), n))
+        return self._decode(latents).unflatten(0, (len(z), n))
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor) -> Tensor:
         """Give D(E_μ(x)), (B, 3, S, S): what the autoencoder alone makes of images."""
-        return self.autoencoder.decode(self.autoencoder.encode(self._sized(images)).mean)
+        return self._decode(self._encode(images))
 
     @torch.no_grad()
     def modify(self, images: Tensor, **donors: Tensor) -> Tensor:
@@ -205,11 +213,11 @@ class Explanation:
             SettingsError: no concepts, or an unknown one.
         """
         e = self._semantic(donors)
-        latents = self.autoencoder.encode(self._sized(images)).mean
+        latents = self._encode(images)
         for concept, donor in donors.items():
-            theirs = self.autoencoder.encode(self._sized(donor)).mean.expand(len(latents), -1)
+            theirs = self._encode(donor).expand(len(latents), -1)
             latents = e.swap(latents, theirs, concept)
-        return self.autoencoder.decode(latents)
+        return self._decode(latents)
 
     @torch.no_grad()
     def interpolate(self, images: Tensor, others: Tensor, steps: int = 8, concept: str | None = None) -> Tensor:
@@ -226,8 +234,8 @@ class Explanation:
         Returns:
             (B, steps, 3, S, S) in [0, 1].
         """
-        start = self.autoencoder.encode(self._sized(images)).mean
-        end = self.autoencoder.encode(self._sized(others)).mean.expand_as(start)
+        start = self._encode(images)
+        end = self._encode(others).expand_as(start)
         e = None if self.e is None and concept is None else self._semantic([] if concept is None else [concept])
         if e is not None:
             start, end = e(start).value, e(end).value
@@ -237,7 +245,7 @@ class Explanation:
             end = goal
         path = torch.stack([torch.lerp(start, end, float(w)) for w in torch.linspace(0, 1, steps)], 1).flatten(0, 1)
         latents = path if e is None else e.inverse(path)
-        return self.autoencoder.decode(latents).unflatten(0, (-1, steps))
+        return self._decode(latents).unflatten(0, (-1, steps))
 
     def _semantic(self, wanted: Any) -> SemanticFlow:
         known = [] if self.e is None else self.e.concepts

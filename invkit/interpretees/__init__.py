@@ -1,6 +1,12 @@
 """Φ of any network, cut at any layer."""
 
-from invkit.interpretees.module import ModuleInterpretee, NamedLayer, as_interpretee, load_model
+from invkit.interpretees.module import (
+    ModuleInterpretee,
+    NamedLayer,
+    as_interpretee,
+    load_model,
+    warn_of_unknown_preprocessing,
+)
 from invkit.interpretees.preprocess import Preprocess
 from invkit.interpretees.tokens import TokenLayout
 from invkit.interpretees.weights import fit_weights, hub_file, load_weights, published_weights, read_weights
@@ -17,4 +23,5 @@ __all__ = [
     "load_weights",
     "published_weights",
     "read_weights",
+    "warn_of_unknown_preprocessing",
 ]

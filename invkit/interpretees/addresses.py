@@ -16,7 +16,9 @@ from invkit.interpretees.tokens import TOKEN_PARTS, TokenLayout
 
 __all__ = ["INPUT", "OUTPUT", "Address", "expand", "parse", "pick", "unknown_layer"]
 
-INPUT, OUTPUT = "input", "output"
+#: what the model sees and gives, as places; a module that is itself called `input` or `output` goes first
+INPUT, OUTPUT = "<input>", "<output>"
+_WHOLE = {"input": INPUT, "output": OUTPUT}
 _PART = re.compile(r"\[(\d+)\]|\.([A-Za-z_]\w*)")
 
 
@@ -26,7 +28,7 @@ class Address:
 
     Attributes:
         text: as the user wrote it.
-        module: dotted name of the module, or `input` or `output`.
+        module: dotted name of the module, or INPUT or OUTPUT.
         call: which of its calls, from 0.
         path: keys and indices into a nested output.
     """
@@ -54,12 +56,12 @@ def parse(text: str, modules: Mapping[str, nn.Module]) -> Address:
     else:
         # the longest prefix that is a module; a module's own name wins over a part of its parent's output
         ends = [m.start() for m in re.finditer(r"[.\[]", head)] + [len(head)]
-        name = next((head[:end] for end in reversed(ends) if head[:end] in {*modules, INPUT, OUTPUT}), head)
+        name = next((head[:end] for end in reversed(ends) if head[:end] in {*modules, *_WHOLE}), head)
         tail = head[len(name) :]
     path = tuple(int(i) if i else key for i, key in _PART.findall(tail))
-    if name not in {*modules, INPUT, OUTPUT} or _PART.sub("", tail):
+    if name not in {*modules, *_WHOLE} or _PART.sub("", tail):
         raise unknown_layer(text, modules)
-    return Address(text, name, call, path)
+    return Address(text, name if name in modules else _WHOLE[name], call, path)
 
 
 def expand(patterns: Iterable[str], names: Iterable[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -27,11 +27,19 @@ def untouched(model: nn.Module) -> Iterator[None]:
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
     try:
         model.eval()
-        with torch.random.fork_rng(devices), torch.no_grad():
+        with _eager(model), torch.random.fork_rng(devices), torch.no_grad():
             yield
     finally:
         for module, training in modes:
             module.training = training
+
+
+def _eager(model: nn.Module) -> AbstractContextManager[Any]:
+    """Run compiled parts as they were written: torch does not look again whether a compiled one has got hooks."""
+    compiled = any(hasattr(m, "_orig_mod") or m._compiled_call_impl is not None for m in model.modules())
+    if compiled and hasattr(torch.compiler, "set_stance"):  # since torch 2.6
+        return torch.compiler.set_stance("force_eager")
+    return nullcontext()
 
 
 def capture(
@@ -68,10 +76,10 @@ def capture(
                     try:
                         found[address.text] = pick(output, address, tokens).clone()
                     except LayerError as error:
-                        if address.path and isinstance(output, Tensor):  # a part of a tensor: a misspelt child
-                            parts = [f"{name}.{part}" for part in TOKEN_PARTS if tokens]
-                            raise unknown_layer(address.text, [*parts, *modules]) from error
-                        raise
+                        if not (address.path and isinstance(output, Tensor)) or address.path[0] in TOKEN_PARTS:
+                            raise
+                        parts = [f"{name}.{part}" for part in TOKEN_PARTS if tokens]
+                        raise unknown_layer(address.text, [*parts, *modules]) from error  # a misspelt child
             if not to_the_end and all(a.text in found for a in wanted):
                 raise _AllCapturedError
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,10 @@ from invkit.interpretees.tokens import TokenLayout
 from invkit.plugins import ask, load_named
 from invkit.serialize import fingerprint
 
-__all__ = ["ModuleInterpretee", "NamedLayer", "as_interpretee", "load_model"]
+__all__ = ["ModuleInterpretee", "NamedLayer", "as_interpretee", "load_model", "warn_of_unknown_preprocessing"]
+
+#: what torch.compile puts between the names that the user knows
+_COMPILED = re.compile(r"(?:^|\.)_orig_mod(?=\.|$)")
 
 
 @dataclass(frozen=True)
@@ -70,14 +75,15 @@ class ModuleInterpretee(Interpretee):
         self.tokens = tokens
         self.named = dict(named or {})
         self.module = _bare(model)
-        self._modules: Mapping[str, nn.Module] = {name: m for name, m in self.module.named_modules() if name}
+        every = self.module.named_modules(remove_duplicate=False)  # a shared module by each of its names
+        self._modules: dict[str, nn.Module] = {_COMPILED.sub("", name): m for name, m in every if name}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({type(self.module).__name__})"
 
     def _parse(self, layer: str) -> Address:
         if layer in self.named:
-            return parse(self.named[layer].address, self._modules)
+            return replace(parse(self.named[layer].address, self._modules), text=layer)
         try:
             return parse(layer, self._modules)
         except LayerError:
@@ -115,13 +121,14 @@ class ModuleInterpretee(Interpretee):
         """
         images = self._image(images)
         seen: dict[str, list[Any]] = {}
+        names = {module: name for name, module in reversed(self._modules.items())}  # the first one of each
         handles = []
 
         def hook_for(name: str) -> Callable[[nn.Module, Any, Any], None]:
             return lambda _m, _i, output: seen.setdefault(name, []).append(_shape(output))
 
         try:
-            for name, module in self._modules.items():
+            for module, name in names.items():
                 handles.append(module.register_forward_hook(hook_for(name)))
             with untouched(self.module):
                 self.module(self._inputs(images))
@@ -139,7 +146,7 @@ class ModuleInterpretee(Interpretee):
             for name, shapes in seen.items()
             if name not in self.named
         ]
-        also = self.represent(images, list(self.named)) if self.named else {}
+        also = self.represent(images, list(self.named)) if self.named and not self._is_empty() else {}
         return found + [
             LayerInfo(name, f"= {self.named[name].address}", tuple(z.shape[1:]), 1, 0) for name, z in also.items()
         ]
@@ -183,15 +190,17 @@ class ModuleInterpretee(Interpretee):
         addresses = {layer: self._parse(layer) for layer in layers}
         with untouched(self.module):
             found = capture(self.module, self._modules, list(addresses.values()), self._inputs(images), self.tokens)
-        return {layer: self._finish(layer, found[a.text]).to(images.device) for layer, a in addresses.items()}
+        return {layer: self._finish(layer, found[layer]).to(images.device) for layer in addresses}
 
     def _finish(self, layer: str, z: Tensor) -> Tensor:
         then = self.named[layer].then if layer in self.named else None
-        return z.to(torch.float32, copy=True) if then is None else then(z.float())  # two names may mean one layer
+        return z.float() if then is None else then(z.float())
 
     def decide(self, images: Tensor) -> Tensor:
-        """Give the model's output, (B, C)."""
-        return pick(self.forward(images), parse(OUTPUT, self._modules)).float().to(images.device)
+        """Give the model's output, (B, C), or the layer that is named ``output``."""
+        if "output" in self.named:
+            return self.represent(images, ["output"])["output"]
+        return pick(self.forward(images), Address("output", OUTPUT, 0, ())).float().to(images.device)
 
     def forward(self, images: Tensor) -> Any:
         """Give whatever the model returns for images (B, 3, H, W) in [0, 1]."""
@@ -251,35 +260,53 @@ def as_interpretee(model: Any, preprocess: Callable[[Tensor], Tensor] | None = N
         PluginError: as :func:`load_model`.
     """
     if isinstance(model, str):
-        loaded = load_model(model)
-        if preprocess is None or not isinstance(loaded, ModuleInterpretee):
-            return as_interpretee(loaded, preprocess)
-        loaded.preprocess = preprocess
-        return loaded
+        with warnings.catch_warnings():
+            if preprocess is not None:
+                warnings.filterwarnings("ignore", "Nobody said", InvkitWarning)
+            loaded = load_model(model)
+        return as_interpretee(loaded) if preprocess is None else _prepared(loaded, preprocess)
     if isinstance(model, Interpretee):
-        if preprocess is not None:
-            raise DataError(
-                f"This {type(model).__name__} knows how its images are prepared",
-                expected="no `preprocess`",
-                got=f"{preprocess}",
-                hint="Set it where the interpretee is made.",
-            )
-        return model
+        return model if preprocess is None else _prepared(model, preprocess)
     if not isinstance(model, nn.Module):
         raise DataError(
             "Cannot explain this model",
             expected="a torch.nn.Module, a name (timm:resnet18) or an invkit Interpretee",
             got=type(model).__name__,
         )
-    claimed = ask("claim_model", module=_bare(model), preprocess=preprocess)
-    if isinstance(claimed, Interpretee):
+    claimed: Interpretee | None = ask("claim_model", Interpretee, module=_bare(model), preprocess=preprocess)
+    if claimed is not None:
         return claimed
     if preprocess is None:
-        warnings.warn(
-            f"Nobody said how images are normalised for this {type(_bare(model)).__name__}: it is given them in [0, 1] "
-            "at their own size. If it was trained so, pass preprocess=invkit.Preprocess() to say it; if not, its own, "
-            "such as preprocess=invkit.Preprocess(size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)).",
-            InvkitWarning,
-            stacklevel=3,
-        )
+        warn_of_unknown_preprocessing(f"this {type(_bare(model)).__name__}")
     return ModuleInterpretee(model, preprocess)
+
+
+def _prepared(interpretee: Interpretee, preprocess: Callable[[Tensor], Tensor]) -> Interpretee:
+    """Give an interpretee another preprocessing, and with it the tokens' grid."""
+    if not isinstance(interpretee, ModuleInterpretee):
+        raise DataError(
+            f"This {type(interpretee).__name__} prepares its images itself",
+            expected="no `preprocess`",
+            got=f"{preprocess}",
+            hint="Set it where the interpretee is made.",
+        )
+    again = ask("claim_model", Interpretee, module=interpretee.module, preprocess=preprocess)
+    other = copy(interpretee)
+    other.preprocess = preprocess
+    other.tokens = again.tokens if isinstance(again, ModuleInterpretee) else interpretee.tokens
+    return other
+
+
+def warn_of_unknown_preprocessing(model: str) -> None:
+    """Say that a model may have been trained on images that are prepared otherwise.
+
+    Args:
+        model: what the user knows it by.
+    """
+    warnings.warn(
+        f"Nobody said how images are normalised for {model}: it is given them in [0, 1]. If it was trained so, pass "
+        "preprocess=invkit.Preprocess() to say it; if not, its own, such as "
+        "preprocess=invkit.Preprocess(size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)).",
+        InvkitWarning,
+        stacklevel=4,
+    )

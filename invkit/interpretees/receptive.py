@@ -15,6 +15,7 @@ from invkit.interpretees.capture import untouched
 __all__ = ["receptive_fields"]
 
 _WINDOW = 65  # columns tried; a stride shows where two of them fit in
+_TOGETHER = 8  # of them in one batch
 _ALL, _UNKNOWN = "all", "unknown"
 _Reached = tuple[int, int] | str  # the first and last unit that a column reaches
 
@@ -37,18 +38,34 @@ def receptive_fields(model: nn.Module, modules: Mapping[str, nn.Module], inputs:
     Returns:
         for each module that fires: px; the width W if every unit reads from border to border; None where that cannot
         be known (the units reached touch the border, the output is no tensor of maps or vectors, or the strides are
-        irregular).
+        irregular). Nothing for a model that refuses NaN.
     """
     width = inputs.shape[-1]
     window = min(_WINDOW, width // 2)
     columns = range((width - window) // 2, (width - window) // 2 + window)
-    ends = _reached(model, modules, inputs, [columns[0], columns[-1]])
-    bands = {name: modules[name] for name, two in ends.items() if all(isinstance(each, tuple) for each in two)}
-    between = _reached(model, bands, inputs, columns) if bands else {}
-    return {
-        name: _side(between[name]) if name in between else width if two == [_ALL, _ALL] else None
-        for name, two in ends.items()
-    }
+    try:
+        ends = _reached(model, modules, inputs, [columns[0], columns[-1]])
+        bands = {name: modules[name] for name, two in ends.items() if all(isinstance(each, tuple) for each in two)}
+        sides = _sides(model, bands, inputs, columns)
+    except Exception:  # a model that refuses NaN, or more than one image
+        return {}
+    return {name: sides.get(name, width if two == [_ALL, _ALL] else None) for name, two in ends.items()}
+
+
+def _sides(
+    model: nn.Module, modules: Mapping[str, nn.Module], inputs: Tensor, columns: Sequence[int]
+) -> dict[str, int | None]:
+    """Move the column on until it is known for each module how many of them one unit reads."""
+    reached: dict[str, list[_Reached]] = {name: [] for name in modules}
+    sides: dict[str, int | None] = dict.fromkeys(modules)
+    for k in range(0, len(columns), _TOGETHER):
+        left = {name: module for name, module in modules.items() if sides[name] is None}
+        if not left:
+            break
+        for name, more in _reached(model, left, inputs, columns[k : k + _TOGETHER]).items():
+            reached[name] += more
+            sides[name] = _side(reached[name])
+    return sides
 
 
 def _side(reached: Sequence[_Reached]) -> int | None:

@@ -36,8 +36,13 @@ def read_weights(source: str | Path, *, local_files_only: bool = False) -> dict[
     text = str(source)
     path = Path(source)
     if text.startswith("hf-hub:"):
-        owner, name, *file = text.removeprefix("hf-hub:").split("/", 2)
-        path = hub_file(f"{owner}/{name}", file or _NAMES, local_files_only=local_files_only)
+        named = re.fullmatch(r"hf-hub:([^/]+/[^/]+)(?:/(.+))?", text)
+        if named is None:
+            raise ArtefactError(
+                f"'{text}' names nothing on the hub", expected="hf-hub:owner/name or hf-hub:owner/name/file"
+            )
+        repository, file = named.groups()
+        path = hub_file(repository, [file] if file else _NAMES, local_files_only=local_files_only)
     if path.is_dir():
         found = [path / name for name in _NAMES if (path / name).exists()] or sorted(path.glob("*.safetensors"))
         if not found:
@@ -158,7 +163,7 @@ def hub_file(name: str, files: Sequence[str], *, local_files_only: bool = False)
     folder = Path(HF_HUB_CACHE, "models--" + repository.replace("/", "--"), "snapshots")
     raise ArtefactError(
         f"Cannot get {' or '.join(files)} of {name} from the hub",
-        expected=f"a connection, or the file in {folder}",
-        got=type(last).__name__,
+        expected=f"a connection, or the file as the hub's cache has it in {folder}",
+        got=f"{type(last).__name__}: {str(last).splitlines()[0] if str(last) else ''}",
         hint="Fetch it once while online, or pass the path of a file or folder; weights='random' needs none.",
     ) from last

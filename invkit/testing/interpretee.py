@@ -93,6 +93,8 @@ def decision_is_the_output(s: Subject) -> str | None:
     """decide() gives (B, C): the layer `output`, and what the bare model returns."""
     decision = s.interpretee.decide(s.images)
     rows = len(s.images)
+    if isinstance(s.interpretee, ModuleInterpretee) and "output" in dict(s.interpretee.module.named_modules()):
+        raise NotApplicableError("a module is called `output`")
     expect(decision.ndim == 2 and len(decision) == rows, f"decide() gives {tuple(decision.shape)}, not ({rows}, C)")
     try:
         output = s.interpretee.represent(s.images, ["output"])["output"]

@@ -234,6 +234,58 @@ def test_a_model_in_another_guise_has_the_same_names_and_representations(wrap, t
         torch.testing.assert_close(found[layer], expected[layer], atol=tolerance, rtol=tolerance)
 
 
+class Shared(nn.Module):
+    """One module under two names, and modules called `input` and `output`."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = self.b = nn.Conv2d(3, 3, 3, padding=1)
+        self.input, self.output = nn.Conv2d(3, 3, 1), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.output(self.b(self.a(self.input(x))).mean((2, 3))).softmax(1)
+
+
+def test_a_shared_module_has_both_its_names_and_is_listed_once(images):
+    interpretee = ModuleInterpretee(Shared())
+    found = interpretee.represent(images, ["a", "b", "b@1"])
+    assert torch.equal(found["a"], found["b"])
+    assert not torch.equal(found["b"], found["b@1"])
+    assert [(info.address, info.calls) for info in interpretee.layers(images)] == [
+        ("input", 1),
+        ("a", 2),
+        ("output", 1),
+    ]
+
+
+def test_a_module_called_input_or_output_goes_before_what_the_model_sees_and_gives(images):
+    model = Shared()
+    found = ModuleInterpretee(model).represent(images, ["input", "output"])
+    assert torch.equal(found["input"], model.input(images))
+    assert found["output"].exp().sum(1).ne(1).all()
+    assert ModuleInterpretee(model).decide(images).sum(1).allclose(torch.ones(4))
+
+
+def compiled_in_place(model):
+    model.compile(backend="eager")
+    return model
+
+
+def compiled_inside(model):
+    model[0] = torch.compile(model[0], backend="eager")
+    return model
+
+
+@pytest.mark.parametrize("wrap", [compiled_in_place, compiled_inside])
+def test_parts_that_were_compiled_and_have_run_are_captured_too(wrap, images):
+    plain, other = ModuleInterpretee(small_network()), wrap(small_network())
+    other.eval()(images)
+    expected, found = (i.represent(images, ["0", "2"]) for i in (plain, ModuleInterpretee(other)))
+    for layer in expected:
+        torch.testing.assert_close(found[layer], expected[layer])
+    assert [info.address for info in ModuleInterpretee(other).layers(images)][:2] == ["0", "1"]
+
+
 def test_a_model_without_weights_lists_its_layers_and_says_why_no_more(images):
     empty = ModuleInterpretee(small_network().to("meta"))
     assert empty.layers(images)[0].shape == (4, 6, 6)

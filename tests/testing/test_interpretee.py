@@ -251,7 +251,7 @@ def adds_noise(right):
 
 def runs_in_the_mode_it_finds(right):
     def represent(self, images, layers):
-        model = self._run
+        model = self.module
         with torch.random.fork_rng([]), torch.no_grad():
             kept = {key: value.clone() for key, value in model.state_dict().items()}
             torch.manual_seed(0)

@@ -113,7 +113,7 @@ WRONG = [
     ("if name not in list_models():", "if list_models().index(name) < 0:", "an_unknown_name_is_none", "ValueError"),
     ("API = 1", f"API = 1\n{CLAIMS_ALL}", "it_claims_no_foreign_module", "it claims a module"),
     ('return ["norm"]', 'return ["norm", "gone"]', "flow_block gone: it_can_be_had", "No flow block 'zoo:gone'"),
-    ("return ActNorm(dim)", "return 7", "flow_block norm: it_can_be_had", "gave no flow_block"),
+    ("return ActNorm(dim)", "return 7", "flow_block norm: it_can_be_had", "gave something else"),
     ("return ActNorm(dim)", "return ActNorm(dim + 1)", "flow_block norm: it_maps_rows_to_rows", "must match"),
     ("Preprocess(8)", "lambda x: x", "model tiny: the_fingerprint_is_the_same_in_every_process", "repr"),
     ("encoder(28, 4, 4)", "encoder(28, 4, 4).half()", "autoencoder small: decoding_gives_images", "dtype"),

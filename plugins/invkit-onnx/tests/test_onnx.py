@@ -6,8 +6,10 @@ from torch import nn
 from torchvision import models
 
 import invkit
-from invkit.errors import ArtefactError
+from invkit.errors import ArtefactError, InvkitWarning
 from invkit.testing import check_interpretee
+
+pytestmark = pytest.mark.filterwarnings("ignore:Nobody said")
 
 
 def small_net():
@@ -55,7 +57,10 @@ def test_the_size_is_the_files_own_or_free(net, tmp_path):
     assert invkit.load_model(export(small_net(), tmp_path / "free.onnx", free=(0, 2, 3))).preprocess.size is None
 
 
-def test_the_user_says_how_images_are_normalised(net):
+@pytest.mark.filterwarnings("error::invkit.errors.InvkitWarning")
+def test_the_user_says_how_images_are_normalised_or_is_told_that_nobody_did(net):
+    with pytest.warns(InvkitWarning, match=r"Nobody said.*net\.onnx"):
+        invkit.load_model(net[1])
     from invkit.interpretees import as_interpretee
 
     preprocess = invkit.Preprocess(32, (0.5,) * 3, (0.2,) * 3)
@@ -108,6 +113,17 @@ def test_what_cannot_be_read_is_said(tmp_path, net):
         invkit.load_model(one_node(tmp_path, "Relu", ("b", 10)))
     with pytest.raises(ArtefactError, match="in its file"):
         invkit.load_model(net[1], weights="random")
+
+
+def test_parts_of_several_outputs_are_layers(tmp_path):
+    class Three(nn.Module):
+        def forward(self, x):
+            y = x.mean((2, 3))
+            return y, 2 * y, 3 * y
+
+    name = export(Three(), tmp_path / "three.onnx")
+    x = torch.rand(4, 3, 32, 32)
+    torch.testing.assert_close(invkit.load_model(name).represent(x, ["output[1]"])["output[1]"], 2 * x.mean((2, 3)))
 
 
 def test_a_fixed_batch_is_told(tmp_path):

@@ -151,6 +151,11 @@ def test_a_detectors_decision_is_the_best_score_of_each_category():
     assert z["backbone.body.16"].shape == (2, 960, 2, 2)
 
 
+def test_a_model_without_weights_lists_its_layers():
+    listed = invkit.layers(models.resnet18().to("meta"))
+    assert next(info.shape for info in listed if info.address == "layer4") == (512, 7, 7)
+
+
 def test_a_detectors_backbone_goes_through_explain():
     images = torch.rand(80, 3, 32, 32)
     found = invkit.explain(detector(), "backbone.body.16", images, settings=invkit.Settings.tiny(), progress=False)

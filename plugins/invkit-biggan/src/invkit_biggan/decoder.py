@@ -73,13 +73,23 @@ class BigGANDecoder(Autoencoder):
             "truncation": truncation,
             "swapped_statistics": swapped_statistics,
         }
-        self.truncation, self.bound, self.image_size = truncation, 2.0 if deep else 2.5, int(size)
+        self.bound, self.image_size = 2.0 if deep else 2.5, int(size)
         self.generator: BigGAN | BigGANDeep
         if deep:
             self.generator = BigGANDeep(self.image_size, width, classes, swapped_statistics)
         else:
             self.generator = BigGAN(self.image_size, width, classes)
         self.latent_shape = (self.generator.z_dim + self.embeddings.shape[1],)
+
+    @property
+    def truncation(self) -> float:
+        """Of the codes that are drawn, and of BigGAN-deep's batch statistics; set it before you draw."""
+        return float(self.config["truncation"])
+
+    @truncation.setter
+    def truncation(self, value: float) -> None:
+        _check(value)
+        self.config["truncation"] = value
 
     @property
     def embeddings(self) -> Tensor:
@@ -174,7 +184,7 @@ class BigGANDecoder(Autoencoder):
         chosen = torch.as_tensor(range(len(self.embeddings)) if classes is None else classes)
         rows = torch.randint(len(chosen), (n,), generator=generator)
         vae = dequantizer or train_dequantizer(self.embeddings, width=512, seed=seed)
-        latents = self._codes(n, self.truncation, generator, chosen[rows], vae)
+        latents = self._codes(n, self.truncation, generator, chosen[rows], vae).cpu()
         concepts = {} if classes is None else {"class": as_concept("class", chosen[rows])}
         return ImageSet(Generated(self, latents), concepts)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from invkit.errors import ArtefactError
-from invkit.interpretees import read_weights
+from invkit.interpretees import fit_weights, read_weights
 from invkit.seeds import generator_for
 from invkit_biggan.decoder import BigGANDecoder
 
@@ -47,11 +47,7 @@ def load(name: str, weights: str | None, *, local_files_only: bool = False) -> B
     state = read_weights(inside if inside.exists() else weights, local_files_only=local_files_only)
     embedding, last = _telling(name, state, weights)
     decoder = BigGANDecoder(name, width=len(last), classes=embedding.shape[1])
-    try:
-        decoder.generator.load_state_dict(state)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()[1:4]]
-        raise ArtefactError(f"The weights in {weights} do not fit {name}", got="; ".join(lines)) from error
+    fit_weights(decoder.generator, state, weights)
     return decoder.eval()
 
 

@@ -89,10 +89,6 @@ class FaceDetector(ModuleInterpretee):
         decision = NamedLayer(_PROBABILITIES[type(model).__name__], _best_window)
         super().__init__(model, preprocess, ("no face", "face"), named={"output": decision})
 
-    def decide(self, images: Tensor) -> Tensor:
-        """Give the probabilities of no face and of a face, (B, 2), in P-Net's likeliest window."""
-        return self.represent(images, ["output"])["output"]
-
 
 def as_interpretee(module: nn.Module, preprocess: Callable[[Tensor], Tensor] | None = None) -> ModuleInterpretee | None:
     """Give the interpretee of a net of facenet-pytorch, or None for another module (MTCNN takes no tensors)."""

@@ -21,8 +21,9 @@ INVKIT_API = 1
 def load_model(name: str, weights: str | None) -> Any:
     """Give the network in a file.
 
-    An ONNX file does not say how images are normalised: it is given them in [0, 1], at the size that it states. Pass
-    `preprocess` to :func:`invkit.explain` where the network was trained otherwise.
+    Warns:
+        InvkitWarning: an ONNX file does not say how images are normalised; it is given them in [0, 1], at the size that
+            it states, unless :func:`invkit.explain` is given a `preprocess`.
 
     Args:
         name: path of an .onnx file.
@@ -31,18 +32,21 @@ def load_model(name: str, weights: str | None) -> Any:
     Raises:
         ArtefactError: as of :func:`convert`, or other weights are asked for.
     """
+    if not name.endswith(".onnx"):
+        return None
     if weights is not None:
         raise ArtefactError("The weights of an ONNX network are in its file", expected="no `weights`", got=weights)
-    from invkit.interpretees import ModuleInterpretee, Preprocess
+    from invkit.interpretees import ModuleInterpretee, Preprocess, warn_of_unknown_preprocessing
 
     module, size = convert(name)
+    warn_of_unknown_preprocessing(name)
     return ModuleInterpretee(module, Preprocess(size))
 
 
 def convert(file: str | Path) -> tuple[nn.Module, tuple[int, int] | None]:
     """Give the network in an ONNX file as a torch module in evaluation mode.
 
-    Its modules are the file's nodes, under their names.
+    Its modules are the file's nodes, under their names with slashes for dots.
 
     Returns:
         the module, and height and width of its input; None where these are free.

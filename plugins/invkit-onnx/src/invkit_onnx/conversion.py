@@ -39,7 +39,8 @@ def convert(file: str | Path) -> tuple[nn.Module, tuple[int, int] | None]:
     problem: Exception | None
     try:
         with torch.inference_mode():
-            rows = len(module(torch.full((2, 3, *(size or (_ANY, _ANY))), 0.5)))
+            output = module(torch.full((2, 3, *(size or (_ANY, _ANY))), 0.5))
+        rows = len(output[0] if isinstance(output, (tuple, list)) else output)
         problem = None if rows == 2 else ValueError(f"{rows} rows of output")
     except Exception as error:
         problem = error

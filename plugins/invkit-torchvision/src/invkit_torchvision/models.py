@@ -17,15 +17,7 @@ from invkit.interpretees import ModuleInterpretee, Preprocess
 from invkit_torchvision.layers import named_layers, token_layout
 from invkit_torchvision.weights import fill, find
 
-__all__ = ["DetectionInterpretee", "SegmentationInterpretee", "claim", "load", "names"]
-
-
-class SegmentationInterpretee(ModuleInterpretee):
-    """A network that classifies every pixel; its layer ``output`` is the mean over pixels of its ``output.out``."""
-
-    def decide(self, images: Tensor) -> Tensor:
-        """Give the logits averaged over all pixels, (B, C)."""
-        return self.represent(images, ["output"])["output"]
+__all__ = ["DetectionInterpretee", "claim", "load", "names"]
 
 
 class DetectionInterpretee(ModuleInterpretee):
@@ -86,7 +78,7 @@ def claim(module: nn.Module, preprocess: Callable[[Tensor], Tensor] | None) -> M
 def _interpretee(
     model: nn.Module, preprocess: Callable[[Tensor], Tensor], categories: Sequence[str] = ()
 ) -> ModuleInterpretee:
-    kind = _INTERPRETEES.get(_task(type(model)), ModuleInterpretee)
+    kind = DetectionInterpretee if _task(type(model)) == "detection" else ModuleInterpretee
     return kind(model, preprocess, categories, tokens=token_layout(model), named=named_layers(model))
 
 
@@ -94,9 +86,6 @@ def _kind(name: str) -> type[nn.Module]:
     """Class of a named model, without building it."""
     kind: type[nn.Module] = inspect.signature(models.get_model_builder(name)).return_annotation
     return kind
-
-
-_INTERPRETEES = {"segmentation": SegmentationInterpretee, "detection": DetectionInterpretee}
 
 
 def _task(kind: type[nn.Module]) -> str:
@@ -112,7 +101,7 @@ def _options(kind: type[nn.Module], shape: tuple[int, int] | None, random: bool)
         return {"init_weights": random}
     if kind is models.VisionTransformer:  # has as many position embeddings as patches
         return {"image_size": shape and shape[0]}
-    if _task(kind) in _INTERPRETEES:
+    if _task(kind) in ("segmentation", "detection"):
         return {"weights_backbone": None}
     return {}
 
