@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -16,7 +17,7 @@ from invkit.core import Autoencoder, Posterior
 from invkit.data import Generated, ImageSet, Pairing, encode_all
 from invkit.errors import DataError, SettingsError
 from invkit.flows import Embedder, InvarianceFlow, SemanticFlow, estimate_factor_sizes
-from invkit.seeds import generator_for, seed_for
+from invkit.seeds import generator_for, seeded
 from invkit.serialize import fingerprint, read_tensors, write_tensors
 from invkit.settings import Settings
 from invkit.training import (
@@ -48,9 +49,9 @@ class Groundwork:
         figures: held-out PSNR of reconstructions and NLL(z̄).
         settings: all of them.
         seed: of every draw.
-        cache: folder of trained parts, None to keep none.
+        cache: folder of trained parts, None to keep none (none is kept either once a training was interrupted).
         progress: show it.
-        key: hash of all that decides the codes.
+        key: hash of all that decides the codes: images, autoencoder, seed, version.
     """
 
     train: ImageSet
@@ -76,9 +77,8 @@ def _path(cache: Path | None, kind: str, *things: Any) -> Path | None:
 
 
 def _build(seed: int, name: str, build: Callable[[], Any]) -> Any:
-    """Build a module whose initial weights hang on the seed, leaving the global state as found."""
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed_for(seed, "build", name))
+    """Build a module whose initial weights hang on the seed."""
+    with seeded(seed, "build", name):
         return build()
 
 
@@ -106,31 +106,30 @@ def lay_groundwork(
         progress: show it.
     """
     settings = settings or Settings()
-    folder = None if cache is None else Path(cache)
     train, test = images.split(settings.held_out, seed) if held_out is None else (images, held_out)
     _check_enough(train, test)
-    key = fingerprint(train.fingerprint(), test.fingerprint(), seed, version("invkit"))
-    figures: dict[str, float] = {}
+    test = test.numbered_as(train)
     if autoencoder is None and isinstance(images.pixels, Generated):
         autoencoder = images.pixels.autoencoder
-    if autoencoder is None:
-        dim = settings.latent_dim
-        autoencoder = _build(seed, "autoencoder", lambda: ConvAutoencoder(images.size, dim))
-        task = AutoencoderTask(autoencoder, train, test)
-        how = settings.fit_autoencoder
-        path = _path(folder, "autoencoder", key, dim, asdict(how))
-        fit_or_load(task, how, path=path, seed=seed, progress=progress)
-    elif len(autoencoder.latent_shape) != 1:
+    if autoencoder is not None and len(autoencoder.latent_shape) != 1:
         raise SettingsError(
-            "This autoencoder's codes are not vectors",
-            expected="latent_shape (N,)",
-            got=autoencoder.latent_shape,
+            "This autoencoder's codes are not vectors", expected="latent_shape (N,)", got=autoencoder.latent_shape
         )
+    dim = settings.latent_dim if autoencoder is None else autoencoder.latent_shape[0]
+    _check_factors(train, factor_sizes, dim)
+    folder = None if cache is None else Path(cache)
+    pixels = [part.fingerprint(with_concepts=False) for part in (train, test)]
+    key = fingerprint(pixels, seed, version("invkit"))
+    if autoencoder is None:
+        autoencoder, complete = _trained_autoencoder(train, test, settings, seed, folder, key, progress)
+        folder = folder if complete else None  # what is made with half an autoencoder is not kept
     autoencoder.eval()
-    key = fingerprint(key, asdict(settings), autoencoder.config, autoencoder.state_dict())
+    key = fingerprint(key, autoencoder.state_dict())
     codes, test_codes = (
-        _codes(autoencoder, part, _path(folder, "codes", key, part.fingerprint())) for part in (train, test)
+        _codes(autoencoder, part, _path(folder, "codes", key, part.fingerprint(with_concepts=False)))
+        for part in (train, test)
     )
+    figures: dict[str, float] = {}
     if autoencoder.has_encoder:
         with torch.no_grad():
             some = test.images(slice(512))
@@ -139,11 +138,20 @@ def lay_groundwork(
     ground = Groundwork(
         train, test, autoencoder, codes, test_codes, None, figures, settings, seed, folder, progress, key
     )
-    figures["nll_prior"] = _prior_nll(ground)
-    if not train.concepts:
-        return ground
-    e = _semantic(ground, factor_sizes)
-    return replace(ground, e=e, key=fingerprint(key, e.state_dict()))
+    figures["nll_prior"], complete = _prior_nll(ground)
+    ground = ground if complete else replace(ground, cache=None)
+    return _with_e(ground, factor_sizes) if train.concepts else ground
+
+
+def _trained_autoencoder(
+    train: ImageSet, test: ImageSet, settings: Settings, seed: int, folder: Path | None, key: str, progress: bool
+) -> tuple[Autoencoder, bool]:
+    """Train an autoencoder of the images, and say whether its training came to its own end."""
+    dim, how = settings.latent_dim, settings.fit_autoencoder
+    autoencoder = _build(seed, "autoencoder", lambda: ConvAutoencoder(train.size, dim))
+    path = _path(folder, "autoencoder", key, dim, asdict(how))
+    result = fit_or_load(AutoencoderTask(autoencoder, train, test), how, path=path, seed=seed, progress=progress)
+    return autoencoder, result.complete
 
 
 def _check_enough(train: ImageSet, test: ImageSet) -> None:
@@ -153,12 +161,23 @@ def _check_enough(train: ImageSet, test: ImageSet) -> None:
             expected=f"at least {_ENOUGH} to train on and 2 held out; 2,000 and more for figures to rely on",
             got=f"{len(train)} and {len(test)}",
         )
-    if set(train.concepts) != set(test.concepts):
-        raise DataError(
-            "The held-out images have other concepts than those to train on",
-            expected=", ".join(train.concepts) or "none",
-            got=", ".join(test.concepts) or "none",
-            hint="Hand over `held_out` as `invkit.as_image_set(images, concepts={...})`.",
+
+
+def _check_factors(train: ImageSet, factor_sizes: Mapping[str, int] | None, dim: int) -> None:
+    """Check sizes that are given, and that those to be estimated leave room for the residual."""
+    sizes = dict(factor_sizes or dict.fromkeys(train.concepts, 1))
+    sizes.pop("residual", None)
+    unknown = sizes.keys() - train.concepts.keys()
+    if unknown:
+        raise SettingsError(
+            f"No labels for {', '.join(sorted(unknown))}", expected=f"sizes for {', '.join(train.concepts) or 'none'}"
+        )
+    if sum(sizes.values()) >= dim or min(sizes.values(), default=1) < 1:
+        raise SettingsError(
+            "The factors do not fit into the code",
+            expected=f"sizes of 1 or more, {dim - 1} dimensions at most, and a residual",
+            got=", ".join(f"{name}: {size}" for name, size in sizes.items())[:200],
+            hint="Give fewer concepts, smaller `factor_sizes`, or a larger `latent_dim` in the settings.",
         )
 
 
@@ -172,14 +191,15 @@ def _codes(autoencoder: Autoencoder, data: ImageSet, path: Path | None) -> Poste
     return codes
 
 
-def _prior_nll(ground: Groundwork) -> float:
-    """NLL(z̄) of held-out images: that of a flow like t whose condition says nothing."""
+def _prior_nll(ground: Groundwork) -> tuple[float, bool]:
+    """NLL(z̄) of held-out images: that of a flow like t whose condition says nothing; and whether it is complete."""
     nothing = (torch.zeros(len(ground.train), 1), torch.zeros(len(ground.held_out), 1))
-    flow, _ = train_t(ground, nothing, "prior", None, "z̄ alone")
-    return float(held_out_nll(flow, ground.held_out_codes, nothing[1]).mean())
+    flow, complete = train_t(ground, nothing, "prior", None, "z̄ alone")
+    return float(held_out_nll(flow, ground.held_out_codes, nothing[1]).mean()), complete
 
 
-def _semantic(ground: Groundwork, factor_sizes: Mapping[str, int] | None) -> SemanticFlow:
+def _with_e(ground: Groundwork, factor_sizes: Mapping[str, int] | None) -> Groundwork:
+    """Train e."""
     settings, codes, concepts = ground.settings, ground.codes, ground.train.concepts
     generator = generator_for(ground.seed, "partners")
     dim = codes.mean.shape[1]
@@ -192,17 +212,19 @@ def _semantic(ground: Groundwork, factor_sizes: Mapping[str, int] | None) -> Sem
     e: SemanticFlow = _build(
         ground.seed, "e", lambda: SemanticFlow(settings.e.blocks(dim, seed=ground.seed), sizes, settings.rho)
     )
-    unknown = set(e.concepts) - set(concepts)
-    if unknown:
-        raise SettingsError(f"No labels for {', '.join(sorted(unknown))}", expected=f"sizes for {', '.join(concepts)}")
     e.initialize(codes.sample(generator))
     held_out = (ground.held_out_codes, ground.held_out.concepts)
+    decisive: list[Any] = [[*sizes.items()], settings.rho, asdict(settings.e)]  # the order of factors counts
+    decisive += [{name: c.values for name, c in part.concepts.items()} for part in (ground.train, ground.held_out)]
     for kind, task, how in (
         ("anchors", AnchorTask(e, codes, concepts, held_out), settings.fit_anchors),
         ("e", SemanticTask(e, codes, concepts, held_out), settings.fit_e),
     ):
-        fit_or_load(task, how, path=ground.path(kind, sizes), seed=ground.seed, progress=ground.progress)
-    return e
+        decisive.append(asdict(how))
+        path = ground.path(kind, *decisive)
+        result = fit_or_load(task, how, path=path, seed=ground.seed, progress=ground.progress)
+        ground = ground if result.complete else replace(ground, cache=None)
+    return replace(ground, e=e)
 
 
 def train_t(
@@ -217,9 +239,10 @@ def train_t(
     dim = ground.codes.mean.shape[1]
 
     def build() -> InvarianceFlow:
-        h = embedder or settings.t.build_embedder(tuple(z[0].shape[1:]), dim)
+        shape = tuple(z[0].shape[1:])
+        h = settings.t.build_embedder(shape, dim) if embedder is None else copy.deepcopy(embedder)
         blocks = settings.t.blocks(dim, h.condition_dim, seed=seed)
-        return InvarianceFlow(blocks, h, noise_floor=settings.noise_floor)
+        return InvarianceFlow(blocks, h, noise_floor=settings.noise_floor, recompute=settings.t.recompute)
 
     t: InvarianceFlow = _build(seed, "t", build)
     rows = torch.randperm(len(z[0]), generator=generator_for(seed, "initialise"))[:4096]
@@ -228,6 +251,6 @@ def train_t(
         z[0][rows],
     )
     task = InvarianceTask(t, ground.codes, z[0], (ground.held_out_codes, z[1]), title)
-    path = ground.path("t", model_key)
+    path = ground.path("t", model_key, asdict(settings.t), asdict(settings.fit_t), settings.noise_floor)
     result = fit_or_load(task, settings.fit_t, path=path, seed=seed, progress=ground.progress)
     return t, result.complete

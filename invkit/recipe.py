@@ -8,12 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from invkit.core import Autoencoder, Interpretee
-from invkit.data import ImageSet, as_image_set, represent_all
-from invkit.errors import LayerError
+from invkit.data import ImageSet, as_image_set, evenly, represent_all
+from invkit.errors import LayerError, SettingsError
 from invkit.evaluation import probe
 from invkit.explanation import Explanation, HeldOut
 from invkit.flows import Embedder, InvarianceFlow
@@ -21,7 +20,7 @@ from invkit.groundwork import Groundwork, lay_groundwork, train_t
 from invkit.interpretees import ModuleInterpretee, as_interpretee
 from invkit.profiles import Profile
 from invkit.progress import say
-from invkit.seeds import generator_for
+from invkit.seeds import generator_for, seeded
 from invkit.serialize import fingerprint
 from invkit.settings import Settings
 from invkit.training import held_out_nll
@@ -29,6 +28,7 @@ from invkit.training import held_out_nll
 __all__ = ["explain", "explain_each", "profile"]
 
 _KEPT = 600  # held-out images that an explanation carries with it
+_PROBED = 2000  # training images of the probe
 
 
 def explain_each(
@@ -40,39 +40,57 @@ def explain_each(
     name: str = "",
 ) -> Iterator[Explanation]:
     """Explain layers of one model, one after the other, from one pass over the images."""
-    model_key = fingerprint(interpretee.fingerprint(), [] if embedder is None else [repr(embedder), embedder.config])
-    folders = {layer: ground.path("explanation", model_key, layer) for layer in layers}
-    missing = [layer for layer, folder in folders.items() if folder is None or not folder.with_suffix("").exists()]
+    own_h = [] if embedder is None else [repr(embedder), embedder.config, embedder.state_dict()]
+    model_key = fingerprint(interpretee.fingerprint(), *own_h)
+    folders = {layer: _folder(ground, model_key, layer) for layer in layers}
+    missing = [layer for layer, f in folders.items() if f is None or not (f / "manifest.json").exists()]
     z_train = represent_all(interpretee, missing, ground.train, progress=ground.progress) if missing else {}
     z_test = represent_all(interpretee, missing, ground.held_out, progress=ground.progress) if missing else {}
     for layer, folder in folders.items():
-        if layer not in missing:
+        if layer in missing:
+            z = (z_train.pop(layer), z_test.pop(layer))
+            _check_representation(layer, z[0])
+            title = f"t of {name}{' ' if name else ''}{layer}"
+            t, complete = train_t(ground, z, fingerprint(model_key, layer), embedder, title)
+            found = _explanation(ground, interpretee, layer, t, z)
+            if folder is not None and complete:
+                found.save(folder)
+            yield found
+        else:
             assert folder is not None
-            yield Explanation.load(
-                folder.with_suffix(""), interpretee, autoencoder=ground.autoencoder, embedder=embedder
-            )
-            continue
-        z = (z_train[layer], z_test[layer])
-        _check_representation(layer, z[0])
-        title = f"t of {name}{' ' if name else ''}{layer}"
-        t, complete = train_t(ground, z, fingerprint(model_key, layer), embedder, title)
-        nll = float(held_out_nll(t, ground.held_out_codes, z[1]).mean())
-        prior, dim = ground.figures["nll_prior"], ground.codes.mean.shape[1]
-        figures: dict[str, Any] = {**ground.figures, "nll": nll, "information": (prior - nll) * dim}
-        if ground.train.concepts:
-            seen = [t.perceive(part, generator_for(ground.seed, "probe", k)) for k, part in enumerate(z)]
-            probes = probe(seen[0], ground.train.concepts, seen[1], ground.held_out.concepts)
-            figures["probe"] = {name: vars(estimate) for name, estimate in probes.items()}
-        kept = torch.linspace(0, len(ground.held_out) - 1, min(_KEPT, len(ground.held_out))).long()
-        held_out = HeldOut(ground.held_out.take(kept), z[1][kept])
-        protocol = _protocol(ground, t)
-        found = Explanation(layer, ground.autoencoder, t, ground.e, held_out, figures, protocol, interpretee)
-        figures["invariance"] = vars(found.invariance())
-        figures["concepts"] = {name: vars(share) for name, share in found.concepts().items()}
-        figures["determined"] = {name: vars(share) for name, share in found.determined().items()}
-        if folder is not None and complete:
-            found.save(folder.with_suffix(""))
-        yield found
+            yield Explanation.load(folder, interpretee, autoencoder=ground.autoencoder, embedder=embedder)
+
+
+def _folder(ground: Groundwork, model_key: str, layer: str) -> Path | None:
+    """Where an explanation is kept, named after all that decides it."""
+    e = [] if ground.e is None else [ground.e.state_dict(), [*ground.e.factors.items()]]
+    data = [ground.train.fingerprint(), ground.held_out.fingerprint()]
+    file = ground.path("explanation", model_key, layer, asdict(ground.settings), data, *e)
+    return None if file is None else file.with_suffix("")
+
+
+def _explanation(
+    ground: Groundwork, interpretee: Interpretee, layer: str, t: InvarianceFlow, z: tuple[Tensor, Tensor]
+) -> Explanation:
+    """Put an explanation together with its held-out figures; `z` is of training and of held-out images."""
+    nll = float(held_out_nll(t, ground.held_out_codes, z[1]).mean())
+    prior, dim = ground.figures["nll_prior"], ground.codes.mean.shape[1]
+    figures: dict[str, Any] = {**ground.figures, "nll": nll, "information": (prior - nll) * dim}
+    train, test = ground.train, ground.held_out
+    if train.concepts:
+        rows = evenly(len(train), _PROBED)
+        seen = [t.perceive(part, generator_for(ground.seed, "probe", k)) for k, part in enumerate((z[0][rows], z[1]))]
+        known = {name: concept.take(rows) for name, concept in train.concepts.items()}
+        probes = probe(seen[0], known, seen[1], test.concepts, test.groups)
+        figures["probe"] = {name: vars(estimate) for name, estimate in probes.items()}
+    kept = evenly(len(test), _KEPT)
+    held_out = HeldOut(test.take(kept), z[1][kept])
+    protocol = {**_protocol(ground, t), "images behind eq. 19 and 20": len(kept)}
+    found = Explanation(layer, ground.autoencoder, t, ground.e, held_out, figures, protocol, interpretee)
+    figures["invariance"] = vars(found.invariance())
+    figures["concepts"] = {name: vars(share) for name, share in found.concepts().items()}
+    figures["determined"] = {name: vars(share) for name, share in found.determined().items()}
+    return found
 
 
 def _check_representation(layer: str, z: Tensor) -> None:
@@ -187,10 +205,13 @@ def profile(
     held_out: Any = None,
     size: int | None = None,
     preprocess: Callable[[Tensor], Tensor] | None = None,
-    embedder: Embedder | None = None,
     autoencoder: Autoencoder | None = None,
+    embedder: Embedder | None = None,
+    factor_sizes: Mapping[str, int] | None = None,
+    settings: Settings | None = None,
+    seed: int = 0,
+    cache: str | Path | None = None,
     progress: bool = True,
-    **options: Any,
 ) -> Profile:
     """Explain many layers of a model, or a layer of many checkpoints, on the same footing.
 
@@ -203,10 +224,13 @@ def profile(
         held_out: images to judge by.
         size: side of the images in pixels.
         preprocess: for all models.
-        embedder: H, for all layers.
         autoencoder: a trained one.
+        embedder: H, for all layers; each trains a copy.
+        factor_sizes: dimensions of e by concept.
+        settings: None for the default.
+        seed: of every draw.
+        cache: folder of trained parts.
         progress: show it.
-        options: `factor_sizes`, `settings`, `seed`, `cache`.
 
     Raises:
         InvkitError: as :func:`explain`.
@@ -215,13 +239,29 @@ def profile(
     wanted = [layers] if isinstance(layers, (str, nn.Module)) else list(layers)
     interpretees = {name: as_interpretee(m, preprocess) for name, m in models.items()}
     addresses = {name: _addresses(i, wanted) for name, i in interpretees.items()}
-    size = size if autoencoder is None else autoencoder.image_size
+    if autoencoder is not None:
+        if size not in (None, autoencoder.image_size):
+            raise SettingsError(
+                "The autoencoder makes images of another size",
+                expected=f"{autoencoder.image_size} px",
+                got=f"{size} px",
+            )
+        size = autoencoder.image_size
     images = as_image_set(data, size=size, concepts=concepts, groups=groups, progress=progress)
     if held_out is not None:
         held_out = as_image_set(held_out, size=images.size, progress=progress)
     for name, interpretee in interpretees.items():
-        _check_layers(interpretee, addresses[name], images)
-    ground = lay_groundwork(images, held_out=held_out, autoencoder=autoencoder, progress=progress, **options)
+        _check_layers(interpretee, addresses[name], images, embedder, settings or Settings())
+    ground = lay_groundwork(
+        images,
+        held_out=held_out,
+        autoencoder=autoencoder,
+        factor_sizes=factor_sizes,
+        settings=settings,
+        seed=seed,
+        cache=cache,
+        progress=progress,
+    )
     found: dict[str, Explanation] = {}
     for name, interpretee in interpretees.items():
         for explanation in explain_each(ground, interpretee, addresses[name], embedder=embedder, name=name):
@@ -238,12 +278,23 @@ def _addresses(interpretee: Interpretee, layers: Sequence[str | nn.Module]) -> l
     return [layer if isinstance(layer, str) else str(layer) for layer in layers]
 
 
-def _check_layers(interpretee: Interpretee, layers: Sequence[str], images: ImageSet) -> None:
-    """Run the model on the first two images, so that a bad layer is told before any long work."""
+def _check_layers(
+    interpretee: Interpretee, layers: Sequence[str], images: ImageSet, embedder: Embedder | None, settings: Settings
+) -> None:
+    """Run the model on the first two images and build H, so that a bad layer is told before any long work."""
     for layer, z in interpretee.represent(images.images(slice(2)), layers).items():
         if z.ndim < 2 or len(z) != min(2, len(images)):
             raise LayerError(
                 f"The output at '{layer}' has no batch axis",
                 expected="(B, …), one representation for each image",
                 got=f"shape {tuple(z.shape)} for 2 images",
+            )
+        _check_representation(layer, z)
+        shape = tuple(z.shape[1:])
+        if embedder is None:
+            with seeded(0, "check"):
+                settings.t.build_embedder(shape, settings.latent_dim)
+        elif tuple(embedder.config["shape"]) != shape:
+            raise SettingsError(
+                f"The embedder does not fit the layer '{layer}'", expected=shape, got=tuple(embedder.config["shape"])
             )

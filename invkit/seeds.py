@@ -7,10 +7,12 @@ run draws there.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
-__all__ = ["generator_for", "seed_for"]
+__all__ = ["generator_for", "seed_for", "seeded"]
 
 
 def seed_for(seed: int, *path: object) -> int:
@@ -19,6 +21,17 @@ def seed_for(seed: int, *path: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def generator_for(seed: int, *path: object, device: torch.device | str = "cpu") -> torch.Generator:
+def generator_for(seed: int, *path: object) -> torch.Generator:
     """Give a fresh generator for the draws named by the path."""
-    return torch.Generator(device).manual_seed(seed_for(seed, *path))
+    return torch.Generator().manual_seed(seed_for(seed, *path))
+
+
+@contextmanager
+def seeded(seed: int, *path: object) -> Iterator[None]:
+    """Let what takes no generator (initial weights, dropout) draw the draws named by the path.
+
+    The state of torch's CPU generator is restored; those of other devices are left alone.
+    """
+    with torch.random.fork_rng([]):
+        torch.default_generator.manual_seed(seed_for(seed, *path))
+        yield

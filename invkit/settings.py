@@ -64,7 +64,11 @@ class Settings:
 
     @classmethod
     def paper(cls) -> Settings:
-        """Give the paper's flows (table S10) and the optimiser of the authors' code, for a GPU."""
+        """Give the paper's flows (table S10), with rate, momenta, batch and steps of the authors' code.
+
+        Other than there, the rate warms up and falls (cosine), gradients are clipped and weights averaged. Flows train
+        on the CPU, where this takes days.
+        """
         slow = FitSettings(
             steps=250_000,
             batch_size=16,

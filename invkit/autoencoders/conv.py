@@ -35,7 +35,7 @@ class ConvAutoencoder(Autoencoder):
                 "This autoencoder does not take the image size",
                 expected="28 to 64 px",
                 got=f"{image_size} px",
-                hint="Pass `image_size=` between 28 and 64, or an autoencoder of your own.",
+                hint="Pass `size=` between 28 and 64, or an autoencoder of your own.",
             )
         self.config = {"image_size": image_size, "latent_dim": latent_dim, "width": width}
         self.image_size, self.latent_shape = image_size, (latent_dim,)

@@ -5,7 +5,7 @@ from invkit.data.concepts import Concept, Pairing, as_concept
 from invkit.data.digits import color_digits
 from invkit.data.generated import Generated
 from invkit.data.images import as_image_set
-from invkit.data.imageset import ImageSet
+from invkit.data.imageset import ImageSet, evenly
 from invkit.data.latents import encode_all, represent_all
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "as_image_set",
     "color_digits",
     "encode_all",
+    "evenly",
     "read_attributes",
     "represent_all",
 ]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
+from scipy.stats import rankdata
 from torch import Tensor
 
 from invkit.errors import DataError
@@ -59,8 +60,28 @@ class Concept:
         """
         if self.kind == "class":
             return _apart(self.classes, size)[self.values]
-        ranks = self.values[:, :size].argsort(0).argsort(0)
-        return torch.special.ndtri((ranks + 0.5) / len(self.values))
+        ranks = torch.from_numpy(rankdata(self.values[:, :size].numpy(), axis=0)).float()  # ties share one
+        return torch.special.ndtri((ranks - 0.5) / len(self.values))
+
+    def numbered_as(self, other: Concept, name: str) -> Concept:
+        """Give the same classes under the numbers that they have in another set; quantities pass.
+
+        Raises:
+            DataError: another kind, or a class that the other set lacks.
+        """
+        if self.kind != other.kind:
+            raise DataError(f"The held-out images have another '{name}'", expected=other.kind, got=self.kind)
+        if self.kind != "class" or self.names == other.names:
+            return self
+        missing = set(self.names) - set(other.names)
+        if missing:
+            raise DataError(
+                f"Held-out images have classes of '{name}' that no training image has",
+                expected=", ".join(other.names[:8]),
+                got=", ".join(sorted(missing)[:8]),
+            )
+        numbers = torch.tensor([other.names.index(each) for each in self.names])
+        return Concept(self.kind, numbers[self.values], other.names)
 
 
 def _apart(n: int, size: int) -> Tensor:
@@ -109,7 +130,8 @@ def as_concept(name: str, labels: Any) -> Concept:
 class Pairing:
     """Draws, for each image, another that shares the concept.
 
-    Of a class, any other member; of a quantity or colour, one of the eight images nearest in value.
+    Of a class, any other member (itself where there is none); of a quantity or colour, one of the eight images nearest
+    in value.
 
     Args:
         concept: the values.
@@ -121,6 +143,7 @@ class Pairing:
             self._order = values.argsort(stable=True)
             self._count = values.bincount()[values]
             self._start = (values.bincount().cumsum(0) - values.bincount())[values]
+            self._own = self._order.argsort() - self._start
         else:
             k = min(_NEIGHBOURS, len(values) - 1)
             points = (values / values.std(0).clamp(min=1e-8)).numpy()
@@ -130,9 +153,12 @@ class Pairing:
             self._order = nearest[~own]
             self._count = torch.full((len(values),), k)
             self._start = torch.arange(len(values)) * k
+            self._own = torch.full((len(values),), k)  # not among them
 
     def draw(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Give a partner for each of the rows (B,)."""
-        count = self._count[rows]
-        pick = (torch.rand(len(rows), generator=generator) * count).long().clamp(max=count - 1)
+        count, own = self._count[rows], self._own[rows]
+        others = (count - (own < count).long()).clamp(min=1)
+        pick = (torch.rand(len(rows), generator=generator) * others).long().clamp(max=others - 1)
+        pick = (pick + (pick >= own)).clamp(max=count - 1)
         return self._order[self._start[rows] + pick]

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import RandomSampler
 
 from invkit.data.attributes import read_attributes
 from invkit.data.concepts import Concept, as_concept
@@ -60,6 +61,12 @@ def as_image_set(
             expected="a folder as data, or concepts={name: labels}",
             got=type(data).__name__,
         )
+    if isinstance(getattr(data, "sampler", None), RandomSampler) and (by_name or groups is not None):
+        raise DataError(
+            "This loader shuffles, so that labels beside it would go to other images",
+            expected="a data set, or a loader with shuffle=False",
+            got="a DataLoader that shuffles, with concepts or groups",
+        )
     if isinstance(data, ImageSet):
         pixels, own, groups = data.pixels, dict(data.concepts), data.groups if groups is None else groups
     elif isinstance(data, (str, Path)) or _is_files(data):
@@ -83,7 +90,8 @@ def as_image_set(
         raise DataError("There are no images", expected="at least one")
     given = {name: _chosen(name, labels, kept) for name, labels in by_name.items()}
     read = {name: as_concept(name, labels) for name, labels in {**own, **given}.items()}
-    groups = None if groups is None else torch.as_tensor(_chosen("groups", groups, kept)).flatten()
+    if groups is not None:
+        groups = torch.from_numpy(np.unique(np.asarray(_chosen("groups", groups, kept)), return_inverse=True)[1])
     if groups is not None and len(groups) != len(pixels):
         raise DataError("`groups` does not fit the images", expected=f"{len(pixels)} values", got=len(groups))
     if isinstance(pixels, Generated):

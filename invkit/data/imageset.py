@@ -16,7 +16,12 @@ from invkit.errors import DataError
 from invkit.seeds import generator_for
 from invkit.serialize import fingerprint
 
-__all__ = ["ImageSet"]
+__all__ = ["ImageSet", "evenly"]
+
+
+def evenly(total: int, n: int) -> Tensor:
+    """Give the rows of n of so many images, from the first to the last at even distances; all where n is more."""
+    return torch.linspace(0, total - 1, min(n, total)).long()
 
 
 @dataclass(frozen=True)
@@ -95,11 +100,29 @@ class ImageSet:
         pixels = torch.cat([(p.clamp(0, 1) * 255).round().byte() for p in small])
         return ImageSet(pixels, self.concepts, self.groups)
 
-    def fingerprint(self) -> str:
-        """Hash images, concepts and groups."""
-        concepts = {name: concept.values for name, concept in self.concepts.items()}
+    def numbered_as(self, other: ImageSet) -> ImageSet:
+        """Give the same set with classes under the numbers that they have in another.
+
+        Raises:
+            DataError: other concepts, or classes that the other set lacks.
+        """
+        if set(self.concepts) != set(other.concepts):
+            raise DataError(
+                "The held-out images have other concepts than those to train on",
+                expected=", ".join(other.concepts) or "none",
+                got=", ".join(self.concepts) or "none",
+                hint="Hand over `held_out` as `invkit.as_image_set(images, concepts={...})`.",
+            )
+        concepts = {name: self.concepts[name].numbered_as(known, name) for name, known in other.concepts.items()}
+        return ImageSet(self.pixels, concepts, self.groups)
+
+    def fingerprint(self, *, with_concepts: bool = True) -> str:
+        """Hash images, and concepts and groups with them."""
         known: dict[str, Any] = {}
         pixels = self.pixels
         if isinstance(pixels, Generated):
             known, pixels = pixels.autoencoder.state_dict() | pixels.autoencoder.config, pixels.latents
+        if not with_concepts:
+            return fingerprint(pixels, known)
+        concepts = {name: concept.values for name, concept in self.concepts.items()}
         return fingerprint(pixels, known, concepts, [] if self.groups is None else self.groups)

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from invkit.data import ImageSet
+from invkit.data import ImageSet, evenly
 from invkit.interpretees import Preprocess
-from invkit.seeds import seed_for
+from invkit.seeds import seeded
 from invkit.serialize import fingerprint, read_tensors, write_tensors
 from invkit.training import FitSettings, Task, fit_or_load
 
@@ -37,8 +37,7 @@ def squeezenet(seed: int, images: Tensor | None = None) -> nn.Module:
     """
     from torchvision.models import squeezenet1_1
 
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed_for(seed, "squeezenet"))
+    with seeded(seed, "squeezenet"):
         model: nn.Module = squeezenet1_1(num_classes=10, dropout=0.0)
     if images is not None:
         _unit_variance(model, PREPROCESS(images))
@@ -109,9 +108,10 @@ def train_checkpoints(
     final = cache / f"squeezenet-{key}.safetensors"
     if not all(path(step).exists() for step in steps):
         final.unlink(missing_ok=True)  # a checkpoint was removed by hand
-    few = held_out.take(torch.linspace(0, len(held_out) - 1, min(512, len(held_out))).long())
+    few = held_out.take(evenly(len(held_out), 512))
     task = _DigitTask(squeezenet(seed, data.images(slice(0, None, len(data) // 128))), data, few)
-    fit_or_load(task, settings, path=final, seed=seed, progress=progress, on_evaluate=keep)
+    if not fit_or_load(task, settings, path=final, seed=seed, progress=progress, on_evaluate=keep).complete:
+        raise KeyboardInterrupt  # there are no checkpoints to explain
     models = {}
     for step in steps:
         models[step] = squeezenet(seed)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from invkit.core import Posterior
-from invkit.data import ImageSet, color_digits
+from invkit.data import ImageSet, color_digits, evenly
 from invkit.demo.network import LAYER, PREPROCESS, accuracy, train_checkpoints
 from invkit.evaluation import Estimate, Judge, JudgeTask
 from invkit.explanation import Explanation
@@ -23,7 +23,7 @@ from invkit.profiles import Profile
 from invkit.progress import say
 from invkit.recipe import explain_each
 from invkit.report import Section, Table, write_page, write_png
-from invkit.seeds import generator_for
+from invkit.seeds import generator_for, seeded
 from invkit.serialize import fingerprint, write_json
 from invkit.training import FitSettings, fit_or_load
 
@@ -81,7 +81,8 @@ def trained_judge(ground: Groundwork) -> Judge:
 
     It must read what D draws: trained on images alone it misreads one reconstruction in thirteen.
     """
-    judge = Judge.of(ground.train)
+    with seeded(ground.seed, "build", "judge"):
+        judge = Judge.of(ground.train)
     key = fingerprint(ground.key, vars(_JUDGE))
     path = None if ground.cache is None else ground.cache / f"judge-{key}.safetensors"
     parts = [
@@ -119,7 +120,7 @@ def _read_samples(explanation: Explanation, judge: Judge, concept: str, n: int, 
 
     Every sample has a v of its own: where all images share a few, the mean over images is no better than those few.
     """
-    rows = torch.linspace(0, len(explanation.held_out.data) - 1, n).long()
+    rows = evenly(len(explanation.held_out.data), n)
     generator = generator_for(0, "judged samples")
     t, z = explanation.t, explanation.held_out.z[rows]
     latents = t.sample(t.perceive(z, generator), each, generator).flatten(0, 1)
@@ -177,7 +178,7 @@ def _figures(profile: Profile, models: Mapping[int, Any], ground: Groundwork, ju
 
 
 def _samples(explanation: Explanation, rows: int = 8) -> Tensor:
-    chosen = torch.linspace(0, len(explanation.held_out.data) - 1, rows).long()
+    chosen = evenly(len(explanation.held_out.data), rows)
     return explanation.sample_from(explanation.held_out.z[chosen], rows)
 
 

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-__all__ = ["Estimate", "jackknife"]
+__all__ = ["Estimate", "jackknife", "standard_error"]
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,24 @@ class Estimate:
         return f"{self.value:.3f} ± {self.standard_error:.3f}"
 
 
-def jackknife(statistic: Callable[[Tensor], Tensor], units: Tensor, n: int) -> Estimate:
-    """Give statistic(units) and its standard error by leaving out one independent unit at a time.
+def jackknife(statistic: Callable[[Tensor], Tensor], units: Tensor, n: int, groups: Tensor | None = None) -> Estimate:
+    """Give statistic(units) and its standard error by leaving out one independent group of units at a time.
 
     Args:
         statistic: a smooth function of the mean over units, (…, K) to (…).
-        units: (M, K), one row for each independent unit.
+        units: (M, K).
         n: number of samples to report.
+        groups: (M,), units of one group depend on each other; None where each stands alone.
     """
-    total, m = units.sum(0), len(units)
-    without = statistic((total - units) / (m - 1))
-    error = (without - without.mean()).square().sum().mul((m - 1) / m).sqrt()
-    return Estimate(float(statistic(total / m)), float(error), n)
+    place = (torch.arange(len(units)) if groups is None else groups).unique(return_inverse=True)[1]
+    count = place.bincount()[:, None].to(units.dtype)
+    sums = torch.zeros(len(count), units.shape[1], dtype=units.dtype).index_add_(0, place, units)
+    total = sums.sum(0)
+    error = standard_error(statistic((total - sums) / (len(units) - count)))
+    return Estimate(float(statistic(total / len(units))), error, n)
+
+
+def standard_error(without: Tensor) -> float:
+    """Give the jackknife's standard error from the estimates (G,) that each leave out one of G groups."""
+    m = len(without)
+    return float((without - without.mean()).square().sum().mul((m - 1) / m).sqrt())

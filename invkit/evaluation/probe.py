@@ -13,14 +13,13 @@ from invkit.evaluation.estimate import Estimate, jackknife
 
 __all__ = ["order_disagreements", "probe"]
 
-_ROWS = 2000
-
 
 def probe(
     z: Tensor,
     concepts: Mapping[str, Concept],
     held_out_z: Tensor,
     held_out_concepts: Mapping[str, Concept],
+    groups: Tensor | None = None,
 ) -> dict[str, Estimate]:
     """Give the held-out R² of each concept (one-hot for classes) from z by ridge regression.
 
@@ -28,24 +27,24 @@ def probe(
     both judge the same representation.
 
     Args:
-        z: (N, …); at most 2,000 rows are used.
+        z: (N, …); some 2,000 are enough.
         concepts: of the same images.
         held_out_z: (M, …).
         held_out_concepts: of those.
+        groups: (M,), of those; images of one group depend on each other.
     """
     from sklearn.linear_model import RidgeCV
 
-    rows = torch.linspace(0, len(z) - 1, min(len(z), _ROWS)).long()
-    x, x_new = z[rows].flatten(1), held_out_z.flatten(1)
+    x, x_new = z.flatten(1), held_out_z.flatten(1)
     penalties = [x.shape[1] * 10.0**k for k in range(-4, 3)]
     results = {}
     for name, concept in concepts.items():
-        y, y_new = concept.targets()[rows], held_out_concepts[name].targets()
+        y, y_new = concept.targets(), held_out_concepts[name].targets()
         fitted = RidgeCV(alphas=penalties).fit(x.numpy(), y.numpy()).predict(x_new.numpy())
         error = (torch.from_numpy(fitted).reshape(y_new.shape) - y_new).square().sum(1)
         spread = (y_new - y.mean(0)).square().sum(1)
         units = torch.stack([error, spread], 1).double()
-        results[name] = jackknife(lambda m: 1 - m[..., 0] / m[..., 1].clamp(min=1e-12), units, len(units))
+        results[name] = jackknife(lambda m: 1 - m[..., 0] / m[..., 1].clamp(min=1e-12), units, len(units), groups)
     return results
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from invkit.core import Autoencoder, Interpretee
-from invkit.data import ImageSet
+from invkit.data import ImageSet, evenly
 from invkit.errors import ArtefactError, DataError, SettingsError
 from invkit.evaluation import Estimate, concept_shares, determined_shares, invariance
 from invkit.flows import InvarianceFlow, SemanticFlow
@@ -81,7 +79,7 @@ class Explanation:
             n: about how many samples to draw.
             seed: of the draws.
         """
-        return self._once(("invariance", n, seed), lambda: invariance(self.t, self.held_out.z, n=n, seed=seed))
+        return self._once(("invariance", n, seed), lambda: invariance(self.t, **self._basis(n, seed)))
 
     def concepts(self, n: int = 10_000, seed: int = 0) -> Mapping[str, Estimate]:
         """Give the share of each concept's variance that the layer explains at fixed v, 0 to 1 (eq. 20).
@@ -108,7 +106,10 @@ class Explanation:
     def _shares(self, kind: str, compute: Callable[..., Any], n: int, seed: int) -> Mapping[str, Estimate]:
         if self.e is None:
             return {}
-        return self._once((kind, n, seed), lambda: compute(self.t, self.e, self.held_out.z, n=n, seed=seed))
+        return self._once((kind, n, seed), lambda: compute(self.t, self.e, **self._basis(n, seed)))
+
+    def _basis(self, n: int, seed: int) -> dict[str, Any]:
+        return {"z": self.held_out.z, "groups": self.held_out.data.groups, "n": n, "seed": seed}
 
     @property
     def nll(self) -> float:
@@ -121,7 +122,7 @@ class Explanation:
         known: dict[Any, Any] = {}
         if "invariance" in self.figures:
             known["invariance", 10_000, 0] = Estimate(**self.figures["invariance"])
-            for kind in {"concepts", "determined"} & self.figures.keys():  # older folders lack the second
+            for kind in {"concepts", "determined"} & self.figures.keys():
                 known[kind, 10_000, 0] = {name: Estimate(**share) for name, share in self.figures[kind].items()}
         return known
 
@@ -185,6 +186,7 @@ class Explanation:
     @torch.no_grad()
     def sample_from(self, z: Tensor, n: int = 10, seed: int = 0) -> Tensor:
         """Draw images as :meth:`sample` does, from representations z (B, …)."""
+        z = z.cpu()
         generator = generator_for(seed, "sample")
         v = torch.randn(n, *self.autoencoder.latent_shape, generator=generator)
         seen = self.t.perceive(z, generator)
@@ -271,16 +273,15 @@ class Explanation:
         from invkit.report.figures import sample_sheet
 
         data, z = self.held_out.data, self.held_out.z
-        chosen = torch.linspace(0, len(data) - 1, rows).long()
+        chosen = evenly(len(data), rows)
         images = data.images(chosen)
         made = self.reconstruct(images) if self.autoencoder.has_encoder else images
         return sample_sheet(images, made, self.sample_from(z[chosen], columns, seed), self.layer)
 
     def _repr_html_(self) -> str:
-        buffer = io.BytesIO()
-        self.plot(rows=4).savefig(buffer, format="png", bbox_inches="tight")
-        picture = base64.b64encode(buffer.getvalue()).decode()
-        return f'<p>{self!r}</p><img src="data:image/png;base64,{picture}">'
+        from invkit.report import Picture
+
+        return f'<p>{self!r}</p><img src="{Picture(self.plot(rows=4), "").source}">'
 
     def to_html(self, file: str | Path) -> Path:
         """Write one HTML file with pictures, figures and protocol; it needs no network to be viewed."""

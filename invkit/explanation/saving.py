@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ def save_explanation(explanation: Explanation, folder: Path) -> Path:
     pixels = data.pixels if isinstance(data.pixels, Tensor) else (data.images() * 255).round().byte()
     held_out = {"pixels": pixels, "z": explanation.held_out.z}
     held_out |= {f"concept/{name}": concept.values for name, concept in data.concepts.items()}
+    held_out |= {} if data.groups is None else {"groups": data.groups}
     write_tensors(folder / "weights.safetensors", weights)
     write_tensors(folder / "held_out.safetensors", held_out)
     e = explanation.e
@@ -38,7 +40,11 @@ def save_explanation(explanation: Explanation, folder: Path) -> Path:
         "layer": explanation.layer,
         "model": None if explanation.interpretee is None else explanation.interpretee.fingerprint(),
         "autoencoder": {"class": type(explanation.autoencoder).__name__, **explanation.autoencoder.config},
-        "t": {"shape": list(explanation.t.mean.shape), "noise_floor": explanation.t.noise_floor},
+        "t": {
+            "shape": list(explanation.t.mean.shape),
+            "noise_floor": explanation.t.noise_floor,
+            "embedder": type(explanation.t.embedder).__name__,
+        },
         "e": None if e is None else {"factors": e.factors, "rho": e.rho},
         "concepts": {n: {"kind": c.kind, "names": list(c.names)} for n, c in data.concepts.items()},
         "figures": explanation.figures,
@@ -80,9 +86,15 @@ def load_explanation(
     protocol, shape = manifest["protocol"], tuple(manifest["t"]["shape"])
     dim = autoencoder.latent_shape[0]
     settings = FlowSettings(**protocol["settings"]["t"])
-    embedder = embedder or settings.build_embedder(shape, dim)
-    blocks = settings.blocks(dim, embedder.condition_dim)
-    t = InvarianceFlow(blocks, embedder, noise_floor=manifest["t"]["noise_floor"])
+    h = settings.build_embedder(shape, dim) if embedder is None else copy.deepcopy(embedder)
+    if type(h).__name__ != manifest["t"]["embedder"]:
+        raise ArtefactError(
+            "This explanation was made with an embedder of your own",
+            expected=f"Explanation.load(folder, embedder=...), a {manifest['t']['embedder']}",
+            got=type(h).__name__,
+        )
+    blocks = settings.blocks(dim, h.condition_dim)
+    t = InvarianceFlow(blocks, h, noise_floor=manifest["t"]["noise_floor"])
     e = None
     if manifest["e"] is not None:
         blocks = FlowSettings(**protocol["settings"]["e"]).blocks(dim)
@@ -100,7 +112,7 @@ def load_explanation(
         autoencoder,
         t,
         e,
-        HeldOut(ImageSet(held_out["pixels"], concepts), held_out["z"]),
+        HeldOut(ImageSet(held_out["pixels"], concepts, held_out.get("groups")), held_out["z"]),
         manifest["figures"],
         protocol,
         _same_model(model, preprocess, manifest["model"]),

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invkit.errors import LayerError
+from invkit.seeds import seeded
 
 __all__ = ["Embedder", "MapEmbedder", "TokenEmbedder", "VectorEmbedder", "embedder_for"]
 
@@ -70,8 +71,7 @@ class VectorEmbedder(Embedder):
         """Set the projection to principal directions of z (B, …)."""
         z = z.flatten(1)
         mean = z.mean(0)
-        with torch.random.fork_rng([]):  # the randomised decomposition draws from the global generator
-            torch.manual_seed(0)
+        with seeded(0, "directions"):  # the randomised decomposition draws from the global generator
             kept = min(*z.shape, len(self.project.bias))
             _, values, directions = torch.svd_lowrank(z - mean, kept, niter=2)
         std = (values.square() / len(z) + noise**2 + 1e-8).sqrt()

@@ -14,6 +14,7 @@ from invkit.flows.linear import LULinear
 from invkit.flows.paper import paper_embedder_for
 from invkit.flows.shuffle import Shuffle
 from invkit.flows.spline import SplineCoupling
+from invkit.plugins import load_named
 
 __all__ = ["FlowSettings"]
 
@@ -26,19 +27,21 @@ class FlowSettings:
         n_flow: number of blocks.
         width: width h_w of the subnetworks.
         depth: depth h_d of the subnetworks.
-        coupling: `affine` (one network for s and t), `paper` (two) or `spline`.
-        mixing: `shuffle` (fixed permutation) or `linear` (learned, LU).
+        coupling: `affine` (one network for s and t), `paper` (two), `spline`, or a plugin's flow block, by name.
+        mixing: `shuffle` (fixed permutation), `linear` (learned, LU), or a plugin's flow block without a condition.
         condition_dim: width of the condition h; 0 for the code's dimension N, as in the paper.
         embedder: `lean` or `paper`.
+        recompute: trade time for memory in training (:class:`~invkit.flows.FlowSequence`).
     """
 
     n_flow: int = 8
     width: int = 384
     depth: int = 1
-    coupling: Literal["affine", "paper", "spline"] = "affine"
-    mixing: Literal["shuffle", "linear"] = "shuffle"
+    coupling: str = "affine"
+    mixing: str = "shuffle"
     condition_dim: int = 0
     embedder: Literal["lean", "paper"] = "lean"
+    recompute: bool = False
 
     @classmethod
     def paper(cls, n_flow: int = 20, width: int = 1024, depth: int = 2) -> FlowSettings:
@@ -50,6 +53,7 @@ class FlowSettings:
 
         Raises:
             SettingsError: dim below 2.
+            PluginError: a coupling or mixing that is neither built in nor a plugin's.
         """
         if dim < 2:
             raise SettingsError("Too few dimensions to couple", expected="a code of 2 or more", got=dim)
@@ -57,10 +61,16 @@ class FlowSettings:
         mixings = {"shuffle": Shuffle, "linear": LULinear}
         blocks: list[FlowBlock] = []
         for k in range(self.n_flow):
+            coupling = couplings.get(self.coupling)
+            mixing = mixings.get(self.mixing)
             blocks += [
                 ActNorm(dim),
-                couplings[self.coupling](dim, condition_dim, self.width, self.depth),
-                mixings[self.mixing](dim, seed=1000 * seed + k),
+                coupling(dim, condition_dim, self.width, self.depth)
+                if coupling
+                else load_named("flow_block", self.coupling, FlowBlock, dim=dim, condition_dim=condition_dim),
+                mixing(dim, seed=1000 * seed + k)
+                if mixing
+                else load_named("flow_block", self.mixing, FlowBlock, dim=dim, condition_dim=0),
             ]
         return blocks
 

@@ -77,11 +77,19 @@ class ModuleInterpretee(Interpretee):
         self.module = _bare(model)
         every = self.module.named_modules(remove_duplicate=False)  # a shared module by each of its names
         self._modules: dict[str, nn.Module] = {_COMPILED.sub("", name): m for name, m in every if name}
+        first: dict[nn.Module, str] = {}
+        self._aliases = {n: first[m] for n, m in self._modules.items() if first.setdefault(m, n) != n}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({type(self.module).__name__})"
 
     def _parse(self, layer: str) -> Address:
+        twice = self._aliases.get(layer.partition("@")[0])
+        if twice is not None:
+            raise LayerError(
+                f"'{layer}' is another name of '{twice}'",
+                expected=f"'{twice}' for its first call, '{twice}@1' for its second, and so on",
+            )
         if layer in self.named:
             return replace(parse(self.named[layer].address, self._modules), text=layer)
         try:
@@ -97,7 +105,8 @@ class ModuleInterpretee(Interpretee):
                 got=f"{images.dtype} {tuple(images.shape)}",
             )
         parameter = next((p for p in self.module.parameters() if p.is_floating_point()), None)
-        prepared = self.preprocess(images if parameter is None else images.to(parameter.device))
+        own = images.clone()  # a preprocessing in place must not reach the user's images
+        prepared = self.preprocess(own if parameter is None else own.to(parameter.device))
         return prepared if parameter is None else prepared.to(parameter.dtype)
 
     def resolve(self, layer: str | nn.Module) -> str:
@@ -121,14 +130,14 @@ class ModuleInterpretee(Interpretee):
         """
         images = self._image(images)
         seen: dict[str, list[Any]] = {}
-        names = {module: name for name, module in reversed(self._modules.items())}  # the first one of each
         handles = []
 
         def hook_for(name: str) -> Callable[[nn.Module, Any, Any], None]:
             return lambda _m, _i, output: seen.setdefault(name, []).append(_shape(output))
 
         try:
-            for module, name in names.items():
+            for name in self._modules.keys() - self._aliases.keys():
+                module = self._modules[name]
                 handles.append(module.register_forward_hook(hook_for(name)))
             with untouched(self.module):
                 self.module(self._inputs(images))
@@ -209,8 +218,20 @@ class ModuleInterpretee(Interpretee):
             return self.module(self._inputs(images))
 
     def fingerprint(self) -> str:
-        """Hash weights, buffers, class and preprocessing."""
-        return fingerprint(self.module.state_dict(), type(self.module).__qualname__, repr(self.preprocess))
+        """Hash weights, buffers, structure, preprocessing, layout of tokens and named layers."""
+        named = {name: [layer.address, getattr(layer.then, "__qualname__", "")] for name, layer in self.named.items()}
+        texts = [_lasting(thing) for thing in (self.module, self.preprocess, self.tokens)]
+        ramp = torch.linspace(0, 1, 3 * 64 * 64).reshape(1, 3, 64, 64)
+        try:
+            prepared = self.preprocess(ramp)
+        except Exception:  # it may take other sizes only; its text has to do
+            prepared = ramp
+        return fingerprint(self.module.state_dict(), texts, named, prepared)
+
+
+def _lasting(thing: Any) -> str:
+    """Text of a thing that is the same in every process: without addresses in memory."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(thing))
 
 
 def _shape(output: Any) -> tuple[int, ...] | None:

@@ -260,7 +260,7 @@ def _step(task: Task, state: _State, settings: FitSettings, seed: int) -> float:
     """Do one optimiser step and give its loss; nothing is changed if the loss isn't finite."""
     step = state.result.steps
     rows = _batch(task.rows, settings.batch_size, step, seed)
-    torch.manual_seed(seed_for(seed, "layers", step))  # dropout and the like, which take no generator
+    torch.default_generator.manual_seed(seed_for(seed, "layers", step))  # dropout and the like, which take no generator
     with torch.autocast(rows.device.type, torch.bfloat16, enabled=settings.bf16):
         loss = task.loss(task.module, rows, generator_for(seed, "step", step))
     state.optimizer.zero_grad(set_to_none=True)
