@@ -1,13 +1,17 @@
 """explain and profile: the whole recipe at tiny settings, its errors, its cache."""
 
+import copy
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 import invkit
+from invkit import groundwork
 from invkit.errors import ArtefactError, DataError, LayerError, SettingsError
+from invkit.flows import VectorEmbedder
 
 pytestmark = pytest.mark.filterwarnings("ignore:Nobody said")  # how a plain module's images are normalised
 
@@ -219,3 +223,123 @@ def test_each_representation_is_computed_once(model, digits, tiny):
     invkit.profile(model, ["0", "2", "4"], digits, settings=tiny, progress=False)
     handle.remove()
     assert sum(seen) == len(digits) + 2  # and one check on two grey images
+
+
+def test_the_cache_does_not_mix_up_concepts_given_in_another_order(model, digits, tiny, tmp_path):
+    names = ["foreground", "background"]  # of equal sizes, so that nothing else tells them apart
+    pixels = digits.pixels
+    found = [
+        invkit.explain(
+            model,
+            layer,
+            pixels,
+            concepts={name: digits.concepts[name] for name in order},
+            settings=tiny,
+            cache=tmp_path,
+            progress=False,
+        )
+        for layer, order in (("0", names), ("2", names[::-1]))
+    ]
+    fresh = invkit.explain(
+        model, "2", pixels, concepts={n: digits.concepts[n] for n in names[::-1]}, settings=tiny, progress=False
+    )
+    assert found[1].concepts() == fresh.concepts()
+
+
+def test_new_labels_need_no_new_autoencoder_and_another_noise_no_new_e(model, digits, tiny, tmp_path):
+    def made(kind, concepts, settings):
+        invkit.explain(model, "2", digits.pixels, concepts=concepts, settings=settings, cache=tmp_path, progress=False)
+        return len(list(tmp_path.glob(f"{kind}-*.safetensors")))
+
+    digit, both = {"digit": digits.concepts["digit"]}, dict(digits.concepts)
+    assert made("autoencoder", digit, tiny) == made("autoencoder", both, tiny) == 1
+    assert made("e", both, tiny) == made("e", both, replace(tiny, noise_floor=0.02)) == 2
+    assert len(list(tmp_path.glob("t-*.safetensors"))) == 4  # a prior and a t at each noise
+
+
+@pytest.mark.parametrize("stage", ["AutoencoderTask", "AnchorTask", "InvarianceTask"])
+def test_what_is_made_after_an_interruption_is_not_kept(model, digits, tiny, tmp_path, monkeypatch, stage):
+    whole = groundwork.fit_or_load
+
+    def cut_short(task, *args, **options):
+        result = whole(task, *args, **options)
+        if type(task).__name__ == stage:
+            result.stopped = "interrupted"
+            if options["path"] is not None:
+                options["path"].unlink(missing_ok=True)
+        return result
+
+    monkeypatch.setattr(groundwork, "fit_or_load", cut_short)
+    invkit.explain(model, "2", digits, settings=tiny, cache=tmp_path, progress=False)
+    kept = {file.name.partition("-")[0] for file in tmp_path.iterdir()}
+    assert (
+        kept
+        == {
+            "AutoencoderTask": set(),
+            "InvarianceTask": {"autoencoder", "codes"},
+            "AnchorTask": {"autoencoder", "codes", "t"},
+        }[stage]
+    )
+
+
+def test_each_explanation_trains_an_embedder_of_its_own(model, digits, tiny, tmp_path):
+    mine = VectorEmbedder((4, 13, 13), 12)
+    before = {name: value.clone() for name, value in mine.state_dict().items()}
+    other = copy.deepcopy(model)
+    found = invkit.profile({"0": model, "1": other}, "0", digits, embedder=mine, settings=tiny, progress=False)
+    assert found["0"].t.embedder is not found["1"].t.embedder
+    assert all(torch.equal(value, before[name]) for name, value in mine.state_dict().items())
+    with pytest.raises(SettingsError, match="does not fit the layer '2'"):
+        invkit.explain(model, "2", digits, embedder=mine, settings=tiny, progress=False)
+    folder = found["0"].save(tmp_path / "saved")
+    with pytest.raises(ArtefactError, match="embedder of your own"):
+        invkit.Explanation.load(folder)
+    assert invkit.Explanation.load(folder, embedder=mine).invariance() == found["0"].invariance()
+
+
+def test_an_explanation_that_was_saved_in_part_is_made_again(model, digits, tiny, tmp_path):
+    options = {"settings": tiny, "cache": tmp_path, "progress": False}
+    whole = invkit.explain(model, "2", digits, **options)
+    (manifest,) = tmp_path.glob("explanation-*/manifest.json")
+    manifest.unlink()
+    assert invkit.explain(model, "2", digits, **options).figures == whole.figures
+    assert manifest.exists()
+
+
+@pytest.mark.parametrize(
+    ("build", "layer", "words"),
+    [
+        (lambda: nn.Sequential(nn.Unflatten(1, (1, 3))), "0", "No embedder H"),
+        (lambda: nn.Sequential(nn.Conv2d(3, 2, 1), nn.Threshold(2.0, float("nan"))), "1", "not finite"),
+    ],
+)
+def test_a_layer_without_an_embedder_or_finite_values_is_told_before_any_training(
+    build, layer, words, digits, tiny, monkeypatch
+):
+    monkeypatch.setattr("invkit.recipe.lay_groundwork", lambda *_, **__: pytest.fail("training began"))
+    with pytest.raises(LayerError, match=words):
+        invkit.explain(build(), layer, digits, settings=tiny, progress=False)
+
+
+def test_factors_that_do_not_fit_are_told_before_any_training(model, digits, tiny, monkeypatch):
+    monkeypatch.setattr("invkit.groundwork.fit_or_load", lambda *_, **__: pytest.fail("training began"))
+    for sizes, words in (({"digit": 12}, "do not fit"), ({"digt": 2}, "No labels for digt")):
+        with pytest.raises(SettingsError, match=words):
+            invkit.explain(model, "2", digits, factor_sizes=sizes, settings=tiny, progress=False)
+    many = {f"q{k}": torch.rand(len(digits)) for k in range(12)}
+    with pytest.raises(SettingsError, match="Give fewer concepts"):
+        invkit.explain(model, "2", digits.pixels, concepts=many, settings=tiny, progress=False)
+
+
+def test_a_preprocessing_in_place_leaves_the_images_alone(model, digits, tiny):
+    pixels = digits.images()
+    before = pixels.clone()
+    invkit.explain(model, "2", pixels, settings=tiny, progress=False, preprocess=lambda x: x.sub_(0.5))
+    assert torch.equal(pixels, before)
+
+
+def test_a_flow_block_of_a_plugin_serves_as_coupling(model, digits, tiny):
+    settings = replace(tiny, t=replace(tiny.t, coupling="invkit:spline", mixing="invkit:linear"))
+    found = invkit.explain(model, "2", digits, settings=settings, progress=False)
+    kinds = {type(block).__name__ for block in found.t.blocks.blocks}
+    assert kinds == {"ActNorm", "SplineCoupling", "LULinear"}

@@ -61,3 +61,28 @@ def test_anchors_are_standard_and_apart():
     assert distances.min() > 0.9 * distances.max()  # a simplex
     ranks = as_concept("age", torch.rand(1000)).anchors(1)
     assert ranks.std() == pytest.approx(1, abs=0.02)
+
+
+def test_no_member_of_a_class_is_its_own_partner_unless_it_is_alone():
+    concept = as_concept("who", np.array([0, 0, 0, 1, 1, 2]))
+    rows = torch.arange(6).repeat(400)
+    partners = Pairing(concept).draw(rows, torch.Generator().manual_seed(0)).view(400, 6)
+    reached = [set(partners[:, k].tolist()) for k in range(6)]
+    assert reached == [{1, 2}, {0, 2}, {0, 1}, {4}, {3}, {5}]
+    counts = torch.stack([(partners[:, 0] == k).float().mean() for k in (1, 2)])
+    assert counts.sub(0.5).abs().max() < 0.1
+
+
+def test_anchors_of_equal_quantities_are_equal():
+    anchors = as_concept("age", np.array([25.0, 30.0, 25.0, 30.0, 40.0])).anchors(1)[:, 0]
+    assert anchors[0] == anchors[2] < anchors[1] == anchors[3] < anchors[4]
+
+
+def test_classes_are_numbered_as_in_another_set():
+    train = as_concept("animal", np.array(["cat", "dog", "eel"] * 2))
+    test = as_concept("animal", np.array(["eel", "dog", "dog", "eel"]))
+    assert test.numbered_as(train, "animal").values.tolist() == [2, 1, 1, 2]
+    with pytest.raises(DataError, match=r"animal.*no training image.*Got: emu"):
+        as_concept("animal", np.array(["emu", "emu", "dog"])).numbered_as(train, "animal")
+    with pytest.raises(DataError, match="another 'animal'"):
+        as_concept("animal", np.array([0.5, 0.1])).numbered_as(train, "animal")

@@ -193,3 +193,16 @@ def test_mnist_and_fashion_mnist_are_read_from_torchvisions_folder(tmp_path, nam
 
 def test_color_digits_go_by_their_name():
     assert torch.equal(as_image_set("color-digits", progress=False).pixels, color_digits().pixels)
+
+
+def test_a_loader_that_shuffles_takes_no_labels_beside_it():
+    data = torch.utils.data.TensorDataset(torch.rand(6, 3, 28, 28))
+    ages = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    with pytest.raises(DataError, match="shuffles"):
+        as_image_set(DataLoader(data, 2, shuffle=True), concepts={"age": ages}, progress=False)
+    assert len(as_image_set(DataLoader(data, 2), concepts={"age": ages}, progress=False)) == 6
+
+
+def test_groups_may_be_names():
+    found = as_image_set(torch.rand(4, 3, 28, 28), groups=["eva", "ben", "eva", "ann"], progress=False)
+    assert found.groups[0] == found.groups[2] != found.groups[1]

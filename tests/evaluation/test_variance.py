@@ -36,6 +36,16 @@ def test_the_jackknife_of_a_mean_is_the_usual_standard_error():
     assert found.standard_error == pytest.approx(float(x.std() / 50**0.5))
 
 
+def test_copies_in_one_group_add_no_certainty():
+    x, names = torch.randn(50, 1, dtype=torch.float64), torch.arange(50)
+    alone = jackknife(lambda m: m[..., 0], x, 50)
+    copied = jackknife(lambda m: m[..., 0], x.repeat(4, 1), 200, names.repeat(4))
+    assert copied.standard_error == pytest.approx(alone.standard_error)
+    assert copied.value == pytest.approx(alone.value)
+    blind = jackknife(lambda m: m[..., 0], x.repeat(4, 1), 200)
+    assert blind.standard_error == pytest.approx(alone.standard_error / 2, rel=0.02)
+
+
 def test_estimates_subtract_with_their_errors():
     difference = Estimate(0.5, 0.03, 10) - Estimate(0.2, 0.04, 5)
     assert (difference.value, difference.standard_error) == (pytest.approx(0.3), pytest.approx(0.05))
@@ -69,3 +79,25 @@ def test_what_z_does_only_together_with_v_is_explained_but_not_determined():
         assert explained[name].value == pytest.approx(expected, abs=0.05), name
         assert determined[name].value == pytest.approx(strict, abs=0.05), name
     assert invariance(written, z).value == pytest.approx(2 / 3, abs=0.02)
+
+
+class FewImages(Written):
+    """z̄ = z + v in one factor."""
+
+    slices: ClassVar = {"sum": slice(0, 1)}
+
+    def inverse(self, v, z):
+        return z + v[:, :1]
+
+    def __call__(self, codes):
+        return Transformed(codes, torch.zeros(len(codes)))
+
+
+def test_the_error_of_eq_20_knows_that_images_are_few():
+    generator, both = torch.Generator().manual_seed(0), FewImages()
+    runs = [
+        concept_shares(both, both, torch.randn(60, 1, generator=generator), n=4000, seed=k)["sum"] for k in range(150)
+    ]
+    spread = torch.tensor([run.value for run in runs]).std()
+    claimed = torch.tensor([run.standard_error for run in runs]).mean()
+    assert float(claimed / spread) == pytest.approx(1, abs=0.25)

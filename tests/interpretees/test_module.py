@@ -297,6 +297,15 @@ def test_a_model_without_weights_lists_its_layers_and_says_why_no_more(images):
             call()
 
 
+def test_fingerprint_sees_structure_and_what_any_preprocessing_does():
+    def of(activation, preprocess=None):
+        torch.manual_seed(0)
+        return ModuleInterpretee(nn.Sequential(nn.Conv2d(3, 4, 3), activation), preprocess).fingerprint()
+
+    assert of(nn.ReLU()) == of(nn.ReLU()) != of(nn.GELU())
+    assert of(nn.ReLU(), lambda x: x - 0.5) == of(nn.ReLU(), lambda x: x - 0.5) != of(nn.ReLU(), lambda x: x - 0.4)
+
+
 def test_fingerprint_sees_weights_and_preprocessing(toy):
     before = ModuleInterpretee(toy).fingerprint()
     assert ModuleInterpretee(toy).fingerprint() == before
