@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,56 +50,76 @@ def as_image_set(
     Raises:
         DataError: not images, not finite, out of range, none, or labels that don't fit.
     """
-    own: dict[str, Any] = {}
-    kept: Tensor | None = None
     if isinstance(data, str) and _is_name(data):
         data = load_named("dataset", data, object)
-    table = Path(concepts) if isinstance(concepts, (str, Path)) else None
-    by_name = {} if concepts is None or isinstance(concepts, (str, Path)) else dict(concepts)
-    if table is not None and not isinstance(data, (str, Path)):
+    _check_labels_beside(data, concepts, groups)
+    found = _read(data, size, progress)
+    if len(found.pixels) == 0:
+        raise DataError("There are no images", expected="at least one")
+    if isinstance(concepts, (str, Path)):
+        concepts = read_attributes(Path(concepts), Path(data), found.files)
+    given = {name: _chosen(name, labels, found.kept) for name, labels in (concepts or {}).items()}
+    read = {name: as_concept(name, labels) for name, labels in {**found.labels, **given}.items()}
+    groups = found.groups if groups is None else _numbered(_chosen("groups", groups, found.kept))
+    if groups is not None and len(groups) != len(found.pixels):
+        raise DataError("`groups` does not fit the images", expected=f"{len(found.pixels)} values", got=len(groups))
+    if isinstance(found.pixels, Generated):
+        made = ImageSet(found.pixels, read, groups)
+        return made.resized(size or made.size)
+    images = ImageSet(_sized(_checked(found.pixels), None), read, groups)
+    return images.resized(size or min(64, max(28, images.size)))
+
+
+def _check_labels_beside(data: Any, concepts: Any, groups: Any) -> None:
+    """Refuse labels that cannot be matched with the images."""
+    if isinstance(concepts, (str, Path)) and not isinstance(data, (str, Path)):
         raise DataError(
             "A table of attributes goes with a folder of images",
             expected="a folder as data, or concepts={name: labels}",
             got=type(data).__name__,
         )
-    if isinstance(getattr(data, "sampler", None), RandomSampler) and (by_name or groups is not None):
+    if isinstance(getattr(data, "sampler", None), RandomSampler) and (concepts or groups is not None):
         raise DataError(
             "This loader shuffles, so that labels beside it would go to other images",
             expected="a data set, or a loader with shuffle=False",
             got="a DataLoader that shuffles, with concepts or groups",
         )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What data holds: images, labels that come with them, files, and which of these could be read."""
+
+    pixels: Tensor | Generated
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    groups: Tensor | None = None
+    files: Sequence[Path] = ()
+    kept: Tensor | None = None
+
+
+def _read(data: Any, size: int | None, progress: bool) -> _Found:
     if isinstance(data, ImageSet):
-        pixels, own, groups = data.pixels, dict(data.concepts), data.groups if groups is None else groups
-    elif isinstance(data, (str, Path)) or _is_files(data):
+        return _Found(data.pixels, data.concepts, data.groups)
+    if isinstance(data, (str, Path)) or _is_files(data):
         files, names = find_images(Path(data)) if isinstance(data, (str, Path)) else ([Path(f) for f in data], None)
-        if table is not None:
-            by_name = read_attributes(table, Path(data), files)
         pixels, kept = read_files(files, size or _own_side(files), progress=progress)
-        own = {} if names is None else {"class": np.asarray(names)[kept.numpy()]}
-    elif isinstance(data, (np.ndarray, Tensor)):
-        pixels = _from_array(data)
-    elif hasattr(data, "__getitem__") or hasattr(data, "__iter__"):
-        pixels, labels = _from_items(data, size, progress)
-        own = {} if labels is None else {"class": labels}
-    else:
-        raise DataError(
-            "Cannot read images from this",
-            expected="a folder, files, an array (N, 3, H, W) or (N, H, W, 3), a data set or a DataLoader",
-            got=type(data).__name__,
-        )
-    if len(pixels) == 0:
-        raise DataError("There are no images", expected="at least one")
-    given = {name: _chosen(name, labels, kept) for name, labels in by_name.items()}
-    read = {name: as_concept(name, labels) for name, labels in {**own, **given}.items()}
-    if groups is not None:
-        groups = torch.from_numpy(np.unique(np.asarray(_chosen("groups", groups, kept)), return_inverse=True)[1])
-    if groups is not None and len(groups) != len(pixels):
-        raise DataError("`groups` does not fit the images", expected=f"{len(pixels)} values", got=len(groups))
-    if isinstance(pixels, Generated):
-        made = ImageSet(pixels, read, groups)
-        return made.resized(size or made.size)
-    found = ImageSet(_sized(_checked(pixels), None), read, groups)
-    return found.resized(size or min(64, max(28, found.size)))
+        labels = {} if names is None else {"class": np.asarray(names)[kept.numpy()]}
+        return _Found(pixels, labels, files=files, kept=kept)
+    if isinstance(data, (np.ndarray, Tensor)):
+        return _Found(_from_array(data))
+    if hasattr(data, "__getitem__") or hasattr(data, "__iter__"):
+        pixels, classes = _from_items(data, size, progress)
+        return _Found(pixels, {} if classes is None else {"class": classes})
+    raise DataError(
+        "Cannot read images from this",
+        expected="a folder, files, an array (N, 3, H, W) or (N, H, W, 3), a data set or a DataLoader",
+        got=type(data).__name__,
+    )
+
+
+def _numbered(groups: Any) -> Tensor:
+    """Give numbers to groups of any names."""
+    return torch.from_numpy(np.unique(np.asarray(groups), return_inverse=True)[1])
 
 
 def _is_name(text: str) -> bool:
