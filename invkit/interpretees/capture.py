@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from invkit.errors import LayerError
 from invkit.interpretees.addresses import INPUT, OUTPUT, Address, pick, unknown_layer
 from invkit.interpretees.tokens import TOKEN_PARTS, TokenLayout
+from invkit.interpretees.wrapped import eager
 
 __all__ = ["capture", "untouched"]
 
@@ -27,19 +28,11 @@ def untouched(model: nn.Module) -> Iterator[None]:
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
     try:
         model.eval()
-        with _eager(model), torch.random.fork_rng(devices), torch.no_grad():
+        with eager(model), torch.random.fork_rng(devices), torch.no_grad():
             yield
     finally:
         for module, training in modes:
             module.training = training
-
-
-def _eager(model: nn.Module) -> AbstractContextManager[Any]:
-    """Run compiled parts as they were written: torch does not look again whether a compiled one has got hooks."""
-    compiled = any(hasattr(m, "_orig_mod") or m._compiled_call_impl is not None for m in model.modules())
-    if compiled and hasattr(torch.compiler, "set_stance"):  # since torch 2.6
-        return torch.compiler.set_stance("force_eager")
-    return nullcontext()
 
 
 def capture(

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from invkit.core import Interpretee, LayerInfo
-from invkit.errors import DataError, InvkitWarning, LayerError
+from invkit.errors import DataError, LayerError
 from invkit.interpretees.addresses import OUTPUT, Address, expand, parse, pick, unknown_layer
 from invkit.interpretees.capture import capture, untouched
 from invkit.interpretees.preprocess import Preprocess
 from invkit.interpretees.receptive import receptive_fields
 from invkit.interpretees.tokens import TokenLayout
-from invkit.plugins import ask, load_named
+from invkit.interpretees.wrapped import bare, plain_name
 from invkit.serialize import fingerprint
 
-__all__ = ["ModuleInterpretee", "NamedLayer", "as_interpretee", "load_model", "warn_of_unknown_preprocessing"]
-
-#: what torch.compile puts between the names that the user knows
-_COMPILED = re.compile(r"(?:^|\.)_orig_mod(?=\.|$)")
+__all__ = ["ModuleInterpretee", "NamedLayer"]
 
 
 @dataclass(frozen=True)
@@ -74,9 +68,9 @@ class ModuleInterpretee(Interpretee):
         self.categories = tuple(categories)
         self.tokens = tokens
         self.named = dict(named or {})
-        self.module = _bare(model)
+        self.module = bare(model)
         every = self.module.named_modules(remove_duplicate=False)  # a shared module by each of its names
-        self._modules: dict[str, nn.Module] = {_COMPILED.sub("", name): m for name, m in every if name}
+        self._modules: dict[str, nn.Module] = {plain_name(name): m for name, m in every if name}
         first: dict[nn.Module, str] = {}
         self._aliases = {n: first[m] for n, m in self._modules.items() if first.setdefault(m, n) != n}
 
@@ -236,98 +230,3 @@ def _lasting(thing: Any) -> str:
 
 def _shape(output: Any) -> tuple[int, ...] | None:
     return tuple(output.shape[1:]) if isinstance(output, Tensor) else None
-
-
-def _bare(model: nn.Module) -> nn.Module:
-    """Take a model out of torch.compile and DataParallel, whose modules have the names that the user knows."""
-    while True:
-        inner = getattr(model, "_orig_mod", None)
-        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            inner = model.module
-        if not isinstance(inner, nn.Module):
-            return model
-        model = inner
-
-
-def load_model(name: str, *, weights: str | Path | None = None, local_files_only: bool = False) -> Interpretee:
-    """Load a model that a plugin offers, with its preprocessing.
-
-    Args:
-        name: ``prefix:name`` (``timm:resnet18``), or a bare name that exactly one plugin offers.
-        weights: None for the best published ones, ``random``, a name that the library knows, or a file, a folder or
-            ``hf-hub:owner/name``.
-        local_files_only: never download.
-
-    Raises:
-        PluginError: no plugin offers it, several do, or the plugin is broken.
-        ArtefactError: the weights cannot be had, or do not fit.
-    """
-    text = None if weights is None else str(weights)
-    found: Interpretee = load_named("model", name, Interpretee, weights=text, local_files_only=local_files_only)
-    return found
-
-
-def as_interpretee(model: Any, preprocess: Callable[[Tensor], Tensor] | None = None) -> Interpretee:
-    """Give the interpretee of a name or a module; one that is handed over passes.
-
-    A live module is first offered to the plugins, which may know its preprocessing.
-
-    Args:
-        model: a name, an `nn.Module` or an interpretee.
-        preprocess: from images in [0, 1] to the model's input, in place of what is known of it.
-
-    Raises:
-        DataError: none of them, or an interpretee and a `preprocess` beside its own.
-        PluginError: as :func:`load_model`.
-    """
-    if isinstance(model, str):
-        with warnings.catch_warnings():
-            if preprocess is not None:
-                warnings.filterwarnings("ignore", "Nobody said", InvkitWarning)
-            loaded = load_model(model)
-        return as_interpretee(loaded) if preprocess is None else _prepared(loaded, preprocess)
-    if isinstance(model, Interpretee):
-        return model if preprocess is None else _prepared(model, preprocess)
-    if not isinstance(model, nn.Module):
-        raise DataError(
-            "Cannot explain this model",
-            expected="a torch.nn.Module, a name (timm:resnet18) or an invkit Interpretee",
-            got=type(model).__name__,
-        )
-    claimed: Interpretee | None = ask("claim_model", Interpretee, module=_bare(model), preprocess=preprocess)
-    if claimed is not None:
-        return claimed
-    if preprocess is None:
-        warn_of_unknown_preprocessing(f"this {type(_bare(model)).__name__}")
-    return ModuleInterpretee(model, preprocess)
-
-
-def _prepared(interpretee: Interpretee, preprocess: Callable[[Tensor], Tensor]) -> Interpretee:
-    """Give an interpretee another preprocessing, and with it the tokens' grid."""
-    if not isinstance(interpretee, ModuleInterpretee):
-        raise DataError(
-            f"This {type(interpretee).__name__} prepares its images itself",
-            expected="no `preprocess`",
-            got=f"{preprocess}",
-            hint="Set it where the interpretee is made.",
-        )
-    again = ask("claim_model", Interpretee, module=interpretee.module, preprocess=preprocess)
-    other = copy(interpretee)
-    other.preprocess = preprocess
-    other.tokens = again.tokens if isinstance(again, ModuleInterpretee) else interpretee.tokens
-    return other
-
-
-def warn_of_unknown_preprocessing(model: str) -> None:
-    """Say that a model may have been trained on images that are prepared otherwise.
-
-    Args:
-        model: what the user knows it by.
-    """
-    warnings.warn(
-        f"Nobody said how images are normalised for {model}: it is given them in [0, 1]. If it was trained so, pass "
-        "preprocess=invkit.Preprocess() to say it; if not, its own, such as "
-        "preprocess=invkit.Preprocess(size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)).",
-        InvkitWarning,
-        stacklevel=4,
-    )

@@ -1,0 +1,103 @@
+"""From what a user hands over, a name, a module or an interpretee, to an interpretee."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from invkit.core import Interpretee
+from invkit.errors import DataError, InvkitWarning
+from invkit.interpretees.module import ModuleInterpretee
+from invkit.interpretees.wrapped import bare
+from invkit.plugins import ask, load_named
+
+__all__ = ["as_interpretee", "load_model", "warn_of_unknown_preprocessing"]
+
+
+def load_model(name: str, *, weights: str | Path | None = None, local_files_only: bool = False) -> Interpretee:
+    """Load a model that a plugin offers, with its preprocessing.
+
+    Args:
+        name: ``prefix:name`` (``timm:resnet18``), or a bare name that exactly one plugin offers.
+        weights: None for the best published ones, ``random``, a name that the library knows, or a file, a folder or
+            ``hf-hub:owner/name``.
+        local_files_only: never download.
+
+    Raises:
+        PluginError: no plugin offers it, several do, or the plugin is broken.
+        ArtefactError: the weights cannot be had, or do not fit.
+    """
+    text = None if weights is None else str(weights)
+    found: Interpretee = load_named("model", name, Interpretee, weights=text, local_files_only=local_files_only)
+    return found
+
+
+def as_interpretee(model: Any, preprocess: Callable[[Tensor], Tensor] | None = None) -> Interpretee:
+    """Give the interpretee of a name or a module; one that is handed over passes.
+
+    A live module is first offered to the plugins, which may know its preprocessing.
+
+    Args:
+        model: a name, an `nn.Module` or an interpretee.
+        preprocess: from images in [0, 1] to the model's input, in place of what is known of it.
+
+    Raises:
+        DataError: none of them, or an interpretee and a `preprocess` beside its own.
+        PluginError: as :func:`load_model`.
+    """
+    if isinstance(model, str):
+        with warnings.catch_warnings():
+            if preprocess is not None:
+                warnings.filterwarnings("ignore", "Nobody said", InvkitWarning)
+            loaded = load_model(model)
+        return as_interpretee(loaded) if preprocess is None else _prepared(loaded, preprocess)
+    if isinstance(model, Interpretee):
+        return model if preprocess is None else _prepared(model, preprocess)
+    if not isinstance(model, nn.Module):
+        raise DataError(
+            "Cannot explain this model",
+            expected="a torch.nn.Module, a name (timm:resnet18) or an invkit Interpretee",
+            got=type(model).__name__,
+        )
+    claimed: Interpretee | None = ask("claim_model", Interpretee, module=bare(model), preprocess=preprocess)
+    if claimed is not None:
+        return claimed
+    if preprocess is None:
+        warn_of_unknown_preprocessing(f"this {type(bare(model)).__name__}")
+    return ModuleInterpretee(model, preprocess)
+
+
+def _prepared(interpretee: Interpretee, preprocess: Callable[[Tensor], Tensor]) -> Interpretee:
+    """Give an interpretee another preprocessing, and with it the tokens' grid."""
+    if not isinstance(interpretee, ModuleInterpretee):
+        raise DataError(
+            f"This {type(interpretee).__name__} prepares its images itself",
+            expected="no `preprocess`",
+            got=f"{preprocess}",
+            hint="Set it where the interpretee is made.",
+        )
+    again = ask("claim_model", Interpretee, module=interpretee.module, preprocess=preprocess)
+    other = copy(interpretee)
+    other.preprocess = preprocess
+    other.tokens = again.tokens if isinstance(again, ModuleInterpretee) else interpretee.tokens
+    return other
+
+
+def warn_of_unknown_preprocessing(model: str) -> None:
+    """Say that a model may have been trained on images that are prepared otherwise.
+
+    Args:
+        model: what the user knows it by.
+    """
+    warnings.warn(
+        f"Nobody said how images are normalised for {model}: it is given them in [0, 1]. If it was trained so, pass "
+        "preprocess=invkit.Preprocess() to say it; if not, its own, such as "
+        "preprocess=invkit.Preprocess(size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)).",
+        InvkitWarning,
+        stacklevel=4,
+    )
