@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from invkit.autoencoders import ConvAutoencoder
+from invkit.core import Autoencoder
 from invkit.data import Concept, ImageSet
 from invkit.errors import ArtefactError
-from invkit.flows import FlowSettings, InvarianceFlow, SemanticFlow
+from invkit.flows import Embedder, FlowSettings, InvarianceFlow, SemanticFlow
 from invkit.interpretees import as_interpretee
 from invkit.serialize import fingerprint, read_json, read_tensors, write_json, write_tensors
 
@@ -59,8 +60,8 @@ def load_explanation(
     folder: Path,
     model: Any = None,
     *,
-    autoencoder: Any = None,
-    embedder: Any = None,
+    autoencoder: Autoencoder | None = None,
+    embedder: Embedder | None = None,
     preprocess: Any = None,
 ) -> Explanation:
     """Read what :func:`save_explanation` wrote, checked against its manifest."""
@@ -75,34 +76,7 @@ def load_explanation(
             hint="Load it with the version that wrote it, or explain again.",
         )
     weights, held_out = (_checked(folder, name, manifest["contents"][name]) for name in ("weights", "held_out"))
-    if autoencoder is None:
-        config = dict(manifest["autoencoder"])
-        if config.pop("class") != ConvAutoencoder.__name__:
-            raise ArtefactError(
-                "This explanation was made with an autoencoder of your own",
-                expected="Explanation.load(folder, autoencoder=...)",
-            )
-        autoencoder = ConvAutoencoder(**config)
-    protocol, shape = manifest["protocol"], tuple(manifest["t"]["shape"])
-    dim = autoencoder.latent_shape[0]
-    settings = FlowSettings(**protocol["settings"]["t"])
-    h = settings.build_embedder(shape, dim) if embedder is None else copy.deepcopy(embedder)
-    if type(h).__name__ != manifest["t"]["embedder"]:
-        raise ArtefactError(
-            "This explanation was made with an embedder of your own",
-            expected=f"Explanation.load(folder, embedder=...), a {manifest['t']['embedder']}",
-            got=type(h).__name__,
-        )
-    blocks = settings.blocks(dim, h.condition_dim)
-    t = InvarianceFlow(blocks, h, noise_floor=manifest["t"]["noise_floor"])
-    e = None
-    if manifest["e"] is not None:
-        blocks = FlowSettings(**protocol["settings"]["e"]).blocks(dim)
-        e = SemanticFlow(blocks, manifest["e"]["factors"], manifest["e"]["rho"])
-    for part, module in (("autoencoder", autoencoder), ("t", t), ("e", e)):
-        if module is not None:
-            module.load_state_dict({k.partition("/")[2]: v for k, v in weights.items() if k.startswith(part + "/")})
-            module.eval()
+    autoencoder, t, e = _models(manifest, weights, autoencoder, embedder)
     concepts = {
         name: Concept(about["kind"], held_out[f"concept/{name}"], tuple(about["names"]))
         for name, about in manifest["concepts"].items()
@@ -114,9 +88,44 @@ def load_explanation(
         e,
         HeldOut(ImageSet(held_out["pixels"], concepts, held_out.get("groups")), held_out["z"]),
         manifest["figures"],
-        protocol,
+        manifest["protocol"],
         _same_model(model, preprocess, manifest["model"]),
     )
+
+
+def _models(
+    manifest: dict[str, Any], weights: dict[str, Tensor], autoencoder: Autoencoder | None, embedder: Embedder | None
+) -> tuple[Autoencoder, InvarianceFlow, SemanticFlow | None]:
+    """Build E and D, t and e, and fill them."""
+    if autoencoder is None:
+        config = dict(manifest["autoencoder"])
+        if config.pop("class") != ConvAutoencoder.__name__:
+            raise ArtefactError(
+                "This explanation was made with an autoencoder of your own",
+                expected="Explanation.load(folder, autoencoder=...)",
+            )
+        autoencoder = ConvAutoencoder(**config)
+    settings, shape = manifest["protocol"]["settings"], tuple(manifest["t"]["shape"])
+    dim = autoencoder.latent_shape[0]
+    how = FlowSettings(**settings["t"])
+    h = how.build_embedder(shape, dim) if embedder is None else copy.deepcopy(embedder)
+    if type(h).__name__ != manifest["t"]["embedder"]:
+        raise ArtefactError(
+            "This explanation was made with an embedder of your own",
+            expected=f"Explanation.load(folder, embedder=...), a {manifest['t']['embedder']}",
+            got=type(h).__name__,
+        )
+    blocks = how.blocks(dim, h.condition_dim)
+    t = InvarianceFlow(blocks, h, noise_floor=manifest["t"]["noise_floor"])
+    e = None
+    if manifest["e"] is not None:
+        blocks = FlowSettings(**settings["e"]).blocks(dim)
+        e = SemanticFlow(blocks, manifest["e"]["factors"], manifest["e"]["rho"])
+    for part, module in (("autoencoder", autoencoder), ("t", t), ("e", e)):
+        if module is not None:
+            module.load_state_dict({k.partition("/")[2]: v for k, v in weights.items() if k.startswith(part + "/")})
+            module.eval()
+    return autoencoder, t, e
 
 
 def _checked(folder: Path, name: str, expected: str) -> dict[str, Tensor]:
