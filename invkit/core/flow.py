@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
@@ -34,10 +35,16 @@ class FlowBlock(nn.Module, ABC):
     - give log-determinants in at least float32, from a log-scale, never from the log of a rounded scale.
 
     Attributes:
-        config: JSON-able arguments that build the same block again.
+        config: JSON-able arguments that build the same block again (but for blocks inside it), with D as `dim`, or with
+            the `shape` (C, H, W) of the map that a code (B, C·H·W) is.
     """
 
     config: dict[str, Any]
+
+    @property
+    def dim(self) -> int:
+        """D, the number of channels of a code: `dim` of the config, or the product of its `shape`."""
+        return int(self.config["dim"] if "dim" in self.config else math.prod(self.config["shape"]))
 
     @abstractmethod
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Transformed:

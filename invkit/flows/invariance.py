@@ -49,7 +49,7 @@ class InvarianceFlow(nn.Module):
         super().__init__()
         self.blocks = FlowSequence(blocks, recompute=recompute)
         self.embedder = embedder
-        self.dim: int = blocks[0].config["dim"]
+        self.dim: int = blocks[0].dim
         self.noise_floor = noise_floor
         shape = tuple(embedder.config["shape"])
         self.register_buffer("mean", torch.zeros(shape))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +13,7 @@ from invkit.flows.actnorm import ActNorm
 from invkit.flows.coupling import AffineCoupling, PaperCoupling
 from invkit.flows.embedders import Embedder, embedder_for
 from invkit.flows.linear import LULinear
+from invkit.flows.maps import map_blocks
 from invkit.flows.paper import paper_embedder_for
 from invkit.flows.shuffle import Shuffle
 from invkit.flows.spline import SplineCoupling
@@ -28,7 +31,9 @@ class FlowSettings:
         width: width h_w of the subnetworks.
         depth: depth h_d of the subnetworks.
         coupling: `affine` (one network for s and t), `paper` (two), `spline`, or a plugin's flow block, by name.
+            Of codes that are maps: `affine`, by convolutions, or `tarflow`, a transformer.
         mixing: `shuffle` (fixed permutation), `linear` (learned, LU), or a plugin's flow block without a condition.
+        map_width: channels of the subnetworks where codes are maps.
         condition_dim: width of the condition h; 0 for the code's dimension N, as in the paper.
         embedder: `lean` or `paper`.
         recompute: trade time for memory in training (:class:`~invkit.flows.FlowSequence`).
@@ -39,6 +44,7 @@ class FlowSettings:
     depth: int = 1
     coupling: str = "affine"
     mixing: str = "shuffle"
+    map_width: int = 64
     condition_dim: int = 0
     embedder: Literal["lean", "paper"] = "lean"
     recompute: bool = False
@@ -48,15 +54,24 @@ class FlowSettings:
         """Give table S10: 20 blocks of width 1024 and depth 2 for t; e has (12, 512, 2)."""
         return cls(n_flow, width, depth, coupling="paper", mixing="shuffle", embedder="paper")
 
-    def blocks(self, dim: int, condition_dim: int = 0, seed: int = 0) -> list[FlowBlock]:
-        """Build n_flow × [actnorm, coupling, mixing] over `dim` channels.
+    def blocks(self, shape: int | Sequence[int], condition_dim: int = 0, seed: int = 0) -> list[FlowBlock]:
+        """Build n_flow × [actnorm, coupling, mixing] over vectors, or a flow over maps: :func:`map_blocks`.
+
+        Args:
+            shape: D, (D,) or (C, H, W) of a code; blocks take and give it flat.
+            condition_dim: width of the condition, 0 for none.
+            seed: of permutations.
 
         Raises:
             SettingsError: dim below 2.
             PluginError: a coupling or mixing that is neither built in nor a plugin's.
         """
+        sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+        dim = math.prod(sizes)
         if dim < 2:
             raise SettingsError("Too few dimensions to couple", expected="a code of 2 or more", got=dim)
+        if len(sizes) == 3:
+            return map_blocks(self, (sizes[0], sizes[1], sizes[2]), condition_dim, seed)
         couplings = {"affine": AffineCoupling, "paper": PaperCoupling, "spline": SplineCoupling}
         mixings = {"shuffle": Shuffle, "linear": LULinear}
         blocks: list[FlowBlock] = []

@@ -81,7 +81,7 @@ class SemanticFlow(nn.Module):
         self.blocks = FlowSequence(blocks)
         self.factors = dict(factors)
         self.rho = rho
-        n = blocks[0].config["dim"]
+        n = blocks[0].dim
         if sum(self.factors.values()) != n or min(self.factors.values()) < 1 or RESIDUAL not in self.factors:
             raise SettingsError(
                 "The factor sizes do not fit the code",

@@ -29,6 +29,13 @@ class FlowSequence(FlowBlock):
         self.recompute = recompute
         self.config = {"recompute": recompute}
 
+    @property
+    def dim(self) -> int:
+        """D of its blocks."""
+        first = self.blocks[0]
+        assert isinstance(first, FlowBlock)
+        return first.dim
+
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Transformed:
         """Apply all blocks in order."""
         if self.recompute and torch.is_grad_enabled():

@@ -1,30 +1,31 @@
-"""A fixed random permutation of the channels (paper, sec. A.2)."""
+"""Fixed permutations of the channels (paper, sec. A.2)."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from invkit.core import FlowBlock, Transformed
 
-__all__ = ["Shuffle"]
+__all__ = ["Permutation", "Shuffle"]
 
 
-class Shuffle(FlowBlock):
-    """y_k = x_π(k) for a permutation π drawn once; volume-preserving.
+class Permutation(FlowBlock):
+    """y_k = x_π(k) for a fixed permutation π; volume-preserving.
 
     Args:
-        dim: number of channels D.
-        seed: seed of π, which is part of the saved state.
+        permutation: π, (D,), part of the saved state.
+        config: see :class:`FlowBlock`.
     """
 
     permutation: Tensor
     inverse_permutation: Tensor
 
-    def __init__(self, dim: int, seed: int = 0) -> None:
+    def __init__(self, permutation: Tensor, config: dict[str, Any]) -> None:
         super().__init__()
-        self.config = {"dim": dim, "seed": seed}
-        permutation = torch.randperm(dim, generator=torch.Generator().manual_seed(seed))
+        self.config = config
         self.register_buffer("permutation", permutation)
         self.register_buffer("inverse_permutation", permutation.argsort())
 
@@ -35,6 +36,19 @@ class Shuffle(FlowBlock):
     def inverse(self, y: Tensor, condition: Tensor | None = None) -> Transformed:
         """Permute back."""
         return Transformed(y[..., self.inverse_permutation], _zeros(y))
+
+
+class Shuffle(Permutation):
+    """A permutation drawn once.
+
+    Args:
+        dim: number of channels D.
+        seed: seed of π.
+    """
+
+    def __init__(self, dim: int, seed: int = 0) -> None:
+        permutation = torch.randperm(dim, generator=torch.Generator().manual_seed(seed))
+        super().__init__(permutation, {"dim": dim, "seed": seed})
 
 
 def _zeros(x: Tensor) -> Tensor:

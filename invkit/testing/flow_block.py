@@ -238,7 +238,7 @@ def check_flow_block(
     """Check that a block keeps the contract of :class:`invkit.core.FlowBlock`.
 
     Args:
-        build: gives a new block of D channels; or a block, which is checked at its own width (config["dim"]) and whose
+        build: gives a new block of D channels; or a block, which is checked at its own width and whose
             copies are perturbed.
         dims: values of D; the last is the one that is compiled.
         condition_dim: C, width of the condition that it is given; 0 for None. A block's own config["condition_dim"]
@@ -253,7 +253,7 @@ def check_flow_block(
     name = type(build).__name__ if isinstance(build, FlowBlock) else getattr(build, "__name__", "block")
     if isinstance(build, FlowBlock):
         block, config = build, build.config
-        blocks = Blocks(lambda _: copy.deepcopy(block), (config["dim"],), config.get("condition_dim", condition_dim))
+        blocks = Blocks(lambda _: copy.deepcopy(block), (block.dim,), config.get("condition_dim", condition_dim))
     else:
         blocks = Blocks(build, dims, condition_dim)
     return conclude(name, run_checks(FLOW_BLOCK_CHECKS, blocks), expected_failures, raise_on_failure)
