@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from invkit.autoencoders import ConvAutoencoder
 from invkit.core import Autoencoder, Posterior
-from invkit.data import Generated, ImageSet, Pairing, encode_all
+from invkit.data import Generated, ImageSet, Pairing, decode_flat, encode_all
 from invkit.errors import DataError, SettingsError
 from invkit.flows import Embedder, InvarianceFlow, SemanticFlow, estimate_factor_sizes
 from invkit.seeds import generator_for, seeded
@@ -111,11 +112,13 @@ def lay_groundwork(
     test = test.numbered_as(train)
     if autoencoder is None and isinstance(images.pixels, Generated):
         autoencoder = images.pixels.autoencoder
-    if autoencoder is not None and len(autoencoder.latent_shape) != 1:
+    if autoencoder is not None and len(autoencoder.latent_shape) not in (1, 3):
         raise SettingsError(
-            "This autoencoder's codes are not vectors", expected="latent_shape (N,)", got=autoencoder.latent_shape
+            "This autoencoder's codes are neither vectors nor maps",
+            expected="latent_shape (N,) or (C, H, W)",
+            got=autoencoder.latent_shape,
         )
-    dim = settings.latent_dim if autoencoder is None else autoencoder.latent_shape[0]
+    dim = settings.latent_dim if autoencoder is None else math.prod(autoencoder.latent_shape)
     _check_factors(train, factor_sizes, dim)
     folder = None if cache is None else Path(cache)
     pixels = [part.fingerprint(with_concepts=False) for part in (train, test)]
@@ -133,8 +136,7 @@ def lay_groundwork(
     if autoencoder.has_encoder:
         with torch.no_grad():
             some = test.images(slice(512))
-            made = autoencoder.decode(test_codes.mean[:512].to(autoencoder.device)).cpu()
-            figures["psnr"] = float(psnr(some, made).mean())
+            figures["psnr"] = float(psnr(some, decode_flat(autoencoder, test_codes.mean[:512])).mean())
     ground = Groundwork(
         train, test, autoencoder, codes, test_codes, None, figures, settings, seed, folder, progress, key
     )
@@ -202,7 +204,7 @@ def _with_e(ground: Groundwork, factor_sizes: Mapping[str, int] | None) -> Groun
     """Train e."""
     settings, codes, concepts = ground.settings, ground.codes, ground.train.concepts
     generator = generator_for(ground.seed, "partners")
-    dim = codes.mean.shape[1]
+    dim, shape = codes.mean.shape[1], ground.autoencoder.latent_shape
     if factor_sizes is None:
         rows = torch.arange(len(ground.train))
         partners = {name: codes.mean[Pairing(c).draw(rows, generator)] for name, c in concepts.items()}
@@ -210,7 +212,7 @@ def _with_e(ground: Groundwork, factor_sizes: Mapping[str, int] | None) -> Groun
         factor_sizes = estimate_factor_sizes(codes.mean, partners, most=most)
     sizes = {"residual": dim - sum(v for k, v in factor_sizes.items() if k != "residual"), **factor_sizes}
     e: SemanticFlow = _build(
-        ground.seed, "e", lambda: SemanticFlow(settings.e.blocks(dim, seed=ground.seed), sizes, settings.rho)
+        ground.seed, "e", lambda: SemanticFlow(settings.e.blocks(shape, seed=ground.seed), sizes, settings.rho)
     )
     e.initialize(codes.sample(generator))
     held_out = (ground.held_out_codes, ground.held_out.concepts)
@@ -236,12 +238,12 @@ def train_t(
         t, and whether its training came to its own end.
     """
     settings, seed = ground.settings, ground.seed
-    dim = ground.codes.mean.shape[1]
+    code = ground.autoencoder.latent_shape
 
     def build() -> InvarianceFlow:
         shape = tuple(z[0].shape[1:])
-        h = settings.t.build_embedder(shape, dim) if embedder is None else copy.deepcopy(embedder)
-        blocks = settings.t.blocks(dim, h.condition_dim, seed=seed)
+        h = settings.t.build_embedder(shape, code) if embedder is None else copy.deepcopy(embedder)
+        blocks = settings.t.blocks(code, h.condition_dim, seed=seed)
         return InvarianceFlow(blocks, h, noise_floor=settings.noise_floor, recompute=settings.t.recompute)
 
     t: InvarianceFlow = _build(seed, "t", build)

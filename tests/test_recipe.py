@@ -10,8 +10,10 @@ from torch import nn
 
 import invkit
 from invkit import groundwork
+from invkit.core import Posterior
 from invkit.errors import ArtefactError, DataError, LayerError, SettingsError
 from invkit.flows import VectorEmbedder
+from invkit.testing import check_autoencoder
 
 pytestmark = pytest.mark.filterwarnings("ignore:Nobody said")  # how a plain module's images are normalised
 
@@ -343,3 +345,41 @@ def test_a_flow_block_of_a_plugin_serves_as_coupling(model, digits, tiny):
     found = invkit.explain(model, "2", digits, settings=settings, progress=False)
     kinds = {type(block).__name__ for block in found.t.blocks.blocks}
     assert kinds == {"ActNorm", "SplineCoupling", "LULinear"}
+
+
+class Shrinking(invkit.Autoencoder):
+    """An autoencoder whose codes are maps: the image at a quarter of its side."""
+
+    image_size, latent_shape = 28, (3, 7, 7)
+
+    def __init__(self):
+        super().__init__()
+        self.config = {}
+
+    def encode(self, images):
+        mean = 4 * nn.functional.avg_pool2d(images, 4) - 2
+        return Posterior(mean, torch.full_like(mean, 0.05))
+
+    def decode(self, latents):
+        return nn.functional.interpolate((latents + 2) / 4, size=28, mode="bilinear").clamp(0, 1)
+
+
+@pytest.mark.parametrize("coupling", ["affine", "tarflow"])
+def test_codes_may_be_maps(coupling, model, digits, tiny, tmp_path):
+    check_autoencoder(
+        Shrinking(),
+        expected_failures={
+            "gradients_reach_the_encoder": "it has no parameters",
+            "gradients_reach_the_decoder": "it has no parameters",
+        },
+    )
+    flow = replace(tiny.t, coupling=coupling, map_width=8)
+    settings = replace(tiny, t=flow, e=flow)
+    found = invkit.explain(model, "2", digits, autoencoder=Shrinking(), settings=settings, progress=False)
+    x = digits.images(slice(2))
+    assert found.t.dim == 147
+    assert found.sample(x, 3).shape == (2, 3, 3, 28, 28)
+    assert found.modify(x, digit=x[:1]).shape == found.reconstruct(x).shape == (2, 3, 28, 28)
+    assert found.interpolate(x, x.flip(0), 4).shape == (2, 4, 3, 28, 28)
+    again = invkit.Explanation.load(found.save(tmp_path / "saved"), model, autoencoder=Shrinking())
+    torch.testing.assert_close(again.sample(x, 3), found.sample(x, 3))

@@ -17,15 +17,15 @@ class Posterior:
     """A diagonal normal distribution over codes, N(E_μ(x), diag E_σ²(x)).
 
     Attributes:
-        mean: (B, N).
-        std: (B, N), positive.
+        mean: (B, N), or (B, C, H, W) where codes are maps.
+        std: of the same shape, positive.
     """
 
     mean: Tensor
     std: Tensor
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """Draw one code for each image, (B, N)."""
+        """Draw one code for each image."""
         noise = torch.empty_like(self.mean).normal_(generator=generator)
         return self.mean + self.std * noise
 
@@ -35,7 +35,7 @@ class Autoencoder(nn.Module, ABC):
 
     Attributes:
         image_size: side of the images that it decodes to, in pixels.
-        latent_shape: shape of one code, without the batch axis; (N,) for a vector.
+        latent_shape: shape of one code, without the batch axis: (N,) for a vector, (C, H, W) for a map.
         config: JSON-able arguments that build the same module again.
         has_encoder: False for a generator, whose images are made of codes that are drawn
             (:class:`invkit.data.Generated`) and whose :meth:`encode` raises an InvkitError.
@@ -57,4 +57,4 @@ class Autoencoder(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
-        """Give the images (B, 3, S, S) in [0, 1] of codes (B, N)."""
+        """Give the images (B, 3, S, S) in [0, 1] of codes (B, *latent_shape)."""

@@ -6,7 +6,7 @@ from invkit.data.digits import color_digits
 from invkit.data.generated import Generated
 from invkit.data.images import as_image_set
 from invkit.data.imageset import ImageSet, evenly
-from invkit.data.latents import encode_all, represent_all
+from invkit.data.latents import decode_flat, encode_all, represent_all
 
 __all__ = [
     "Concept",
@@ -16,6 +16,7 @@ __all__ = [
     "as_concept",
     "as_image_set",
     "color_digits",
+    "decode_flat",
     "encode_all",
     "evenly",
     "read_attributes",

@@ -20,7 +20,7 @@ class Generated:
 
     Attributes:
         autoencoder: its decoder makes them.
-        latents: code of each, (N, …), on the CPU.
+        latents: code of each, (N, *latent_shape), on the CPU.
     """
 
     autoencoder: Autoencoder

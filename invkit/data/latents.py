@@ -12,20 +12,32 @@ from invkit.data.generated import Generated
 from invkit.data.imageset import ImageSet
 from invkit.progress import Progress
 
-__all__ = ["encode_all", "represent_all"]
+__all__ = ["decode_flat", "encode_all", "represent_all"]
 
 _BATCH = 128
 
 
 @torch.no_grad()
 def encode_all(autoencoder: Autoencoder, data: ImageSet) -> Posterior:
-    """Give the posterior of the code of every image, (N, …) in data order; of images that were made, their own code."""
+    """Give the posterior of the code of every image, (M, N) in data order; maps are flattened.
+
+    Of images that this autoencoder made it is their own code.
+    """
     if isinstance(data.pixels, Generated) and data.pixels.autoencoder is autoencoder:
-        return Posterior(data.pixels.latents, torch.zeros_like(data.pixels.latents))
+        own = data.pixels.latents.flatten(1)
+        return Posterior(own, torch.zeros_like(own))
     autoencoder.eval()
     batches = (data.images(slice(k, k + _BATCH)).to(autoencoder.device) for k in range(0, len(data), _BATCH))
     parts = [autoencoder.encode(images) for images in batches]
-    return Posterior(torch.cat([p.mean.cpu() for p in parts]), torch.cat([p.std.cpu() for p in parts]))
+    return Posterior(
+        *(torch.cat(all_).flatten(1).cpu() for all_ in zip(*((p.mean, p.std) for p in parts), strict=True))
+    )
+
+
+def decode_flat(autoencoder: Autoencoder, latents: Tensor) -> Tensor:
+    """Give the images of flat codes (B, N), on the CPU."""
+    codes = latents.to(autoencoder.device).unflatten(1, autoencoder.latent_shape)
+    return autoencoder.decode(codes).cpu()
 
 
 def represent_all(

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from invkit.core import Autoencoder, Interpretee
-from invkit.data import ImageSet, evenly
+from invkit.data import ImageSet, decode_flat, evenly
 from invkit.errors import ArtefactError, DataError, SettingsError
 from invkit.evaluation import Estimate, concept_shares, determined_shares, invariance
 from invkit.flows import InvarianceFlow, SemanticFlow
@@ -162,12 +162,12 @@ class Explanation:
         return F.interpolate(images, (size, size), mode="bilinear", antialias=True).clamp(0, 1)
 
     def _encode(self, images: Tensor) -> Tensor:
-        """E_μ(x), on the CPU."""
-        return self.autoencoder.encode(self._sized(images).to(self.autoencoder.device)).mean.cpu()
+        """E_μ(x), flat, on the CPU."""
+        return self.autoencoder.encode(self._sized(images).to(self.autoencoder.device)).mean.flatten(1).cpu()
 
     def _decode(self, latents: Tensor) -> Tensor:
-        """D(z̄), on the CPU."""
-        return self.autoencoder.decode(latents.to(self.autoencoder.device)).cpu()
+        """D(z̄) of flat codes, on the CPU."""
+        return decode_flat(self.autoencoder, latents)
 
     @torch.no_grad()
     def sample(self, images: Tensor, n: int = 10, seed: int = 0) -> Tensor:
@@ -188,7 +188,7 @@ class Explanation:
         """Draw images as :meth:`sample` does, from representations z (B, …)."""
         z = z.cpu()
         generator = generator_for(seed, "sample")
-        v = torch.randn(n, *self.autoencoder.latent_shape, generator=generator)
+        v = torch.randn(n, self.t.dim, generator=generator)
         seen = self.t.perceive(z, generator)
         latents = self.t.inverse(v.repeat(len(z), 1), seen.repeat_interleave(n, 0))
         return self._decode(latents).unflatten(0, (len(z), n))

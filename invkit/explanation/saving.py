@@ -106,20 +106,20 @@ def _models(
             )
         autoencoder = ConvAutoencoder(**config)
     settings, shape = manifest["protocol"]["settings"], tuple(manifest["t"]["shape"])
-    dim = autoencoder.latent_shape[0]
+    code = autoencoder.latent_shape
     how = FlowSettings(**settings["t"])
-    h = how.build_embedder(shape, dim) if embedder is None else copy.deepcopy(embedder)
+    h = how.build_embedder(shape, code) if embedder is None else copy.deepcopy(embedder)
     if type(h).__name__ != manifest["t"]["embedder"]:
         raise ArtefactError(
             "This explanation was made with an embedder of your own",
             expected=f"Explanation.load(folder, embedder=...), a {manifest['t']['embedder']}",
             got=type(h).__name__,
         )
-    blocks = how.blocks(dim, h.condition_dim)
+    blocks = how.blocks(code, h.condition_dim)
     t = InvarianceFlow(blocks, h, noise_floor=manifest["t"]["noise_floor"])
     e = None
     if manifest["e"] is not None:
-        blocks = FlowSettings(**settings["e"]).blocks(dim)
+        blocks = FlowSettings(**settings["e"]).blocks(code)
         e = SemanticFlow(blocks, manifest["e"]["factors"], manifest["e"]["rho"])
     for part, module in (("autoencoder", autoencoder), ("t", t), ("e", e)):
         if module is not None:

@@ -21,6 +21,8 @@ from invkit.plugins import load_named
 
 __all__ = ["FlowSettings"]
 
+_MAP_CONDITION = 128
+
 
 @dataclass(frozen=True)
 class FlowSettings:
@@ -34,7 +36,8 @@ class FlowSettings:
             Of codes that are maps: `affine`, by convolutions, or `tarflow`, a transformer.
         mixing: `shuffle` (fixed permutation), `linear` (learned, LU), or a plugin's flow block without a condition.
         map_width: channels of the subnetworks where codes are maps.
-        condition_dim: width of the condition h; 0 for the code's dimension N, as in the paper.
+        condition_dim: width of the condition h; 0 for the code's dimension N, as in the paper (128 at most where codes
+            are maps).
         embedder: `lean` or `paper`.
         recompute: trade time for memory in training (:class:`~invkit.flows.FlowSequence`).
     """
@@ -89,7 +92,8 @@ class FlowSettings:
             ]
         return blocks
 
-    def build_embedder(self, shape: tuple[int, ...], dim: int) -> Embedder:
-        """Build H for representations of this shape and codes of `dim` dimensions."""
-        width = self.condition_dim or dim
+    def build_embedder(self, shape: tuple[int, ...], code: int | Sequence[int]) -> Embedder:
+        """Build H for representations of one shape and codes of another, N, (N,) or (C, H, W)."""
+        sizes = (code,) if isinstance(code, int) else tuple(code)
+        width = self.condition_dim or (sizes[0] if len(sizes) == 1 else _MAP_CONDITION)
         return (paper_embedder_for if self.embedder == "paper" else embedder_for)(shape, width)

@@ -41,9 +41,10 @@ class Subject:
         return torch.rand(_ROWS, 3, size, size, generator=generator_for(0, "testing images")).to(self.device)
 
     def latents(self) -> Tensor:
-        """Draws from the prior, (B, N)."""
-        n = math.prod(self.autoencoder.latent_shape)
-        return torch.randn(_ROWS, n, generator=generator_for(0, "testing latents")).to(self.device)
+        """Draws from the prior, (B, *latent_shape)."""
+        return torch.randn(_ROWS, *self.autoencoder.latent_shape, generator=generator_for(0, "testing latents")).to(
+            self.device
+        )
 
     def fresh(self, training: bool = False) -> Autoencoder:
         """Give a copy without gradients, in one mode."""
@@ -75,7 +76,7 @@ def images_lie_in_0_to_1(s: Subject) -> None:
 
 @torch.no_grad()
 def encoding_gives_a_posterior(s: Subject) -> None:
-    """Mean and standard deviation are (B, N), finite, float32; the deviation is positive."""
+    """Mean and standard deviation are (B, *latent_shape), finite, float32; the deviation is positive."""
     posterior = s.fresh().encode(s.images())
     for what, value in {"mean": posterior.mean, "std": posterior.std}.items():
         expect(value.shape == s.latents().shape, f"{what} is {tuple(value.shape)}, not {tuple(s.latents().shape)}")
