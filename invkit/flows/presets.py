@@ -74,7 +74,15 @@ class FlowSettings:
         if dim < 2:
             raise SettingsError("Too few dimensions to couple", expected="a code of 2 or more", got=dim)
         if len(sizes) == 3:
-            return map_blocks(self, (sizes[0], sizes[1], sizes[2]), condition_dim, seed)
+            return map_blocks(
+                (sizes[0], sizes[1], sizes[2]),
+                condition_dim,
+                coupling=self.coupling,
+                n_flow=self.n_flow,
+                width=self.map_width,
+                depth=self.depth,
+                seed=seed,
+            )
         couplings = {"affine": AffineCoupling, "paper": PaperCoupling, "spline": SplineCoupling}
         mixings = {"shuffle": Shuffle, "linear": LULinear}
         blocks: list[FlowBlock] = []
