@@ -34,7 +34,7 @@ _NETWORK = FitSettings(
     steps=1400, batch_size=128, learning_rate=1e-3, weight_decay=0.1, betas=(0.9, 0.999), warmup=0.15,
     ema=0.97, evaluate_every=100, patience=100, bf16=True,
 )  # fmt: skip  # noisier steps (batch 64, β₂ = 0.99) left some seeds at chance
-_JUDGE = FitSettings(steps=500, batch_size=128, learning_rate=3e-3, evaluate_every=100, bf16=True)
+_JUDGE = FitSettings(steps=800, batch_size=128, learning_rate=3e-3, evaluate_every=100, bf16=True)
 
 
 def run_demo(out: Path, *, seed: int = 0, progress: bool = True) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _read_samples(explanation: Explanation, judge: Judge, concept: str, n: int, 
     return rows, judge.read(explanation.autoencoder.decode(latents))[concept].unflatten(0, (n, each))
 
 
-def edit_rates(explanation: Explanation, judge: Judge, n: int = 300) -> Mapping[str, dict[str, float]]:
+def edit_rates(explanation: Explanation, judge: Judge, n: int = 600) -> Mapping[str, dict[str, float]]:
     """Swap each concept for that of another image; give how often the judge sees each concept go over.
 
     A donor has another digit, and colours with which the edited digit can still be read: at least 0.5 apart, as
