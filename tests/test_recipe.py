@@ -348,16 +348,16 @@ def test_a_flow_block_of_a_plugin_serves_as_coupling(model, digits, tiny):
 
 
 class Shrinking(invkit.Autoencoder):
-    """An autoencoder whose codes are maps: the image at a quarter of its side."""
+    """An autoencoder whose codes are maps: the image at a seventh of its side."""
 
-    image_size, latent_shape = 28, (3, 7, 7)
+    image_size, latent_shape = 28, (3, 4, 4)
 
     def __init__(self):
         super().__init__()
         self.config = {}
 
     def encode(self, images):
-        mean = 4 * nn.functional.avg_pool2d(images, 4) - 2
+        mean = 4 * nn.functional.avg_pool2d(images, 7) - 2
         return Posterior(mean, torch.full_like(mean, 0.05))
 
     def decode(self, latents):
@@ -377,7 +377,7 @@ def test_codes_may_be_maps(coupling, model, digits, tiny, tmp_path):
     settings = replace(tiny, t=flow, e=flow)
     found = invkit.explain(model, "2", digits, autoencoder=Shrinking(), settings=settings, progress=False)
     x = digits.images(slice(2))
-    assert found.t.dim == 147
+    assert found.t.dim == 48
     assert found.sample(x, 3).shape == (2, 3, 3, 28, 28)
     assert found.modify(x, digit=x[:1]).shape == found.reconstruct(x).shape == (2, 3, 28, 28)
     assert found.interpolate(x, x.flip(0), 4).shape == (2, 4, 3, 28, 28)
