@@ -77,10 +77,10 @@ def list_flow_blocks() -> list[str]:
 @hookimpl
 def build_flow_block(name: str, dim: int, condition_dim: int) -> Any:
     """Give a new block of that kind."""
-    from invkit import flows
+    from invkit.flows import ActNorm
+    from invkit.flows.presets import COUPLINGS, MIXINGS
 
-    couplings = {"affine": flows.AffineCoupling, "paper": flows.PaperCoupling, "spline": flows.SplineCoupling}
-    if name in couplings:
-        return couplings[name](dim, condition_dim)
-    others = {"actnorm": flows.ActNorm, "linear": flows.LULinear, "shuffle": flows.Shuffle}
-    return others[name](dim) if name in others else None
+    if name in COUPLINGS:
+        return COUPLINGS[name](dim, condition_dim)
+    alone = {"actnorm": ActNorm, **MIXINGS}
+    return alone[name](dim) if name in alone else None

@@ -19,6 +19,7 @@ __all__ = [
     "InvkitWarning",
     "LayerError",
     "PluginError",
+    "PreprocessWarning",
     "SettingsError",
     "TrainingError",
 ]
@@ -72,3 +73,7 @@ class ArtefactError(InvkitError):
 
 class InvkitWarning(UserWarning):
     """Something worth knowing that does not stop the work."""
+
+
+class PreprocessWarning(InvkitWarning):
+    """Nobody said how a model's images are prepared."""

@@ -68,6 +68,11 @@ class Groundwork:
     progress: bool
     key: str
 
+    @property
+    def labels(self) -> list[dict[str, Tensor]]:
+        """Values of all concepts, of training and of held-out images, to name files after."""
+        return [{name: c.values for name, c in part.concepts.items()} for part in (self.train, self.held_out)]
+
     def path(self, kind: str, *things: Any) -> Path | None:
         """Name the file of a trained part after all that decides it."""
         return _path(self.cache, kind, self.key, *things)
@@ -129,8 +134,8 @@ def lay_groundwork(
     autoencoder.eval()
     key = fingerprint(key, autoencoder.state_dict())
     codes, test_codes = (
-        _codes(autoencoder, part, _path(folder, "codes", key, part.fingerprint(with_concepts=False)))
-        for part in (train, test)
+        _codes(autoencoder, part, _path(folder, "codes", key, own))
+        for part, own in zip((train, test), pixels, strict=True)
     )
     figures: dict[str, float] = {}
     if autoencoder.has_encoder:
@@ -217,7 +222,7 @@ def _with_e(ground: Groundwork, factor_sizes: Mapping[str, int] | None) -> Groun
     e.initialize(codes.sample(generator))
     held_out = (ground.held_out_codes, ground.held_out.concepts)
     decisive: list[Any] = [[*sizes.items()], settings.rho, asdict(settings.e)]  # the order of factors counts
-    decisive += [{name: c.values for name, c in part.concepts.items()} for part in (ground.train, ground.held_out)]
+    decisive += ground.labels
     for kind, task, how in (
         ("anchors", AnchorTask(e, codes, concepts, held_out), settings.fit_anchors),
         ("e", SemanticTask(e, codes, concepts, held_out), settings.fit_e),

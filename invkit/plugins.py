@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import pluggy
@@ -283,6 +284,8 @@ def load_named(kind: Kind, text: str, expected: type, **arguments: Any) -> Any:
     name = text.removeprefix(f"{prefix}:")
     hook = f"build_{kind}" if kind == "flow_block" else f"load_{kind}"
     weights = arguments.get("weights")
+    if isinstance(weights, Path):
+        arguments["weights"] = weights = str(weights)
     if weights not in (None, "random") and "weights" not in _taken(prefix, hook):
         raise PluginError(
             f"The plugin '{prefix}' takes no weights for its {kind}s", expected="no `weights`", got=weights

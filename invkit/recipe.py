@@ -63,9 +63,12 @@ def explain_each(
 
 def _folder(ground: Groundwork, model_key: str, layer: str) -> Path | None:
     """Where an explanation is kept, named after all that decides it."""
-    e = [] if ground.e is None else [ground.e.state_dict(), [*ground.e.factors.items()]]
-    data = [ground.train.fingerprint(), ground.held_out.fingerprint()]
-    file = ground.path("explanation", model_key, layer, asdict(ground.settings), data, *e)
+    decisive: list[Any] = [asdict(ground.settings), *ground.labels]
+    if ground.held_out.groups is not None:
+        decisive.append(ground.held_out.groups)  # standard errors go over them
+    if ground.e is not None:
+        decisive += [ground.e.state_dict(), [*ground.e.factors.items()]]
+    file = ground.path("explanation", model_key, layer, *decisive)
     return None if file is None else file.with_suffix("")
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage
 import torch
 from sklearn.datasets import load_sample_images
 
@@ -24,7 +25,6 @@ def photographs():
 @pytest.fixture(scope="module")
 def faces():
     """100 faces of Labeled Faces in the Wild and 100 pieces of background, (200, 3, 25, 25), and which is a face."""
-    skimage = pytest.importorskip("skimage")
     grey = torch.from_numpy(np.load(Path(skimage.__file__).parent / "data" / "lfw_subset.npy")).float()
     return (grey / grey.max()).unsqueeze(1).expand(-1, 3, -1, -1), torch.arange(200) < 100
 

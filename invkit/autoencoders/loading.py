@@ -23,6 +23,7 @@ def load_autoencoder(name: str, *, weights: str | Path | None = None, local_file
         PluginError: no plugin offers it, several do, or the plugin is broken.
         ArtefactError: the weights cannot be had, or do not fit.
     """
-    text = None if weights is None else str(weights)
-    found: Autoencoder = load_named("autoencoder", name, Autoencoder, weights=text, local_files_only=local_files_only)
+    found: Autoencoder = load_named(
+        "autoencoder", name, Autoencoder, weights=weights, local_files_only=local_files_only
+    )
     return found

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from invkit.errors import InvkitError, InvkitWarning, PluginError, SettingsError
+from invkit.errors import InvkitError, InvkitWarning, PluginError, PreprocessWarning, SettingsError
 from invkit.plugins import list_plugins
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def open_model(
     }
     with warnings.catch_warnings():
         if mean is not None:
-            warnings.filterwarnings("ignore", "Nobody said", InvkitWarning)
+            warnings.simplefilter("ignore", PreprocessWarning)
         model = as_interpretee(_found(text, weights, local_files_only))
     if not given:
         return model
@@ -100,11 +100,11 @@ def _found(text: str, weights: str | None, local_files_only: bool) -> Any:
 
     head, _, function = text.partition(":")
     if not head.endswith(".py"):
-        sys.path.insert(0, str(Path.cwd()))
         try:
             return load_model(text, weights=weights, local_files_only=local_files_only)
         except PluginError:
             installed = any(text.startswith(f"{plugin.prefix}:") for plugin in list_plugins())
+            sys.path.insert(0, str(Path.cwd()))
             if installed or not function or not _is_module(head):
                 raise
     if weights is not None:

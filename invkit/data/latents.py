@@ -29,9 +29,8 @@ def encode_all(autoencoder: Autoencoder, data: ImageSet) -> Posterior:
     autoencoder.eval()
     batches = (data.images(slice(k, k + _BATCH)).to(autoencoder.device) for k in range(0, len(data), _BATCH))
     parts = [autoencoder.encode(images) for images in batches]
-    return Posterior(
-        *(torch.cat(all_).flatten(1).cpu() for all_ in zip(*((p.mean, p.std) for p in parts), strict=True))
-    )
+    mean, std = torch.cat([p.mean for p in parts]), torch.cat([p.std for p in parts])
+    return Posterior(mean.flatten(1).cpu(), std.flatten(1).cpu())
 
 
 def decode_flat(autoencoder: Autoencoder, latents: Tensor) -> Tensor:

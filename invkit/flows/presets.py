@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +19,14 @@ from invkit.flows.shuffle import Shuffle
 from invkit.flows.spline import SplineCoupling
 from invkit.plugins import load_named
 
-__all__ = ["FlowSettings"]
+__all__ = ["COUPLINGS", "MIXINGS", "FlowSettings"]
+
+COUPLINGS: dict[str, Callable[..., FlowBlock]] = {
+    "affine": AffineCoupling,
+    "paper": PaperCoupling,
+    "spline": SplineCoupling,
+}
+MIXINGS: dict[str, Callable[..., FlowBlock]] = {"linear": LULinear, "shuffle": Shuffle}
 
 _MAP_CONDITION = 128
 
@@ -83,22 +90,27 @@ class FlowSettings:
                 depth=self.depth,
                 seed=seed,
             )
-        couplings = {"affine": AffineCoupling, "paper": PaperCoupling, "spline": SplineCoupling}
-        mixings = {"shuffle": Shuffle, "linear": LULinear}
-        blocks: list[FlowBlock] = []
-        for k in range(self.n_flow):
-            coupling = couplings.get(self.coupling)
-            mixing = mixings.get(self.mixing)
-            blocks += [
+        return [
+            block
+            for k in range(self.n_flow)
+            for block in (
                 ActNorm(dim),
-                coupling(dim, condition_dim, self.width, self.depth)
-                if coupling
-                else load_named("flow_block", self.coupling, FlowBlock, dim=dim, condition_dim=condition_dim),
-                mixing(dim, seed=1000 * seed + k)
-                if mixing
-                else load_named("flow_block", self.mixing, FlowBlock, dim=dim, condition_dim=0),
-            ]
-        return blocks
+                self._coupling(dim, condition_dim),
+                self._mixing(dim, 1000 * seed + k),
+            )
+        ]
+
+    def _coupling(self, dim: int, condition_dim: int) -> FlowBlock:
+        if self.coupling in COUPLINGS:
+            return COUPLINGS[self.coupling](dim, condition_dim, self.width, self.depth)
+        found: FlowBlock = load_named("flow_block", self.coupling, FlowBlock, dim=dim, condition_dim=condition_dim)
+        return found
+
+    def _mixing(self, dim: int, seed: int) -> FlowBlock:
+        if self.mixing in MIXINGS:
+            return MIXINGS[self.mixing](dim, seed=seed)
+        found: FlowBlock = load_named("flow_block", self.mixing, FlowBlock, dim=dim, condition_dim=0)
+        return found
 
     def build_embedder(self, shape: tuple[int, ...], code: int | Sequence[int]) -> Embedder:
         """Build H for representations of one shape and codes of another, N, (N,) or (C, H, W)."""

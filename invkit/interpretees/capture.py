@@ -66,13 +66,7 @@ def capture(
             call = calls[name] = calls.get(name, -1) + 1
             for address in wanted:
                 if address.module == name and address.call == call:
-                    try:
-                        found[address.text] = pick(output, address, tokens).clone()
-                    except LayerError as error:
-                        if not (address.path and isinstance(output, Tensor)) or address.path[0] in TOKEN_PARTS:
-                            raise
-                        parts = [f"{name}.{part}" for part in TOKEN_PARTS if tokens]
-                        raise unknown_layer(address.text, [*parts, *modules]) from error  # a misspelt child
+                    found[address.text] = _picked(output, address, modules, tokens).clone()
             if not to_the_end and all(a.text in found for a in wanted):
                 raise _AllCapturedError
 
@@ -99,3 +93,14 @@ def capture(
                 hint="`invkit layers MODEL` lists the layers that do.",
             )
     return found
+
+
+def _picked(output: Any, address: Address, modules: Mapping[str, nn.Module], tokens: TokenLayout | None) -> Tensor:
+    """Do what :func:`pick` does; a part of a tensor that is none of its tokens is taken for a misspelt child."""
+    try:
+        return pick(output, address, tokens)
+    except LayerError as error:
+        if not (address.path and isinstance(output, Tensor)) or address.path[0] in TOKEN_PARTS:
+            raise
+        parts = [f"{address.module}.{part}" for part in TOKEN_PARTS if tokens]
+        raise unknown_layer(address.text, [*parts, *modules]) from error

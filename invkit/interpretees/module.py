@@ -71,8 +71,8 @@ class ModuleInterpretee(Interpretee):
         self.module = bare(model)
         every = self.module.named_modules(remove_duplicate=False)  # a shared module by each of its names
         self._modules: dict[str, nn.Module] = {plain_name(name): m for name, m in every if name}
-        first: dict[nn.Module, str] = {}
-        self._aliases = {n: first[m] for n, m in self._modules.items() if first.setdefault(m, n) != n}
+        first = {module: name for name, module in reversed(self._modules.items())}
+        self._aliases = {name: first[m] for name, m in self._modules.items() if first[m] != name}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({type(self.module).__name__})"

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from invkit.core import Interpretee
-from invkit.errors import DataError, InvkitWarning
+from invkit.errors import DataError, PreprocessWarning
 from invkit.interpretees.module import ModuleInterpretee
 from invkit.interpretees.wrapped import bare
 from invkit.plugins import ask, load_named
@@ -32,8 +32,7 @@ def load_model(name: str, *, weights: str | Path | None = None, local_files_only
         PluginError: no plugin offers it, several do, or the plugin is broken.
         ArtefactError: the weights cannot be had, or do not fit.
     """
-    text = None if weights is None else str(weights)
-    found: Interpretee = load_named("model", name, Interpretee, weights=text, local_files_only=local_files_only)
+    found: Interpretee = load_named("model", name, Interpretee, weights=weights, local_files_only=local_files_only)
     return found
 
 
@@ -47,13 +46,13 @@ def as_interpretee(model: Any, preprocess: Callable[[Tensor], Tensor] | None = N
         preprocess: from images in [0, 1] to the model's input, in place of what is known of it.
 
     Raises:
-        DataError: none of them, or an interpretee and a `preprocess` beside its own.
+        DataError: none of them, or a `preprocess` for an interpretee that prepares its images itself.
         PluginError: as :func:`load_model`.
     """
     if isinstance(model, str):
         with warnings.catch_warnings():
             if preprocess is not None:
-                warnings.filterwarnings("ignore", "Nobody said", InvkitWarning)
+                warnings.simplefilter("ignore", PreprocessWarning)
             loaded = load_model(model)
         return as_interpretee(loaded) if preprocess is None else _prepared(loaded, preprocess)
     if isinstance(model, Interpretee):
@@ -98,6 +97,6 @@ def warn_of_unknown_preprocessing(model: str) -> None:
         f"Nobody said how images are normalised for {model}: it is given them in [0, 1]. If it was trained so, pass "
         "preprocess=invkit.Preprocess() to say it; if not, its own, such as "
         "preprocess=invkit.Preprocess(size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)).",
-        InvkitWarning,
+        PreprocessWarning,
         stacklevel=4,
     )
