@@ -19,6 +19,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Autoencoder": "invkit.core",
+    "AutoencoderSettings": "invkit.settings",
+    "BigAutoencoder": "invkit.autoencoders",
     "ConvAutoencoder": "invkit.autoencoders",
     "Estimate": "invkit.evaluation",
     "Explanation": "invkit.explanation",
@@ -29,19 +31,24 @@ _HOMES = {
     "Interpretee": "invkit.core",
     "InvkitError": "invkit.errors",
     "ModuleInterpretee": "invkit.interpretees",
+    "PerceptualDistance": "invkit.interpretees",
     "Preprocess": "invkit.interpretees",
     "Profile": "invkit.profiles",
     "Settings": "invkit.settings",
+    "TrainedAutoencoder": "invkit.autoencoding",
     "color_digits": "invkit.data",
     "explain": "invkit.recipe",
     "load_autoencoder": "invkit.autoencoders",
     "load_model": "invkit.interpretees",
     "as_image_set": "invkit.data",
     "profile": "invkit.recipe",
+    "train_autoencoder": "invkit.autoencoding",
 }
 
 __all__ = [
     "Autoencoder",
+    "AutoencoderSettings",
+    "BigAutoencoder",
     "ConvAutoencoder",
     "Estimate",
     "Explanation",
@@ -52,9 +59,11 @@ __all__ = [
     "Interpretee",
     "InvkitError",
     "ModuleInterpretee",
+    "PerceptualDistance",
     "Preprocess",
     "Profile",
     "Settings",
+    "TrainedAutoencoder",
     "as_image_set",
     "color_digits",
     "explain",
@@ -62,20 +71,22 @@ __all__ = [
     "load_autoencoder",
     "load_model",
     "profile",
+    "train_autoencoder",
 ]
 
 if TYPE_CHECKING:
-    from invkit.autoencoders import ConvAutoencoder, load_autoencoder
+    from invkit.autoencoders import BigAutoencoder, ConvAutoencoder, load_autoencoder
+    from invkit.autoencoding import TrainedAutoencoder, train_autoencoder
     from invkit.core import Autoencoder, FlowBlock, Interpretee, LayerInfo
     from invkit.data import ImageSet, as_image_set, color_digits
     from invkit.errors import InvkitError
     from invkit.evaluation import Estimate
     from invkit.explanation import Explanation
     from invkit.flows import FlowSettings
-    from invkit.interpretees import ModuleInterpretee, Preprocess, load_model
+    from invkit.interpretees import ModuleInterpretee, PerceptualDistance, Preprocess, load_model
     from invkit.profiles import Profile
     from invkit.recipe import explain, profile
-    from invkit.settings import Settings
+    from invkit.settings import AutoencoderSettings, Settings
     from invkit.training import FitSettings
 
 

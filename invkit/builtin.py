@@ -8,6 +8,7 @@ from invkit.hookspecs import hookimpl
 
 INVKIT_API = 1
 
+_BIG = {f"big-{size}": size for size in (64, 128, 256)}
 _TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
 
 
@@ -43,28 +44,34 @@ def load_dataset(name: str) -> Any:
 
 @hookimpl
 def list_autoencoders() -> list[str]:
-    """The convolutional autoencoder of table S1."""
-    return ["conv"]
+    """The autoencoders of tables S1 (28 px) and S7."""
+    return ["conv", *_BIG]
 
 
 @hookimpl
 def load_autoencoder(name: str, weights: str | None, local_files_only: bool) -> Any:
-    """Give a 28-px autoencoder of table S1, with weights from a file or random ones; none are published."""
-    from invkit.autoencoders import ConvAutoencoder
+    """Give an autoencoder of table S1 or S7 with weights of its own or, for S7, the authors'; or random ones."""
+    from invkit.autoencoders import BigAutoencoder, ConvAutoencoder
+    from invkit.autoencoders.released import from_released, is_released
     from invkit.errors import ArtefactError
-    from invkit.interpretees import load_weights
+    from invkit.interpretees import fit_weights, read_weights
 
-    if name != "conv":
+    if name != "conv" and name not in _BIG:
         return None
     if weights is None:
         raise ArtefactError(
-            "No weights are published for 'conv'",
-            expected="weights='random', a file, a folder or hf-hub:owner/name",
-            hint="invkit.explain trains one on your images where none is given.",
+            f"No weights of '{name}' are fetched for you",
+            expected="weights='random', a file, a folder or hf-hub:owner/name; for big-128 also one that the paper's "
+            "authors released",
+            hint="invkit.train_autoencoder trains one on your images, and so does invkit.explain where none is given.",
         )
-    autoencoder = ConvAutoencoder()
-    if weights != "random":
-        load_weights(autoencoder, weights, local_files_only=local_files_only)
+    if weights == "random":
+        return ConvAutoencoder() if name == "conv" else BigAutoencoder(_BIG[name])
+    state = read_weights(weights, local_files_only=local_files_only)
+    if name != "conv" and is_released(state):
+        return from_released(state, weights)
+    autoencoder = ConvAutoencoder() if name == "conv" else BigAutoencoder(_BIG[name])
+    fit_weights(autoencoder, state, weights)
     return autoencoder
 
 

@@ -6,24 +6,22 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from invkit.autoencoders import ConvAutoencoder
+from invkit.autoencoding import fit_autoencoder, key_of
 from invkit.core import Autoencoder, Posterior
 from invkit.data import Generated, ImageSet, Pairing, decode_flat, encode_all
 from invkit.errors import DataError, SettingsError
 from invkit.flows import Embedder, InvarianceFlow, SemanticFlow, estimate_factor_sizes
 from invkit.seeds import generator_for, seeded
 from invkit.serialize import fingerprint, read_tensors, write_tensors
-from invkit.settings import Settings
+from invkit.settings import AutoencoderSettings, Settings
 from invkit.training import (
     AnchorTask,
-    AutoencoderTask,
     InvarianceTask,
     SemanticTask,
     fit_or_load,
@@ -123,14 +121,14 @@ def lay_groundwork(
             expected="latent_shape (N,) or (C, H, W)",
             got=autoencoder.latent_shape,
         )
-    dim = settings.latent_dim if autoencoder is None else math.prod(autoencoder.latent_shape)
+    chosen = settings.autoencoder or AutoencoderSettings.for_images(train.size)
+    dim = chosen.latent_dim if autoencoder is None else math.prod(autoencoder.latent_shape)
     _check_factors(train, factor_sizes, dim)
     folder = None if cache is None else Path(cache)
-    pixels = [part.fingerprint(with_concepts=False) for part in (train, test)]
-    key = fingerprint(pixels, seed, version("invkit"))
+    key, pixels = key_of(train, test, seed)
     if autoencoder is None:
-        autoencoder, complete = _trained_autoencoder(train, test, settings, seed, folder, key, progress)
-        folder = folder if complete else None  # what is made with half an autoencoder is not kept
+        autoencoder, result = fit_autoencoder(train, test, chosen, key=key, seed=seed, cache=folder, progress=progress)
+        folder = folder if result.complete else None  # what is made with half an autoencoder is not kept
     autoencoder.eval()
     key = fingerprint(key, autoencoder.state_dict())
     codes, test_codes = (
@@ -148,17 +146,6 @@ def lay_groundwork(
     figures["nll_prior"], complete = _prior_nll(ground)
     ground = ground if complete else replace(ground, cache=None)
     return _with_e(ground, factor_sizes) if train.concepts else ground
-
-
-def _trained_autoencoder(
-    train: ImageSet, test: ImageSet, settings: Settings, seed: int, folder: Path | None, key: str, progress: bool
-) -> tuple[Autoencoder, bool]:
-    """Train an autoencoder of the images, and say whether its training came to its own end."""
-    dim, how = settings.latent_dim, settings.fit_autoencoder
-    autoencoder = _build(seed, "autoencoder", lambda: ConvAutoencoder(train.size, dim))
-    path = _path(folder, "autoencoder", key, dim, asdict(how))
-    result = fit_or_load(AutoencoderTask(autoencoder, train, test), how, path=path, seed=seed, progress=progress)
-    return autoencoder, result.complete
 
 
 def _check_enough(train: ImageSet, test: ImageSet) -> None:

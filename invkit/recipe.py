@@ -8,8 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from invkit.autoencoding import TrainedAutoencoder, as_autoencoder, check_size
 from invkit.core import Autoencoder, Interpretee
 from invkit.data import ImageSet, as_image_set, evenly, represent_all
 from invkit.errors import LayerError, SettingsError
@@ -20,7 +22,7 @@ from invkit.groundwork import Groundwork, lay_groundwork, train_t
 from invkit.interpretees import ModuleInterpretee, as_interpretee
 from invkit.profiles import Profile
 from invkit.progress import say
-from invkit.seeds import generator_for, seeded
+from invkit.seeds import generator_for
 from invkit.serialize import fingerprint
 from invkit.settings import Settings
 from invkit.training import held_out_nll
@@ -130,7 +132,7 @@ def explain(
     held_out: Any = None,
     size: int | None = None,
     preprocess: Callable[[Tensor], Tensor] | None = None,
-    autoencoder: Autoencoder | None = None,
+    autoencoder: Autoencoder | TrainedAutoencoder | str | Path | None = None,
     embedder: Embedder | None = None,
     factor_sizes: Mapping[str, int] | None = None,
     settings: Settings | None = None,
@@ -148,10 +150,12 @@ def explain(
             images in a folder.
         groups: images of one group stay together when some are held out.
         held_out: images to judge by; None holds out a share of the data.
-        size: side of the images in pixels; None for their own, 28 to 64.
+        size: side of the images in pixels; None for their own, 28 to 64. Larger ones are for autoencoders that a GPU
+            trained, or that others did.
         preprocess: from images in [0, 1] to the model's input; None for what plugins know of the model, and with a
             warning for [0, 1] itself where nobody knows.
-        autoencoder: a trained one; None trains one on the data, or takes the generator that made them.
+        autoencoder: a trained one, its folder, or its name (``diffusers:autoencoder-tiny-64``); None trains one on the
+            data and says before what it will cost, or takes the generator that made them.
         embedder: H; None chooses by the representation's shape.
         factor_sizes: dimensions of e by concept; None estimates them.
         settings: None for the default, `Settings.quick()` for a first look, `Settings.paper()` for the paper's.
@@ -208,7 +212,7 @@ def profile(
     held_out: Any = None,
     size: int | None = None,
     preprocess: Callable[[Tensor], Tensor] | None = None,
-    autoencoder: Autoencoder | None = None,
+    autoencoder: Autoencoder | TrainedAutoencoder | str | Path | None = None,
     embedder: Embedder | None = None,
     factor_sizes: Mapping[str, int] | None = None,
     settings: Settings | None = None,
@@ -242,7 +246,10 @@ def profile(
     wanted = [layers] if isinstance(layers, (str, nn.Module)) else list(layers)
     interpretees = {name: as_interpretee(m, preprocess) for name, m in models.items()}
     addresses = {name: _addresses(i, wanted) for name, i in interpretees.items()}
-    if autoencoder is not None:
+    autoencoder = as_autoencoder(autoencoder)
+    if autoencoder is None and size is not None:
+        check_size((settings or Settings()).autoencoder, size)
+    elif autoencoder is not None:
         if size not in (None, autoencoder.image_size):
             raise SettingsError(
                 "The autoencoder makes images of another size",
@@ -295,8 +302,8 @@ def _check_layers(
         _check_representation(layer, z)
         shape = tuple(z.shape[1:])
         if embedder is None:
-            with seeded(0, "check"):
-                settings.t.build_embedder(shape, settings.latent_dim)
+            with torch.device("meta"):
+                settings.t.build_embedder(shape, code=2)
         elif tuple(embedder.config["shape"]) != shape:
             raise SettingsError(
                 f"The embedder does not fit the layer '{layer}'", expected=shape, got=tuple(embedder.config["shape"])

@@ -1,13 +1,119 @@
-"""All that decides an explanation beside the data and the seed."""
+"""All that decides an autoencoder or an explanation beside the data and the seed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
+from invkit.errors import SettingsError
 from invkit.flows import FlowSettings
 from invkit.training import FitSettings
 
-__all__ = ["Settings"]
+__all__ = ["AutoencoderSettings", "Settings"]
+
+_DIGITS, _TINY = 32, 64  # sides in px up to which images are small, and photographs small enough for a CPU
+
+
+@dataclass(frozen=True)
+class AutoencoderSettings:
+    """The architecture of an autoencoder, what it is judged by, and its training; the default is for small images.
+
+    Attributes:
+        architecture: `conv`, table S1, 28 to 64 px; or `big`, table S7, 32, 64, 128 px and more.
+        latent_dim: N, dimension of the code z̄.
+        width: channels of the first convolution (`conv`), or of the generator's last block at 128 px (`big`).
+        encoder: torchvision's name of the ResNet in `big`.
+        encoder_weights: of that ResNet: `random`, or what invkit-torchvision takes for it (`DEFAULT`, a file).
+        pixel: `l2`, squared errors, or `l1`, magnitudes.
+        perceptual: `lpips`, VGG-16 with LPIPS's heads, beside the pixels; or none.
+        perceptual_weight: of that distance.
+        discriminator: whether there is one.
+        discriminator_from: step from which it counts.
+        kl_weight: of the KL divergence; 1 is the paper's.
+        augment: mirror and crop training images.
+        fit: training.
+    """
+
+    architecture: Literal["conv", "big"] = "conv"
+    latent_dim: int = 64
+    width: int = 64
+    encoder: str = "resnet101"
+    encoder_weights: str = "random"
+    pixel: Literal["l1", "l2"] = "l2"
+    perceptual: Literal["none", "lpips"] = "none"
+    perceptual_weight: float = 1.0
+    discriminator: bool = False
+    discriminator_from: int = 0
+    kl_weight: float = 1.0
+    augment: bool = False
+    fit: FitSettings = FitSettings(steps=1200, batch_size=64, learning_rate=2e-3, evaluate_every=200, bf16=True)
+
+    @classmethod
+    def tiny(cls) -> AutoencoderSettings:
+        """Give one of photographs of 33 to 64 px for a CPU, in minutes: table S1, wider, squared errors."""
+        fit = FitSettings(
+            steps=1600, batch_size=64, learning_rate=2e-3, weight_decay=0.01, evaluate_every=100, bf16=True
+        )
+        return cls(latent_dim=128, width=64, augment=True, fit=fit)
+
+    @classmethod
+    def small(cls) -> AutoencoderSettings:
+        """Give one of photographs of 64 or 128 px for a GPU, in hours: table S7 with a third of its width."""
+        return replace(
+            cls.paper(),
+            width=32,
+            encoder="resnet50",
+            discriminator_from=20_000,
+            fit=replace(cls.paper().fit, steps=60_000, batch_size=32, learning_rate=2e-4),
+        )
+
+    @classmethod
+    def paper(cls) -> AutoencoderSettings:
+        """Give tables S7 and S4, for 128 px: a GPU's work of weeks.
+
+        The paper leaves steps and rates open. Rate and momenta are those of its flows; steps of the released weights
+            (630,000 and more).
+        """
+        return cls(
+            architecture="big",
+            latent_dim=128,
+            width=96,
+            encoder="resnet101",
+            encoder_weights="DEFAULT",
+            pixel="l1",
+            perceptual="lpips",
+            discriminator=True,
+            discriminator_from=50_000,
+            augment=True,
+            fit=FitSettings(
+                steps=600_000,
+                batch_size=16,
+                learning_rate=7.2e-5,
+                betas=(0.5, 0.9),
+                ema=0.999,
+                evaluate_every=2000,
+                patience=300,
+            ),
+        )
+
+    @classmethod
+    def preset(cls, name: str) -> AutoencoderSettings:
+        """Give a preset by name: `default`, `tiny`, `small` or `paper`.
+
+        Raises:
+            SettingsError: another name.
+        """
+        presets: dict[str, Callable[[], AutoencoderSettings]]
+        presets = {"default": cls, "tiny": cls.tiny, "small": cls.small, "paper": cls.paper}
+        if name not in presets:
+            raise SettingsError("No such preset of an autoencoder", expected=", ".join(presets), got=name)
+        return presets[name]()
+
+    @classmethod
+    def for_images(cls, size: int) -> AutoencoderSettings:
+        """Choose a preset by the images' side in px: the default up to 32, `tiny` up to 64, `small` beyond."""
+        return cls() if size <= _DIGITS else cls.tiny() if size <= _TINY else cls.small()
 
 
 @dataclass(frozen=True)
@@ -15,28 +121,24 @@ class Settings:
     """All that decides an explanation beside the data and the seed.
 
     Attributes:
-        latent_dim: N, dimension of the code z̄ of a newly trained autoencoder.
+        autoencoder: how one is trained where none is given; None chooses by the images' size.
         noise_floor: standard deviation of the noise on z, relative to z's total; what it hides counts as thrown
             away (:class:`InvarianceFlow`).
         held_out: share of the images that nothing is trained on.
         rho: correlation ρ of a shared concept (eq. 11).
         t: architecture of the conditional flow.
         e: architecture of the semantic flow.
-        fit_autoencoder: training of the autoencoder.
         fit_t: training of t.
         fit_anchors: training of e towards its concepts (:class:`AnchorTask`).
         fit_e: training of e on pairs, from there.
     """
 
-    latent_dim: int = 64
+    autoencoder: AutoencoderSettings | None = None
     noise_floor: float = 0.003
     held_out: float = 0.15
     rho: float = 0.9
     t: FlowSettings = FlowSettings()
     e: FlowSettings = FlowSettings()
-    fit_autoencoder: FitSettings = FitSettings(
-        steps=1200, batch_size=64, learning_rate=2e-3, evaluate_every=200, bf16=True
-    )
     fit_t: FitSettings = FitSettings(steps=450, batch_size=512, learning_rate=3e-3, weight_decay=0.3, bf16=True)
     fit_anchors: FitSettings = FitSettings(steps=900, batch_size=512, learning_rate=3e-3, weight_decay=0.5, bf16=True)
     fit_e: FitSettings = FitSettings(
@@ -45,11 +147,12 @@ class Settings:
 
     @classmethod
     def quick(cls) -> Settings:
-        """Give a first look in a minute or two; the figures are rough."""
+        """Give a first look in a minute or two, for images of 64 px at most; the figures are rough."""
         default, few = cls(), 200
+        autoencoder = AutoencoderSettings()
         return replace(
             default,
-            fit_autoencoder=replace(default.fit_autoencoder, steps=2 * few),
+            autoencoder=replace(autoencoder, fit=replace(autoencoder.fit, steps=2 * few)),
             fit_t=replace(default.fit_t, steps=few),
             fit_anchors=replace(default.fit_anchors, steps=few),
             fit_e=replace(default.fit_e, steps=few),
@@ -60,14 +163,15 @@ class Settings:
         """Give the whole recipe in seconds, for tests; the figures mean nothing."""
         few = FitSettings(steps=12, batch_size=32, learning_rate=1e-3, evaluate_every=6)
         flow = FlowSettings(n_flow=2, width=16)
-        return cls(latent_dim=12, t=flow, e=flow, fit_autoencoder=few, fit_t=few, fit_e=few, fit_anchors=few)
+        autoencoder = AutoencoderSettings(latent_dim=12, fit=few)
+        return cls(autoencoder=autoencoder, t=flow, e=flow, fit_t=few, fit_e=few, fit_anchors=few)
 
     @classmethod
     def paper(cls) -> Settings:
         """Give the paper's flows (table S10), with rate, momenta, batch and steps of the authors' code.
 
         Other than there, the rate warms up and falls (cosine), gradients are clipped and weights averaged. Flows train
-        on the CPU, where this takes days.
+        on the CPU, where this takes days. The autoencoder is that of table S1 up to 64 px, that of table S7 beyond.
         """
         slow = FitSettings(
             steps=250_000,
@@ -78,10 +182,8 @@ class Settings:
             patience=250,
         )
         return cls(
-            latent_dim=64,
             t=FlowSettings.paper(),
             e=FlowSettings.paper(12, 512, 2),
             fit_t=slow,
             fit_e=slow,
-            fit_autoencoder=replace(cls().fit_autoencoder, steps=20_000),
         )

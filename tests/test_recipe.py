@@ -272,6 +272,7 @@ def test_what_is_made_after_an_interruption_is_not_kept(model, digits, tiny, tmp
         return result
 
     monkeypatch.setattr(groundwork, "fit_or_load", cut_short)
+    monkeypatch.setattr("invkit.autoencoding.fitting.fit_or_load", cut_short)
     invkit.explain(model, "2", digits, settings=tiny, cache=tmp_path, progress=False)
     kept = {file.name.partition("-")[0] for file in tmp_path.iterdir()}
     assert (

@@ -1,6 +1,8 @@
 """Autoencoders E, D: images to complete codes z̄ and back."""
 
+from invkit.autoencoders.big import BigAutoencoder
 from invkit.autoencoders.conv import ConvAutoencoder
-from invkit.autoencoders.loading import load_autoencoder
+from invkit.autoencoders.discriminator import PatchDiscriminator
+from invkit.autoencoders.loading import describe, load_autoencoder, rebuild
 
-__all__ = ["ConvAutoencoder", "load_autoencoder"]
+__all__ = ["BigAutoencoder", "ConvAutoencoder", "PatchDiscriminator", "describe", "load_autoencoder", "rebuild"]

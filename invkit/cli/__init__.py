@@ -1,9 +1,10 @@
-"""The command line: `invkit demo | explain | profile | layers | models | doctor | plugins`. Help imports no torch."""
+"""The command line; help imports no torch."""
 
 from __future__ import annotations
 
 import click
 
+from invkit.cli.autoencoder import train_autoencoder
 from invkit.cli.models import doctor, layers, models
 from invkit.cli.plugins import plugins
 from invkit.cli.work import demo, explain, profile
@@ -17,5 +18,5 @@ def main() -> None:
     """Show what a layer of a vision network represents, and what it throws away."""
 
 
-for _command in (demo, explain, profile, layers, models, doctor, plugins):
+for _command in (demo, explain, profile, train_autoencoder, layers, models, doctor, plugins):
     main.add_command(_command)

@@ -21,10 +21,31 @@ from invkit.plugins import list_plugins
 if TYPE_CHECKING:
     from invkit.core import Interpretee
 
-__all__ = ["MODEL_HELP", "model_options", "open_model", "reported"]
+__all__ = ["DATA_HELP", "MODEL_HELP", "OUTPUTS", "SIZE", "model_options", "open_model", "reported", "with_options"]
 
 MODEL_HELP = """MODEL is a plugin's model (torchvision:resnet18; `invkit models` lists them) or a Python function that
 gives one, file.py:function or package.module:function."""
+
+
+SIZE = click.option("--size", type=int, help="Side of the images in px; the default is their own, at most 64.")
+OUTPUTS = (
+    click.option("--seed", type=int, default=0, show_default=True),
+    click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON."),
+    click.option("--quiet", is_flag=True, help="No progress."),
+)
+DATA_HELP = """DATA is a folder of images, whose sub-folders are the concept `class`, or a named data set:
+color-digits, mnist:ROOT, fashion-mnist:ROOT."""
+
+
+def with_options(*options: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add options to a command, listed in this order."""
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
 def reported(command: Callable[..., None]) -> Callable[..., None]:

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from invkit.cli.common import MODEL_HELP, model_options, open_model, reported
+from invkit.cli.common import DATA_HELP, MODEL_HELP, OUTPUTS, SIZE, model_options, open_model, reported, with_options
 
 if TYPE_CHECKING:
     from invkit.core import Interpretee
 
 __all__ = ["demo", "explain", "profile"]
 
-_OUTPUTS = (
-    click.option("--seed", type=int, default=0, show_default=True),
-    click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON."),
-    click.option("--quiet", is_flag=True, help="No progress."),
-)
 _INPUTS = (
     click.argument("data"),
     click.option(
@@ -32,19 +26,9 @@ _INPUTS = (
         "--out", type=click.Path(path_type=Path), default=Path("explanation"), help="Output folder.", show_default=True
     ),
     click.option("--preset", type=click.Choice(["default", "quick", "paper"]), default="default"),
-    click.option("--size", type=int, help="Side of the images in px, 28 to 64."),
+    SIZE,
+    click.option("--autoencoder", help="A folder of `invkit train-autoencoder`, or a plugin's name for a trained one."),
 )
-_DATA_HELP = """DATA is a folder of images, whose sub-folders are the concept `class`, or a named data set:
-color-digits, mnist:ROOT, fashion-mnist:ROOT."""
-
-
-def _with(*options: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    def add(command: Callable[..., None]) -> Callable[..., None]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
 
 
 def _model_and_keywords(
@@ -54,14 +38,14 @@ def _model_and_keywords(
     from invkit.settings import Settings
 
     settings = {"default": Settings, "quick": Settings.quick, "paper": Settings.paper}[preset]()
-    keywords = {name: options.pop(name) for name in ("data", "concepts", "size", "seed")}
+    keywords = {name: options.pop(name) for name in ("data", "concepts", "size", "autoencoder", "seed")}
     keywords |= {"settings": settings, "cache": out / "cache", "progress": not quiet}
     return open_model(model, **options), keywords
 
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("demo-output"), show_default=True)
-@_with(*_OUTPUTS)
+@with_options(*OUTPUTS)
 @reported
 def demo(out: Path, seed: int, as_json: bool, quiet: bool) -> None:
     """Explain SqueezeNet while it learns handwritten digits in random colours."""
@@ -71,10 +55,10 @@ def demo(out: Path, seed: int, as_json: bool, quiet: bool) -> None:
     click.echo(json.dumps(result, indent=2) if as_json else f"Report: {out / 'report.html'}")
 
 
-@click.command(help=f"Explain LAYER of MODEL on images DATA.\n\n{MODEL_HELP}\n\n{_DATA_HELP}")
+@click.command(help=f"Explain LAYER of MODEL on images DATA.\n\n{MODEL_HELP}\n\n{DATA_HELP}")
 @click.argument("model")
 @click.argument("layer")
-@_with(*_INPUTS, model_options, *_OUTPUTS)
+@with_options(*_INPUTS, model_options, *OUTPUTS)
 @reported
 def explain(model: str, layer: str, out: Path, preset: str, as_json: bool, quiet: bool, **options: Any) -> None:
     """Explain one layer."""
@@ -88,11 +72,11 @@ def explain(model: str, layer: str, out: Path, preset: str, as_json: bool, quiet
 
 
 @click.command(
-    help=f"Explain LAYERS (comma-separated addresses or globs) of MODEL on images DATA.\n\n{MODEL_HELP}\n\n{_DATA_HELP}"
+    help=f"Explain LAYERS (comma-separated addresses or globs) of MODEL on images DATA.\n\n{MODEL_HELP}\n\n{DATA_HELP}"
 )
 @click.argument("model")
 @click.argument("layers")
-@_with(*_INPUTS, model_options, *_OUTPUTS)
+@with_options(*_INPUTS, model_options, *OUTPUTS)
 @reported
 def profile(model: str, layers: str, out: Path, preset: str, as_json: bool, quiet: bool, **options: Any) -> None:
     """Explain several layers."""

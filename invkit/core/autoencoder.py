@@ -25,9 +25,10 @@ class Posterior:
     std: Tensor
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """Draw one code for each image."""
-        noise = torch.empty_like(self.mean).normal_(generator=generator)
-        return self.mean + self.std * noise
+        """Draw one code for each image, with a generator on any device."""
+        device = self.mean.device if generator is None else generator.device
+        noise = torch.empty_like(self.mean, device=device).normal_(generator=generator)
+        return self.mean + self.std * noise.to(self.mean.device)
 
 
 class Autoencoder(nn.Module, ABC):

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from invkit.errors import LayerError
+
 __all__ = ["Interpretee", "LayerInfo"]
 
 
@@ -63,6 +65,18 @@ class Interpretee(ABC):
         Raises:
             LayerError: an address names nothing, never fires, or gives no floating-point tensor.
         """
+
+    def features(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """As :meth:`represent`, with gradients to the images and to nothing else, for distances that are trained with.
+
+        Raises:
+            LayerError: also where a model gives no gradients, which is the default.
+        """
+        raise LayerError(
+            f"This {type(self).__name__} gives no gradients to its images",
+            expected="an interpretee with `features`",
+            hint="That of any torch.nn.Module has them: invkit.ModuleInterpretee(model).",
+        )
 
     @abstractmethod
     def decide(self, images: Tensor) -> Tensor:

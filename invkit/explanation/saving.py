@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from invkit.autoencoders import ConvAutoencoder
+from invkit.autoencoders import describe, rebuild
 from invkit.core import Autoencoder
 from invkit.data import Concept, ImageSet
 from invkit.errors import ArtefactError
@@ -40,7 +40,7 @@ def save_explanation(explanation: Explanation, folder: Path) -> Path:
         "format": _FORMAT,
         "layer": explanation.layer,
         "model": None if explanation.interpretee is None else explanation.interpretee.fingerprint(),
-        "autoencoder": {"class": type(explanation.autoencoder).__name__, **explanation.autoencoder.config},
+        "autoencoder": describe(explanation.autoencoder),
         "t": {
             "shape": list(explanation.t.mean.shape),
             "noise_floor": explanation.t.noise_floor,
@@ -98,13 +98,14 @@ def _models(
 ) -> tuple[Autoencoder, InvarianceFlow, SemanticFlow | None]:
     """Build E and D, t and e, and fill them."""
     if autoencoder is None:
-        config = dict(manifest["autoencoder"])
-        if config.pop("class") != ConvAutoencoder.__name__:
+        try:
+            autoencoder = rebuild(manifest["autoencoder"])
+        except ArtefactError as error:
             raise ArtefactError(
                 "This explanation was made with an autoencoder of your own",
                 expected="Explanation.load(folder, autoencoder=...)",
-            )
-        autoencoder = ConvAutoencoder(**config)
+                got=manifest["autoencoder"]["class"],
+            ) from error
     settings, shape = manifest["protocol"]["settings"], tuple(manifest["t"]["shape"])
     code = autoencoder.latent_shape
     how = FlowSettings(**settings["t"])

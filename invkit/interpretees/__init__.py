@@ -1,6 +1,7 @@
 """Φ of any network, cut at any layer."""
 
 from invkit.interpretees.module import ModuleInterpretee, NamedLayer
+from invkit.interpretees.perceptual import PerceptualDistance
 from invkit.interpretees.preprocess import Preprocess
 from invkit.interpretees.resolve import as_interpretee, load_model, warn_of_unknown_preprocessing
 from invkit.interpretees.tokens import TokenLayout
@@ -9,6 +10,7 @@ from invkit.interpretees.weights import fit_weights, hub_file, load_weights, pub
 __all__ = [
     "ModuleInterpretee",
     "NamedLayer",
+    "PerceptualDistance",
     "Preprocess",
     "TokenLayout",
     "as_interpretee",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from invkit.errors import LayerError
+from invkit.frozen import frozen
 from invkit.interpretees.addresses import INPUT, OUTPUT, Address, pick, unknown_layer
 from invkit.interpretees.tokens import TOKEN_PARTS, TokenLayout
 from invkit.interpretees.wrapped import eager
@@ -22,13 +23,18 @@ class _AllCapturedError(Exception):
 
 
 @contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
-    """Run the model in evaluation mode and without gradients; mode, buffers' modes and RNG are restored."""
+def untouched(model: nn.Module, *, gradients: bool = False) -> Iterator[None]:
+    """Run the model in evaluation mode; mode, buffers' modes and RNG are restored.
+
+    Args:
+        model: the model.
+        gradients: let them flow to its input; never to its parameters.
+    """
     modes = [(module, module.training) for module in model.modules()]
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
     try:
         model.eval()
-        with eager(model), torch.random.fork_rng(devices), torch.no_grad():
+        with eager(model), torch.random.fork_rng(devices), frozen(model), torch.set_grad_enabled(gradients):
             yield
     finally:
         for module, training in modes:

@@ -189,9 +189,16 @@ class ModuleInterpretee(Interpretee):
 
     def represent(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Give Φ(x) at each of the layers, float32 on the images' device."""
+        return self._captured(images, layers, gradients=False)
+
+    def features(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Give Φ(x) at each of the layers with gradients to the images, float32 on their device."""
+        return self._captured(images, layers, gradients=True)
+
+    def _captured(self, images: Tensor, layers: Sequence[str], *, gradients: bool) -> dict[str, Tensor]:
         self._expect_weights()
         addresses = {layer: self._parse(layer) for layer in layers}
-        with untouched(self.module):
+        with untouched(self.module, gradients=gradients):
             found = capture(self.module, self._modules, list(addresses.values()), self._inputs(images), self.tokens)
         return {layer: self._finish(layer, found[layer]).to(images.device) for layer in addresses}
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["curves", "image_grid", "sample_sheet", "shares", "write_png"]
+__all__ = ["curves", "histories", "image_grid", "prior_sheet", "sample_sheet", "shares", "write_png"]
 
 _COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#8a5a9e", "#7a7a7a", "#b58900")
 
@@ -66,6 +66,22 @@ def sample_sheet(images: Tensor, reconstructions: Tensor, samples: Tensor, title
     return figure
 
 
+def prior_sheet(images: Tensor, reconstructions: Tensor, drawn: Tensor) -> Figure:
+    """Draw images, their reconstructions and images of codes of the prior, a row each.
+
+    Args:
+        images: (R, 3, S, S).
+        reconstructions: (R, 3, S, S).
+        drawn: (R, 3, S, S).
+    """
+    figure = Figure(figsize=(0.8 * len(images), 3.2))
+    for ax, row, title in zip(
+        figure.subplots(3, 1), (images, reconstructions, drawn), ("x", "D(E(x))", "D(z̄), z̄ ~ N(0, 1)"), strict=True
+    ):
+        _show(ax, row.unsqueeze(0), title)
+    return figure
+
+
 def shares(values: Mapping[str, tuple[float, float]], title: str = "") -> Figure:
     """Draw one bar for each share, (value, standard error) by name."""
     figure = Figure(figsize=(4.6, 0.5 * len(values) + 0.9))
@@ -115,4 +131,20 @@ def curves(
     ax.set_ylim(bottom=0)
     ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def histories(steps: Sequence[int], series: Mapping[str, Sequence[float]]) -> Figure:
+    """Draw each series over the steps of training, each on an axis of its own; NaN where it was not there yet."""
+    columns = min(4, len(series))
+    rows = -(-len(series) // columns)
+    figure = Figure(figsize=(2.6 * columns, 1.9 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flat
+    for k, (ax, (name, values)) in enumerate(zip(axes, series.items(), strict=False)):
+        ax.plot(steps, values, color=_COLOURS[k % len(_COLOURS)])
+        ax.set_title(name, fontsize=9)
+        ax.tick_params(labelsize=7)
+        ax.spines[["top", "right"]].set_visible(False)
+    for ax in list(figure.axes)[len(series) :]:
+        ax.set_visible(False)
     return figure

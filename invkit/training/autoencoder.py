@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
+from invkit.autoencoders import PatchDiscriminator
 from invkit.core import Autoencoder
+from invkit.data.augment import mirrored_and_cropped
 from invkit.data.imageset import ImageSet
 from invkit.seeds import generator_for
 from invkit.training.loop import Task
+from invkit.training.metric import ImageMetric, adaptive_weight, critic_loss, generator_loss
 
 __all__ = ["AutoencoderTask", "psnr"]
+
+_HELD_OUT, _BATCH = 512, 64
 
 
 def psnr(images: Tensor, others: Tensor) -> Tensor:
@@ -21,34 +24,89 @@ def psnr(images: Tensor, others: Tensor) -> Tensor:
 
 
 class AutoencoderTask(Task):
-    """Minimise, for each image with D values, D/2 · log γ + D/2 + KL, with γ the batch's mean squared error.
+    """Minimise, for each of an image's D values, −log p(x | z̄) + KL / D, and fool a discriminator where there is one.
 
-    That γ is the maximum-likelihood output variance of the batch, the optimum of the paper's learned γ at
-    every step (Rybkin et al., σ-VAE, 2021): nothing to tune and no lag behind the decoder.
+    γ is the maximum-likelihood scale of the batch, the optimum of the paper's learned γ at every step (Rybkin et al.,
+    σ-VAE, 2021): nothing to tune and no lag behind the decoder.
 
     Args:
-        module: the autoencoder.
+        autoencoder: E and D.
         data: training images.
         held_out: images to judge by.
+        metric: the distance of an image and its reconstruction; None for squared errors.
+        critic: the discriminator; it is trained along.
+        critic_from: step from which it counts.
+        kl_weight: of the KL divergence from the prior; 1 is the paper's.
+        augment: mirror and crop training images.
     """
 
-    def __init__(self, module: Autoencoder, data: ImageSet, held_out: ImageSet) -> None:
-        self.title, self.module, self.rows = "autoencoder", module, len(data)
-        self._data, self._held_out = data, held_out.take(torch.arange(min(len(held_out), 512)))
+    def __init__(
+        self,
+        autoencoder: Autoencoder,
+        data: ImageSet,
+        held_out: ImageSet,
+        metric: ImageMetric | None = None,
+        *,
+        critic: PatchDiscriminator | None = None,
+        critic_from: int = 0,
+        kl_weight: float = 1.0,
+        augment: bool = False,
+    ) -> None:
+        self.title, self.rows = "autoencoder", len(data)
+        self.module = autoencoder if critic is None else nn.ModuleDict({"autoencoder": autoencoder, "critic": critic})
+        self._data, self._held_out = data, held_out.take(torch.arange(min(len(held_out), _HELD_OUT)))
+        self._metric, self._critic_from = metric or ImageMetric(), critic_from
+        self._kl_weight, self._augment = kl_weight, augment
+
+    @staticmethod
+    def autoencoder_in(module: nn.Module) -> Autoencoder:
+        """Give the autoencoder of the task's module, or of a copy of it."""
+        found = module["autoencoder"] if isinstance(module, nn.ModuleDict) else module
+        assert isinstance(found, Autoencoder)
+        return found
 
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Give the loss in nats per image value."""
-        return _elbo(module, self._data.images(rows), generator)
+        """Give the loss in nats per image value; the critic's is added, with no gradient in common."""
+        images = self._data.images(rows)
+        if self._augment:
+            images = mirrored_and_cropped(images, generator)
+        autoencoder = self.autoencoder_in(module)
+        images = images.to(autoencoder.device)
+        likelihood, kl, fakes, terms = self._elbo(autoencoder, images, generator)
+        loss = likelihood + kl
+        if isinstance(module, nn.ModuleDict) and self.step >= self._critic_from:
+            critic = module["critic"]
+            adversarial = generator_loss(critic, fakes)
+            weight = adaptive_weight(likelihood, adversarial, _last_layer(autoencoder))
+            told_apart = critic_loss(critic, images, fakes)
+            loss = loss + weight * adversarial + told_apart
+            terms |= {"generator": adversarial, "adaptive weight": weight, "discriminator": told_apart}
+        self.terms = {name: float(value.detach()) for name, value in terms.items()}
+        return loss
+
+    def _elbo(
+        self, autoencoder: Autoencoder, images: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        """Give −log p(x | z̄) and KL, in nats per value, the reconstructions, and what is worth a curve."""
+        posterior = autoencoder.encode(images)
+        fakes = autoencoder.decode(posterior.sample(generator))
+        terms = self._metric.terms(images, fakes)
+        gamma = torch.stack([*terms.values()]).sum()
+        divergence = 0.5 * (posterior.mean.square() + posterior.std.square() - 1 - 2 * posterior.std.log())
+        nats = divergence.flatten(1).sum(1).mean()
+        terms |= {"γ": gamma, "KL": nats}
+        return self._metric.nll(gamma), self._kl_weight * nats / images[0].numel(), fakes, terms
 
     def held_out(self, module: nn.Module) -> float:
-        """Give the same of held-out images."""
-        return float(_elbo(module, self._held_out.images(), generator_for(0, "held-out")))
+        """Give the loss of held-out images, without the discriminator."""
+        autoencoder, generator = self.autoencoder_in(module), generator_for(0, "held-out")
+        total, images = 0.0, self._held_out.images()
+        for part in images.split(_BATCH):
+            likelihood, kl, *_ = self._elbo(autoencoder, part.to(autoencoder.device), generator)
+            total += float(likelihood + kl) * len(part) / len(images)
+        return total
 
 
-def _elbo(module: nn.Module, images: Tensor, generator: torch.Generator) -> Tensor:
-    assert isinstance(module, Autoencoder)
-    posterior = module.encode(images)
-    error = (module.decode(posterior.sample(generator)) - images).square().mean()
-    kl = 0.5 * (posterior.mean.square() + posterior.std.square() - 1 - 2 * posterior.std.log())
-    values = images[0].numel()
-    return 0.5 * (error.log() + 1 + math.log(2 * math.pi)) + kl.flatten(1).sum(1).mean() / values
+def _last_layer(autoencoder: Autoencoder) -> nn.Parameter:
+    """Give the weight of the decoder's last layer; decoders are registered after encoders, from code to image."""
+    return [parameter for parameter in autoencoder.parameters() if parameter.ndim > 1][-1]

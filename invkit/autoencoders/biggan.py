@@ -1,4 +1,4 @@
-"""BigGAN (Brock et al., 2019, tables 4 to 6) under the names of GANalyze's files, which CompVis used too."""
+"""BigGAN's generator (Brock et al., 2019, tables 4 to 6; paper, table S9), under the names of GANalyze's files."""
 
 from __future__ import annotations
 
@@ -8,37 +8,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from invkit_biggan.spectral import PowerStep, attend, bounded
+from invkit.autoencoders.spectral import PowerStep, attend, bounded
 
-__all__ = ["BigGAN"]
+__all__ = ["PLANS", "BigGAN"]
 
-#: size: (length of a chunk of z, channels in multiples of the width, block before which attention stands)
-_PLANS = {
-    128: (20, (16, 16, 8, 4, 2, 1), 4),
-    256: (20, (16, 16, 8, 8, 4, 2, 1), 5),
-    512: (16, (16, 16, 8, 8, 4, 2, 1, 1), 4),
+#: size: (channels in multiples of the width, block before which attention stands)
+PLANS = {
+    32: ((4, 4, 4, 4), 2),
+    64: ((16, 16, 8, 4, 2), 3),
+    128: ((16, 16, 8, 4, 2, 1), 4),
+    256: ((16, 16, 8, 8, 4, 2, 1), 5),
+    512: ((16, 16, 8, 8, 4, 2, 1, 1), 4),
 }
+_CHUNK = 20  # of z to each block; the first map gets what is left
 _EMBEDDING = 128
-
-
-class _Norm(nn.BatchNorm2d):
-    """Batch normalisation by the stored statistics, in either mode."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-
-    def measure(self, x: Tensor) -> None:
-        """Make the statistics those of a batch."""
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        self.running_mean.copy_(x.mean((0, 2, 3)))
-        self.running_var.copy_(x.var((0, 2, 3)))
 
 
 class _ConditionalNorm(nn.Module):
     def __init__(self, channels: int, condition: int) -> None:
         super().__init__()
-        self.bn = _Norm(channels, eps=1e-4, affine=False)
+        self.bn = nn.BatchNorm2d(channels, eps=1e-4, affine=False)
         self.gamma_embed = PowerStep(channels, condition, bias=False)
         self.beta_embed = PowerStep(channels, condition, bias=False)
 
@@ -82,26 +71,32 @@ class BigGAN(nn.Module):
     """The generator: a chunk of z makes the first 4×4 map, one goes to each block beside the class embedding.
 
     Args:
-        image_size: 128, 256 or 512.
-        width: channels of the last block; 96 in the published files.
+        image_size: 32, 64, 128, 256 or 512.
+        width: channels of the last block, half of those at 64 px; 96 in the published files.
         classes: number of classes.
+        z_dim: length of z; None for the published 20 (16 at 512 px) to the first map and to each block. Of another
+            length blocks get 20 and the first map the rest, as in the authors' autoencoder; of a short one all as much.
 
     Attributes:
-        z_dim: length of z̃: 120, 140 or 128.
+        z_dim: length of z.
     """
 
-    def __init__(self, image_size: int, width: int = 96, classes: int = 1000) -> None:
+    def __init__(self, image_size: int, width: int = 96, classes: int = 1000, z_dim: int | None = None) -> None:
         super().__init__()
-        chunk, multiples, self._attention_before = _PLANS[image_size]
+        multiples, self._attention_before = PLANS[image_size]
         channels = [width * m for m in multiples]
-        self.z_dim = chunk * len(channels)
+        blocks = len(channels) - 1
+        chunk = 16 if image_size == 512 else _CHUNK
+        self.z_dim = chunk * len(channels) if z_dim is None else z_dim
+        chunk = chunk if self.z_dim > blocks * chunk else self.z_dim // (blocks + 1)
+        self._chunks = [self.z_dim - blocks * chunk] + [chunk] * blocks
         self.linear = nn.Linear(classes, _EMBEDDING, bias=False)
-        self.G_linear = PowerStep(16 * channels[0], chunk)
+        self.G_linear = PowerStep(16 * channels[0], self._chunks[0])
         pairs = itertools.pairwise(channels)
         self.GBlock = nn.ModuleList(_Block(a, b, chunk + _EMBEDDING) for a, b in pairs)
         self.attention = _Attention(channels[self._attention_before])
         # the published code leaves this one at torch's 1e-5 for 512 px
-        self.ScaledCrossReplicaBN = _Norm(channels[-1], eps=1e-5 if image_size == 512 else 1e-4)
+        self.ScaledCrossReplicaBN = nn.BatchNorm2d(channels[-1], eps=1e-5 if image_size == 512 else 1e-4)
         self.colorize = PowerStep(3, channels[-1], 3, 3)
 
     @property
@@ -112,9 +107,9 @@ class BigGAN(nn.Module):
     def forward(self, z: Tensor, embedding: Tensor, truncation: float = 1.0) -> Tensor:
         """Give images (B, 3, S, S) in [−1, 1] of z (B, z_dim) and embeddings (B, 128).
 
-        These files hold the statistics of one truncation only, so that `truncation` changes nothing here.
+        The statistics of batch normalisation are those of one truncation only, so that `truncation` changes nothing.
         """
-        first, *chunks = z.chunk(len(self.GBlock) + 1, 1)
+        first, *chunks = z.split(self._chunks, 1)
         x = self.G_linear(first).unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2)  # channels are last, as in TensorFlow
         for index, (block, chunk) in enumerate(zip(self.GBlock, chunks, strict=True)):
             if index == self._attention_before:

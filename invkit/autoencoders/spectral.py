@@ -40,7 +40,8 @@ class _Spectral(nn.Module, ABC):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer with its weight divided by σ."""
         weight: Tensor = getattr(self, self.weight_name)
-        weight = weight / self.sigma(weight.flatten(1))
+        with torch.autocast(weight.device.type, enabled=False):  # rounded vectors give another σ
+            weight = weight / self.sigma(weight.flatten(1))
         if weight.ndim == 2:
             return F.linear(x, weight, self.bias)
         return F.conv2d(x, weight, self.bias, padding=weight.shape[-1] // 2)
@@ -66,7 +67,11 @@ class StoredVectors(_Spectral):
 
 
 class _FromU(_Spectral):
-    """GANalyze's form: one power iteration from the stored u in every pass; ``weight_v`` is stored but never read."""
+    """GANalyze's form: one power iteration from the stored u in every pass, kept in training only.
+
+    Gradients flow through the weight, not through the singular vectors (Miyato et al.); ``weight_v`` is stored but
+    never read.
+    """
 
     weight_name = "weight_bar"
     _eps = 1e-4  # added to the norms there, so that small weights shrink a little
@@ -76,10 +81,15 @@ class _FromU(_Spectral):
         self.register_buffer("weight_v", torch.zeros(shape[0]))  # of this length in the published files
 
     def sigma(self, matrix: Tensor) -> Tensor:
-        """Give uᵀWv after one power iteration, which is not kept."""
-        v = matrix.T @ self.weight_u
-        image = matrix @ (v / (v.norm() + self._eps))
-        return (image / (image.norm() + self._eps)) @ image
+        """Give uᵀWv after one power iteration."""
+        with torch.no_grad():
+            v = matrix.T @ self.weight_u
+            v = v / (v.norm() + self._eps)
+            u = matrix @ v
+            u = u / (u.norm() + self._eps)
+            if self.training:
+                self.weight_u.copy_(u)
+        return u @ (matrix @ v)
 
 
 class PowerStep(nn.Module):

@@ -1,0 +1,115 @@
+"""Training an autoencoder, or finding the one that was trained before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from invkit.autoencoders import PatchDiscriminator
+from invkit.autoencoding.building import build_autoencoder, perceptual_of
+from invkit.autoencoding.sheet import examples, sheet
+from invkit.core import Autoencoder
+from invkit.data import ImageSet
+from invkit.interpretees import PerceptualDistance
+from invkit.progress import say
+from invkit.report.figures import write_png
+from invkit.seeds import seeded
+from invkit.serialize import fingerprint
+from invkit.settings import AutoencoderSettings
+from invkit.training import AutoencoderTask, FitResult, ImageMetric, fit_or_load, seconds_per_step
+
+__all__ = ["fit_autoencoder", "key_of"]
+
+
+def key_of(train: ImageSet, held_out: ImageSet, seed: int) -> tuple[str, list[str]]:
+    """Give the hash of all that decides an autoencoder beside its settings, and those of the pixels of both sets."""
+    pixels = [part.fingerprint(with_concepts=False) for part in (train, held_out)]
+    return fingerprint(pixels, seed, version("invkit")), pixels
+
+
+def fit_autoencoder(
+    train: ImageSet,
+    held_out: ImageSet,
+    settings: AutoencoderSettings,
+    *,
+    key: str,
+    perceptual: PerceptualDistance | None = None,
+    seed: int = 0,
+    cache: Path | None = None,
+    sheets: Path | None = None,
+    device: str | torch.device | None = None,
+    progress: bool = True,
+) -> tuple[Autoencoder, FitResult]:
+    """Train an autoencoder on images, or find one that was trained on them with the same settings.
+
+    `key` is the images' :func:`key_of`; all else as of :func:`train_autoencoder`, with the metric of the settings where
+    no `perceptual` is given.
+    """
+    perceptual = perceptual or perceptual_of(settings)
+    metric = ImageMetric(settings.pixel, perceptual, settings.perceptual_weight)
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    autoencoder = build_autoencoder(settings, train.size, seed).to(where)
+    critic = None
+    if settings.discriminator:
+        with seeded(seed, "build", "discriminator"):
+            critic = PatchDiscriminator().to(where)
+    task = AutoencoderTask(
+        autoencoder,
+        train,
+        held_out,
+        metric,
+        critic=critic,
+        critic_from=settings.discriminator_from,
+        kl_weight=settings.kl_weight,
+        augment=settings.augment,
+    )
+    name = fingerprint(key, asdict(settings), perceptual and perceptual.fingerprint())
+    path = None if cache is None else cache / f"autoencoder-{name}.safetensors"
+    if progress and (path is None or not path.exists()):
+        _say_cost(task, autoencoder, settings, where, kept=path is not None)
+    result = fit_or_load(
+        task, settings.fit, path=path, seed=seed, progress=progress, on_evaluate=_sheet_writer(sheets, held_out)
+    )
+    return autoencoder.eval(), result
+
+
+def _say_cost(
+    task: AutoencoderTask, autoencoder: Autoencoder, settings: AutoencoderSettings, where: torch.device, kept: bool
+) -> None:
+    size, steps = autoencoder.image_size, settings.fit.steps
+    minutes = seconds_per_step(task, settings.fit) * steps / 60
+    count = sum(p.numel() for p in autoencoder.parameters()) / 1e6
+    say(
+        f"autoencoder: {type(autoencoder).__name__} at {size} px, {count:.1f} million parameters; {steps} steps take "
+        f"{_spelt(minutes)} at most on this {where.type}"
+        + (", once for all that is explained on these images" if kept else "")
+    )
+
+
+def _spelt(minutes: float) -> str:
+    return (
+        f"{minutes:.0f} min"
+        if minutes < 100
+        else f"{minutes / 60:.0f} h"
+        if minutes < 6000
+        else f"{minutes / 1440:.0f} days"
+    )
+
+
+def _sheet_writer(folder: Path | None, held_out: ImageSet) -> Callable[[int, nn.Module], None] | None:
+    """Give what draws a sheet of reconstructions and of prior samples at each evaluation."""
+    if folder is None:
+        return None
+    images = examples(held_out)
+
+    def write(step: int, module: nn.Module) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = torch.stack(sheet(AutoencoderTask.autoencoder_in(module), images, seed=0))
+        write_png(folder / f"step-{step:07d}.png", [rows])
+
+    return write

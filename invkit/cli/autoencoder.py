@@ -1,0 +1,83 @@
+"""`invkit train-autoencoder`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from invkit.cli.common import DATA_HELP, OUTPUTS, SIZE, open_model, reported, with_options
+
+if TYPE_CHECKING:
+    from invkit.settings import AutoencoderSettings
+
+__all__ = ["train_autoencoder"]
+
+
+@click.command("train-autoencoder", help=f"Train the autoencoder of all explanations on images DATA.\n\n{DATA_HELP}")
+@click.argument("data")
+@click.option(
+    "--preset",
+    type=click.Choice(["default", "tiny", "small", "paper"]),
+    help="Small images; photographs on a CPU; on a GPU; the paper's. The default goes by the size.",
+)
+@SIZE
+@click.option("--latent-dim", type=int, help="Dimension of the code; the default is the preset's.")
+@click.option("--steps", type=int, help="Training steps; the default is the preset's.")
+@click.option("--perceptual", help="Beside pixels: none, lpips or a MODEL; the default is the preset's.")
+@click.option("--perceptual-layers", default="", help="Layers of that MODEL, comma-separated.")
+@click.option("--features", help="A MODEL in whose features Fréchet distances are taken.")
+@click.option("--features-layer", default="output", show_default=True, help="Its layer.")
+@click.option("--device", help="cpu or cuda; the default is a GPU if there is one.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("autoencoder"), show_default=True)
+@with_options(*OUTPUTS)
+@reported
+def train_autoencoder(data: str, out: Path, seed: int, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Train an autoencoder; its folder goes into `invkit explain` as `--autoencoder`."""
+    from invkit.autoencoding import train_autoencoder as run
+    from invkit.data import as_image_set
+    from invkit.evaluation import Features
+    from invkit.interpretees import PerceptualDistance
+
+    size = options["size"]
+    images: Any = data
+    if not size:
+        images = as_image_set(data, progress=not quiet)
+    settings, perceptual = _settings(options, size or images.size), None
+    if options["perceptual"] not in (None, "none", "lpips"):
+        layers = [layer for layer in options["perceptual_layers"].split(",") if layer]
+        perceptual = PerceptualDistance(open_model(options["perceptual"]), layers)
+    features = Features(open_model(options["features"]), options["features_layer"]) if options["features"] else None
+    trained = run(
+        images,
+        size=size,
+        settings=settings,
+        perceptual=perceptual,
+        features=features,
+        seed=seed,
+        cache=out / "cache",
+        sheets=out / "sheets",
+        device=options["device"],
+        progress=not quiet,
+    )
+    trained.save(out)
+    page = trained.to_html(out / "report.html")
+    figures = {name: vars(value) for name, value in trained.figures.items()}
+    click.echo(json.dumps(figures, indent=2) if as_json else f"{trained!r}\nReport: {page}")
+
+
+def _settings(options: dict[str, Any], size: int) -> AutoencoderSettings:
+    """Give the preset, or the one for the size, with what the command line changes of it."""
+    from invkit.settings import AutoencoderSettings
+
+    preset = options["preset"]
+    settings = AutoencoderSettings.preset(preset) if preset else AutoencoderSettings.for_images(size)
+    given: dict[str, Any] = {} if options["latent_dim"] is None else {"latent_dim": options["latent_dim"]}
+    if options["steps"] is not None:
+        given["fit"] = replace(settings.fit, steps=options["steps"])
+    if options["perceptual"] is not None:
+        given["perceptual"] = "lpips" if options["perceptual"] == "lpips" else "none"
+    return replace(settings, **given)

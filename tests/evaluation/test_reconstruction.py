@@ -1,0 +1,74 @@
+"""Figures of reconstructions against scikit-image and torchmetrics."""
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch import nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+
+import invkit
+from invkit.autoencoders import ConvAutoencoder
+from invkit.data import ImageSet
+from invkit.evaluation import Features, frechet_distance, reconstruction_figures
+from invkit.interpretees import ModuleInterpretee, PerceptualDistance
+
+
+@pytest.fixture(scope="module")
+def case():
+    torch.manual_seed(0)
+    data = ImageSet(torch.rand(50, 3, 28, 28))
+    network = nn.Sequential(nn.Conv2d(3, 6, 5), nn.ReLU())
+    return ConvAutoencoder(28, 8, width=4).eval(), data, ModuleInterpretee(network, invkit.Preprocess())
+
+
+@torch.no_grad()
+def test_psnr_and_ssim_are_scikit_images(case):
+    autoencoder, data, _ = case
+    figures = reconstruction_figures(autoencoder, data)
+    seen = autoencoder.decode(autoencoder.encode(data.images()).mean).numpy()
+    pairs = list(zip(data.images().numpy(), seen, strict=True))
+    psnr = [peak_signal_noise_ratio(a, b, data_range=1) for a, b in pairs]
+    options = {
+        "data_range": 1,
+        "channel_axis": 0,
+        "gaussian_weights": True,
+        "sigma": 1.5,
+        "use_sample_covariance": False,
+    }
+    ssim = [structural_similarity(a, b, **options) for a, b in pairs]
+    assert figures["psnr"].value == pytest.approx(np.mean(psnr), abs=1e-3)
+    assert figures["psnr"].standard_error == pytest.approx(np.std(psnr, ddof=1) / 50**0.5, rel=1e-2)
+    assert figures["ssim"].value == pytest.approx(np.mean(ssim), abs=3e-3)
+    assert set(figures) == {"psnr", "ssim"}
+
+
+def test_distances_are_there_where_a_network_is(case):
+    autoencoder, data, network = case
+    figures = reconstruction_figures(
+        autoencoder, data, perceptual=PerceptualDistance(network, ["1"]), features=Features(network, "1")
+    )
+    assert {"perceptual", "frechet of reconstructions", "frechet of prior samples"} < set(figures)
+    assert all(estimate.value > 0 for estimate in figures.values())
+
+
+def test_it_is_the_frechet_distance_of_torchmetrics():
+    class Same(nn.Module):
+        num_features = 6
+
+        def forward(self, x):
+            return x
+
+    a, b = torch.randn(200, 6).double(), (1.5 * torch.randn(300, 6) + 0.3).double()
+    metric = FrechetInceptionDistance(feature=Same()).set_dtype(torch.float64)
+    metric.update(a, real=True)
+    metric.update(b, real=False)
+    assert frechet_distance(a, b).value == pytest.approx(metric.compute().item(), rel=1e-5)
+    assert frechet_distance(a, a).value == pytest.approx(0, abs=1e-6)
+
+
+def test_its_error_is_the_spread_over_draws():
+    a = torch.randn(4000, 4)
+    found = [frechet_distance(a, 1.3 * torch.randn(400, 4) + 0.2) for _ in range(60)]
+    spread = np.std([e.value for e in found])
+    assert np.mean([e.standard_error for e in found]) == pytest.approx(spread, rel=0.3)

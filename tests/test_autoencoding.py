@@ -1,0 +1,131 @@
+"""Training an autoencoder as a user does: presets, saving, sharing with explanations, sheets, errors."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from PIL import Image
+
+import invkit
+from invkit.autoencoders import BigAutoencoder
+from invkit.autoencoding import build_autoencoder
+from invkit.errors import ArtefactError, DataError, SettingsError
+from invkit.settings import AutoencoderSettings
+from invkit.training import FitSettings
+
+FEW = FitSettings(steps=4, batch_size=16, learning_rate=1e-3, evaluate_every=2)
+SMALL = AutoencoderSettings(latent_dim=12, width=8, fit=FEW)
+BIG = AutoencoderSettings(architecture="big", latent_dim=12, width=4, encoder="resnet18", discriminator=True, fit=FEW)
+
+
+@pytest.fixture
+def photographs():
+    return torch.rand(100, 3, 32, 32)
+
+
+@pytest.fixture(autouse=True)
+def _no_weights(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
+
+
+@pytest.mark.parametrize("settings", [SMALL, BIG], ids=["conv", "big"])
+def test_a_trained_one_is_saved_and_loaded(photographs, tmp_path, settings):
+    trained = invkit.train_autoencoder(photographs, settings=settings, sheets=tmp_path / "sheets", progress=False)
+    assert set(trained.figures) == {"psnr", "ssim"}
+    assert sorted(f.name for f in (tmp_path / "sheets").iterdir()) == [f"step-{k:07d}.png" for k in (0, 2, 4)]
+    with Image.open(tmp_path / "sheets" / "step-0000004.png") as sheet:
+        assert sheet.size == (2 * (12 * 34 - 2), 2 * (3 * 34 - 2))
+    loaded = invkit.TrainedAutoencoder.load(trained.save(tmp_path / "saved"))
+    assert loaded.figures == trained.figures
+    assert loaded.result.terms == trained.result.terms
+    assert torch.equal(loaded.examples, trained.examples)
+    images = photographs[:3]
+    assert torch.equal(loaded.autoencoder.encode(images).mean, trained.autoencoder.encode(images).mean)
+    again = invkit.load_autoencoder(tmp_path / "saved")
+    assert torch.equal(again.encode(images).mean, trained.autoencoder.encode(images).mean)
+    page = loaded.to_html(tmp_path / "report.html").read_text()
+    assert page.count("data:image/png") == 2
+    assert f"{loaded.figures['psnr'].value:.3f}" in page
+
+
+def test_all_that_is_explained_on_the_same_images_shares_it(photographs, network, tiny, tmp_path, monkeypatch, capsys):
+    tiny = replace(tiny, autoencoder=SMALL)
+    invkit.train_autoencoder(photographs, settings=SMALL, cache=tmp_path, progress=False)
+    invkit.explain(network, "0", photographs, preprocess=invkit.Preprocess(), settings=tiny, cache=tmp_path)
+    assert "autoencoder: found, made earlier" in capsys.readouterr().err
+    assert len(list(tmp_path.glob("autoencoder-*"))) == 1
+
+
+@pytest.mark.parametrize("as_path", [False, True])
+def test_a_trained_one_explains_other_images(photographs, network, tiny, tmp_path, as_path):
+    trained = invkit.train_autoencoder(photographs, settings=SMALL, progress=False)
+    given = trained.save(tmp_path / "saved") if as_path else trained
+    found = invkit.explain(
+        network,
+        "0",
+        photographs.flip(0),
+        preprocess=invkit.Preprocess(),
+        autoencoder=given,
+        settings=tiny,
+        progress=False,
+    )
+    assert torch.equal(found.autoencoder.encode(photographs[:2]).mean, trained.autoencoder.encode(photographs[:2]).mean)
+
+
+def test_what_it_costs_is_said_before_it_starts(photographs, capsys):
+    invkit.train_autoencoder(photographs, settings=SMALL)
+    told = capsys.readouterr().err
+    assert "ConvAutoencoder at 32 px" in told
+    assert "4 steps take 0 min at most on this cpu" in told
+
+
+def test_the_preset_goes_by_the_size():
+    assert AutoencoderSettings.for_images(28) == AutoencoderSettings()
+    assert AutoencoderSettings.for_images(64) == AutoencoderSettings.tiny()
+    assert AutoencoderSettings.for_images(128) == AutoencoderSettings.small()
+    with pytest.raises(SettingsError, match="default, tiny, small, paper"):
+        AutoencoderSettings.preset("huge")
+
+
+def test_the_papers_settings_build_tables_s7_and_s4():
+    paper = replace(AutoencoderSettings.paper(), encoder_weights="random")
+    with torch.device("meta"):
+        model = build_autoencoder(paper, 128)
+    assert isinstance(model, BigAutoencoder)
+    assert model.config == BigAutoencoder(128, 128, 96, "resnet101").config
+
+
+def test_an_encoder_starts_from_published_weights(tmp_path):
+    import torchvision
+
+    published = torchvision.models.resnet18(weights=None)
+    torch.save(published.state_dict(), tmp_path / "resnet18.pth")
+    built = build_autoencoder(replace(BIG, encoder_weights=str(tmp_path / "resnet18.pth")), 32)
+    assert torch.equal(built.trunk.layer1[0].conv1.weight, published.layer1[0].conv1.weight)
+    assert built.trunk.fc.out_features == 24
+
+
+def test_without_weights_for_the_metric_it_says_what_else_there_is(photographs, monkeypatch):
+    monkeypatch.setattr("torch.hub.download_url_to_file", lambda *_, **__: (_ for _ in ()).throw(OSError("offline")))
+    with pytest.raises(ArtefactError, match=r"LPIPS needs VGG-16.*offline.*pixels alone.*PerceptualDistance"):
+        invkit.train_autoencoder(photographs, settings=replace(SMALL, perceptual="lpips"), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"size": 100}, SettingsError, "32 or 64 or 128"),
+        ({"size": 100, "settings": "tiny"}, SettingsError, "28 to 64"),
+        ({"held_out": torch.rand(2, 3, 32, 32), "settings": SMALL}, DataError, "Too few"),
+        ({"settings": "nice"}, SettingsError, "No such preset"),
+    ],
+)
+def test_what_cannot_be_done_is_told_before_anything_is_read(photographs, options, error, message):
+    with pytest.raises(error, match=message):
+        invkit.train_autoencoder(photographs, **options, progress=False)
+
+
+def test_a_folder_that_holds_none_is_told(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(ArtefactError, match="holds no trained autoencoder"):
+        invkit.load_autoencoder(tmp_path)
