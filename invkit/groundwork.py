@@ -14,7 +14,7 @@ from torch import Tensor
 
 from invkit.autoencoding import fit_autoencoder, key_of
 from invkit.core import Autoencoder, Posterior
-from invkit.data import Generated, ImageSet, Pairing, decode_flat, encode_all
+from invkit.data import Generated, ImageSet, Pairing, augmented, decode_flat, encode_all
 from invkit.errors import DataError, SettingsError
 from invkit.flows import Embedder, InvarianceFlow, SemanticFlow, estimate_factor_sizes
 from invkit.seeds import generator_for, seeded
@@ -39,7 +39,7 @@ class Groundwork:
     """What all layers of all models share: images, codes, e and the likelihood without a condition.
 
     Attributes:
-        train: images to train on.
+        train: images to train on, copies included.
         held_out: images to judge by.
         autoencoder: E and D.
         codes: posterior of the training images' codes.
@@ -130,7 +130,9 @@ def lay_groundwork(
         autoencoder, result = fit_autoencoder(train, test, chosen, key=key, seed=seed, cache=folder, progress=progress)
         folder = folder if result.complete else None  # what is made with half an autoencoder is not kept
     autoencoder.eval()
-    key = fingerprint(key, autoencoder.state_dict())
+    copies = 1 if isinstance(train.pixels, Generated) else settings.copies_of(len(train), train.size)
+    train = augmented(train, copies, seed)
+    key = fingerprint(key, copies, autoencoder.state_dict())
     codes, test_codes = (
         _codes(autoencoder, part, _path(folder, "codes", key, own))
         for part, own in zip((train, test), pixels, strict=True)

@@ -10,8 +10,9 @@ from invkit.errors import SettingsError
 from invkit.flows import FlowSettings
 from invkit.training import FitSettings
 
-__all__ = ["AutoencoderSettings", "Settings"]
+__all__ = ["AutoencoderSettings", "Settings", "is_photograph"]
 
+_PLENTY, _COPIES = 6000, 8  # images that need no copies, and most copies of fewer
 _DIGITS, _TINY = 32, 64  # sides in px up to which images are small, and photographs small enough for a CPU
 
 
@@ -113,7 +114,12 @@ class AutoencoderSettings:
     @classmethod
     def for_images(cls, size: int) -> AutoencoderSettings:
         """Choose a preset by the images' side in px: the default up to 32, `tiny` up to 64, `small` beyond."""
-        return cls() if size <= _DIGITS else cls.tiny() if size <= _TINY else cls.small()
+        return cls() if not is_photograph(size) else cls.tiny() if size <= _TINY else cls.small()
+
+
+def is_photograph(size: int) -> bool:
+    """Whether images of that side in px are taken for photographs, which may be mirrored and cropped."""
+    return size > _DIGITS
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,8 @@ class Settings:
         noise_floor: standard deviation of the noise on z, relative to z's total; what it hides counts as thrown
             away (:class:`InvarianceFlow`).
         held_out: share of the images that nothing is trained on.
+        copies: how often t and e see each training image, mirrored and cropped anew but for the first time; None for
+            once, or of few photographs (over 32 px) for up to 8 times.
         rho: correlation ρ of a shared concept (eq. 11).
         t: architecture of the conditional flow.
         e: architecture of the semantic flow.
@@ -136,6 +144,7 @@ class Settings:
     autoencoder: AutoencoderSettings | None = None
     noise_floor: float = 0.003
     held_out: float = 0.15
+    copies: int | None = None
     rho: float = 0.9
     t: FlowSettings = FlowSettings()
     e: FlowSettings = FlowSettings()
@@ -144,6 +153,12 @@ class Settings:
     fit_e: FitSettings = FitSettings(
         steps=100, batch_size=256, learning_rate=1e-4, weight_decay=0.1, evaluate_every=50, bf16=True
     )
+
+    def copies_of(self, count: int, size: int) -> int:
+        """Give how often each of `count` training images of a size is seen."""
+        if self.copies is not None:
+            return self.copies
+        return max(1, min(_COPIES, _PLENTY // count)) if is_photograph(size) else 1
 
     @classmethod
     def quick(cls) -> Settings:

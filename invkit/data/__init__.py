@@ -1,6 +1,7 @@
 """Images, their concepts, and what models make of them."""
 
 from invkit.data.attributes import read_attributes
+from invkit.data.augment import augmented
 from invkit.data.concepts import Concept, Pairing, as_concept
 from invkit.data.digits import color_digits
 from invkit.data.generated import Generated
@@ -15,6 +16,7 @@ __all__ = [
     "Pairing",
     "as_concept",
     "as_image_set",
+    "augmented",
     "color_digits",
     "decode_flat",
     "encode_all",

@@ -6,7 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["mirrored_and_cropped"]
+from invkit.data.imageset import ImageSet
+from invkit.seeds import generator_for
+
+__all__ = ["augmented", "mirrored_and_cropped"]
 
 _LEAST = 0.85  # side of a crop, as a share
 
@@ -27,3 +30,17 @@ def mirrored_and_cropped(images: Tensor, generator: torch.Generator) -> Tensor:
     theta[:, 0, 2], theta[:, 1, 2] = (1 - side) * (2 * left - 1), (1 - side) * (2 * top - 1)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False).to(images.device)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def augmented(data: ImageSet, copies: int, seed: int) -> ImageSet:
+    """Give each image `copies` times, first as it is, then mirrored and cropped anew; copies are one group."""
+    if copies == 1:
+        return data
+    rows = torch.arange(len(data)).repeat(copies)
+    pixels = [(data.images() * 255).round().byte()]
+    for k in range(1, copies):
+        seen = mirrored_and_cropped(data.images(), generator_for(seed, "copies", k))
+        pixels.append((seen.clamp(0, 1) * 255).round().byte())
+    groups = torch.arange(len(data)) if data.groups is None else data.groups
+    concepts = {name: concept.take(rows) for name, concept in data.concepts.items()}
+    return ImageSet(torch.cat(pixels), concepts, groups[rows])

@@ -8,23 +8,25 @@ import pytest
 import torch
 from invkit_diffusers.codebook import scatter
 
-CONVOLUTIONS = {
-    "block_out_channels": (8, 16),
-    "down_block_types": ("DownEncoderBlock2D",) * 2,
-    "up_block_types": ("UpDecoderBlock2D",) * 2,
-    "layers_per_block": 1,
-    "norm_num_groups": 4,
-}
-OPTIONS = {
-    "AutoencoderKL": CONVOLUTIONS,
-    "AutoencoderTiny": {
-        "encoder_block_out_channels": (8, 8),
-        "decoder_block_out_channels": (8, 8),
-        "num_encoder_blocks": (1, 1),
-        "num_decoder_blocks": (1, 1),
-    },
-    "VQModel": {**CONVOLUTIONS, "num_vq_embeddings": 64},
-}
+
+def options_of(class_name, stages):
+    """Options of a small network that halves the sides once less than it has stages."""
+    if class_name == "AutoencoderTiny":
+        channels, blocks = (8,) * stages, (1,) * stages
+        return {
+            "encoder_block_out_channels": channels,
+            "decoder_block_out_channels": channels,
+            "num_encoder_blocks": blocks,
+            "num_decoder_blocks": blocks,
+        }
+    options = {
+        "block_out_channels": (8, 16, 16, 16)[:stages],
+        "down_block_types": ("DownEncoderBlock2D",) * stages,
+        "up_block_types": ("UpDecoderBlock2D",) * stages,
+        "layers_per_block": 1,
+        "norm_num_groups": 4,
+    }
+    return {**options, "num_vq_embeddings": 64} if class_name == "VQModel" else options
 
 
 @pytest.fixture(autouse=True)
@@ -39,10 +41,10 @@ def _seeded_and_offline(monkeypatch):
 
 @pytest.fixture
 def build():
-    """Build a small network that halves the sides once, by the name of its class and options."""
+    """Build a small network in eval mode."""
 
-    def build(class_name, **options):
-        network = getattr(diffusers, class_name)(**{**OPTIONS[class_name], **options}).eval()
+    def build(class_name, stages=2, **options):
+        network = getattr(diffusers, class_name)(**{**options_of(class_name, stages), **options}).eval()
         if class_name == "VQModel":
             scatter(network)
         return network

@@ -1,6 +1,7 @@
 """Codes and images against diffusers' own calls; what a network must be; and a whole explanation."""
 
 import math
+from dataclasses import replace
 
 import invkit_diffusers
 import pluggy
@@ -12,6 +13,7 @@ from invkit_diffusers.codebook import neighbour_distance
 import invkit
 from invkit import hookspecs
 from invkit.errors import DataError, SettingsError
+from invkit.interpretees import ModuleInterpretee
 from invkit.settings import Settings
 from invkit.testing import check_autoencoder
 
@@ -116,23 +118,12 @@ def test_distance_to_the_nearest_other_entry_on_a_line():
     assert found.tolist() == [0.25, 1, 3, 3, 1, 1]
 
 
-@pytest.mark.parametrize(("size", "down"), [(16, 1), (48, 2), (72, 3)])
+@pytest.mark.parametrize(("size", "stages"), [(16, 1), (48, 2), (72, 4)])
 @pytest.mark.parametrize("class_name", CLASSES)
-def test_codes_are_halved_as_often_as_there_are_stages_but_one(class_name, size, down, build):
-    stages = down + 1
-    if class_name == "AutoencoderTiny":
-        sides = ("encoder_block_out_channels", "decoder_block_out_channels")
-        options = dict.fromkeys(sides, (8,) * stages) | dict.fromkeys(
-            ("num_encoder_blocks", "num_decoder_blocks"), (1,) * stages
-        )
-    else:
-        options = {
-            "block_out_channels": (8,) * stages,
-            "down_block_types": ("DownEncoderBlock2D",) * stages,
-            "up_block_types": ("UpDecoderBlock2D",) * stages,
-        }
-    autoencoder = DiffusersAutoencoder(build(class_name, **options), size)
-    assert autoencoder.latent_shape[1:] == (size // 2**down, size // 2**down)
+def test_codes_are_halved_as_often_as_there_are_stages_but_one(class_name, size, stages, build):
+    autoencoder = DiffusersAutoencoder(build(class_name, stages), size)
+    side = size // 2 ** (stages - 1)
+    assert autoencoder.latent_shape[1:] == (side, side)
     with torch.no_grad():
         code = autoencoder.encode(images(1, size)).mean
         assert code.shape[1:] == autoencoder.latent_shape
@@ -203,23 +194,25 @@ def test_images_and_codes_of_another_shape_are_refused(autoencoder):
 
 @pytest.mark.parametrize(("class_name", "size"), [("AutoencoderKL", 32), ("AutoencoderTiny", 48), ("VQModel", 32)])
 def test_a_network_is_explained_through_it(class_name, size, build, tmp_path):
-    autoencoder = DiffusersAutoencoder(build(class_name, latent_channels=2), size)
+    autoencoder = DiffusersAutoencoder(build(class_name, stages=4, latent_channels=2), size)
     network = torch.nn.Sequential(torch.nn.AvgPool2d(size // 2), torch.nn.Flatten())
+    interpretee = ModuleInterpretee(network, invkit.Preprocess())
     bright = torch.arange(80) % 2
     x = (images(80, size) + bright[:, None, None, None]) / 2
+    tiny = Settings.tiny()
+    flow = replace(tiny.t, map_width=8)
     found = invkit.explain(
-        network,
+        interpretee,
         "1",
         x,
         concepts={"bright": bright},
         size=size,
         autoencoder=autoencoder,
-        settings=Settings.tiny(),
+        settings=replace(tiny, t=flow, e=flow),
         progress=False,
-        preprocess=invkit.Preprocess(),
     )
     assert found.t.dim == math.prod(autoencoder.latent_shape)
     assert found.sample(x[:2], 3).shape == (2, 3, 3, size, size)
     assert found.modify(x[:2], bright=x[:1]).shape == (2, 3, size, size)
-    again = invkit.Explanation.load(found.save(tmp_path / "saved"), network, autoencoder=autoencoder)
+    again = invkit.Explanation.load(found.save(tmp_path / "saved"), interpretee, autoencoder=autoencoder)
     torch.testing.assert_close(again.sample(x[:2], 3), found.sample(x[:2], 3))

@@ -78,7 +78,7 @@ class VQCodes(Codes):
     The deviation at a position is a twentieth (`share`) of the distance between the entry that the code there is
     rounded to and the entry nearest to that one. A code that lies anywhere in a cell as wide as this distance leaves it
     on either side with a probability of 0.05 · √(2/π), 4 % for each dimension; on codebooks drawn at random in three
-    dimensions 6 % of the positions change their entry. A trained encoder's codes lie closer to their entries.
+    dimensions 5 to 7 % of the positions change their entry. Training draws codes to their entries, where fewer do.
 
     Codes are not scaled: configs and pipelines of diffusers do not agree on a `scaling_factor` here (revisions of
     one published config have 1 and, by default, 0.18215).
