@@ -14,7 +14,7 @@ from torch import Tensor
 
 from invkit.autoencoding import fit_autoencoder, key_of
 from invkit.core import Autoencoder, Posterior
-from invkit.data import Generated, ImageSet, Pairing, augmented, decode_flat, encode_all
+from invkit.data import Generated, ImageSet, Pairing, augmented, decode_all, encode_all
 from invkit.errors import DataError, SettingsError
 from invkit.flows import Embedder, InvarianceFlow, SemanticFlow, estimate_factor_sizes
 from invkit.seeds import generator_for, seeded
@@ -104,12 +104,12 @@ def lay_groundwork(
         held_out: images to judge by, with the same concepts.
         autoencoder: as all others, see :func:`invkit.explain`.
         factor_sizes: dimensions of e by concept.
-        settings: None for the default.
+        settings: None for what suits the images' size and number.
         seed: of every draw.
         cache: folder of trained parts.
         progress: show it.
     """
-    settings = settings or Settings()
+    settings = settings or Settings.for_images(images.size, len(images))
     train, test = images.split(settings.held_out, seed) if held_out is None else (images, held_out)
     _check_enough(train, test)
     test = test.numbered_as(train)
@@ -130,18 +130,16 @@ def lay_groundwork(
         autoencoder, result = fit_autoencoder(train, test, chosen, key=key, seed=seed, cache=folder, progress=progress)
         folder = folder if result.complete else None  # what is made with half an autoencoder is not kept
     autoencoder.eval()
-    copies = 1 if isinstance(train.pixels, Generated) else settings.copies_of(len(train), train.size)
-    train = augmented(train, copies, seed)
-    key = fingerprint(key, copies, autoencoder.state_dict())
+    train = augmented(train, settings.copies, seed)
+    key = fingerprint(key, settings.copies, autoencoder.config, autoencoder.state_dict())
     codes, test_codes = (
         _codes(autoencoder, part, _path(folder, "codes", key, own))
         for part, own in zip((train, test), pixels, strict=True)
     )
     figures: dict[str, float] = {}
     if autoencoder.has_encoder:
-        with torch.no_grad():
-            some = test.images(slice(512))
-            figures["psnr"] = float(psnr(some, decode_flat(autoencoder, test_codes.mean[:512])).mean())
+        some, seen = test.images(slice(512)), decode_all(autoencoder, test_codes.mean[:512])
+        figures["psnr"] = float(psnr(some, seen).mean())
     ground = Groundwork(
         train, test, autoencoder, codes, test_codes, None, figures, settings, seed, folder, progress, key
     )

@@ -158,7 +158,8 @@ def explain(
             data and says before what it will cost, or takes the generator that made them.
         embedder: H; None chooses by the representation's shape.
         factor_sizes: dimensions of e by concept; None estimates them.
-        settings: None for the default, `Settings.quick()` for a first look, `Settings.paper()` for the paper's.
+        settings: None for what suits the size and number of images (:meth:`Settings.for_images`), `Settings.quick()` for a
+            first look, `Settings.paper()` for the paper's.
         seed: of every draw.
         cache: folder in which trained parts are kept and found again, and runs that were cut short resumed.
         progress: show it.
@@ -248,7 +249,7 @@ def profile(
     addresses = {name: _addresses(i, wanted) for name, i in interpretees.items()}
     autoencoder = as_autoencoder(autoencoder)
     if autoencoder is None and size is not None:
-        check_size((settings or Settings()).autoencoder, size)
+        check_size(None if settings is None else settings.autoencoder, size)
     elif autoencoder is not None:
         if size not in (None, autoencoder.image_size):
             raise SettingsError(
@@ -260,8 +261,9 @@ def profile(
     images = as_image_set(data, size=size, concepts=concepts, groups=groups, progress=progress)
     if held_out is not None:
         held_out = as_image_set(held_out, size=images.size, progress=progress)
+    settings = settings or Settings.for_images(images.size, len(images))
     for name, interpretee in interpretees.items():
-        _check_layers(interpretee, addresses[name], images, embedder, settings or Settings())
+        _check_layers(interpretee, addresses[name], images, embedder, settings)
     ground = lay_groundwork(
         images,
         held_out=held_out,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from invkit.errors import SettingsError
 from invkit.flows import FlowSettings
@@ -131,8 +131,7 @@ class Settings:
         noise_floor: standard deviation of the noise on z, relative to z's total; what it hides counts as thrown
             away (:class:`InvarianceFlow`).
         held_out: share of the images that nothing is trained on.
-        copies: how often t and e see each training image, mirrored and cropped anew but for the first time; None for
-            once, or of few photographs (over 32 px) for up to 8 times.
+        copies: how often t and e see each training image, each but the first time mirrored and cropped anew.
         rho: correlation ρ of a shared concept (eq. 11).
         t: architecture of the conditional flow.
         e: architecture of the semantic flow.
@@ -144,7 +143,7 @@ class Settings:
     autoencoder: AutoencoderSettings | None = None
     noise_floor: float = 0.003
     held_out: float = 0.15
-    copies: int | None = None
+    copies: int = 1
     rho: float = 0.9
     t: FlowSettings = FlowSettings()
     e: FlowSettings = FlowSettings()
@@ -154,11 +153,26 @@ class Settings:
         steps=100, batch_size=256, learning_rate=1e-4, weight_decay=0.1, evaluate_every=50, bf16=True
     )
 
-    def copies_of(self, count: int, size: int) -> int:
-        """Give how often each of `count` training images of a size is seen."""
-        if self.copies is not None:
-            return self.copies
-        return max(1, min(_COPIES, _PLENTY // count)) if is_photograph(size) else 1
+    @classmethod
+    def for_images(cls, size: int, count: int) -> Settings:
+        """Choose by the images' side in px and their number: few photographs (over 32 px) need :meth:`few`."""
+        return cls.few(max(1, min(_COPIES, _PLENTY // count))) if is_photograph(size) and count < _PLENTY else cls()
+
+    @classmethod
+    def few(cls, copies: int = _COPIES) -> Settings:
+        """Give settings for some hundreds or thousands of photographs, of which wide flows learn too much by heart."""
+        default = cls()
+        flow = FlowSettings(n_flow=3, width=128, depth=0)
+        slower: dict[str, Any] = {"learning_rate": 1e-3, "weight_decay": 1.0, "evaluate_every": 25}
+        return replace(
+            default,
+            copies=copies,
+            t=flow,
+            e=flow,
+            fit_t=replace(default.fit_t, **slower),
+            fit_anchors=replace(default.fit_anchors, **slower),
+            fit_e=replace(default.fit_e, weight_decay=1.0, evaluate_every=25),
+        )
 
     @classmethod
     def quick(cls) -> Settings:
@@ -177,7 +191,7 @@ class Settings:
     def tiny(cls) -> Settings:
         """Give the whole recipe in seconds, for tests; the figures mean nothing."""
         few = FitSettings(steps=12, batch_size=32, learning_rate=1e-3, evaluate_every=6)
-        flow = FlowSettings(n_flow=2, width=16)
+        flow = FlowSettings(n_flow=2, width=16, map_width=8)
         autoencoder = AutoencoderSettings(latent_dim=12, fit=few)
         return cls(autoencoder=autoencoder, t=flow, e=flow, fit_t=few, fit_e=few, fit_anchors=few)
 

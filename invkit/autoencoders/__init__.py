@@ -3,6 +3,14 @@
 from invkit.autoencoders.big import BigAutoencoder
 from invkit.autoencoders.conv import ConvAutoencoder
 from invkit.autoencoders.discriminator import PatchDiscriminator
-from invkit.autoencoders.loading import describe, load_autoencoder, rebuild
+from invkit.autoencoders.loading import describe, is_built_in, load_autoencoder, rebuild
 
-__all__ = ["BigAutoencoder", "ConvAutoencoder", "PatchDiscriminator", "describe", "load_autoencoder", "rebuild"]
+__all__ = [
+    "BigAutoencoder",
+    "ConvAutoencoder",
+    "PatchDiscriminator",
+    "describe",
+    "is_built_in",
+    "load_autoencoder",
+    "rebuild",
+]

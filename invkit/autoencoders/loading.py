@@ -13,7 +13,7 @@ from invkit.interpretees.weights import fit_weights
 from invkit.plugins import load_named
 from invkit.serialize import read_json, read_tensors
 
-__all__ = ["MANIFEST", "WEIGHTS", "describe", "load_autoencoder", "load_folder", "rebuild"]
+__all__ = ["MANIFEST", "WEIGHTS", "describe", "is_built_in", "load_autoencoder", "load_folder", "rebuild"]
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
 _BUILT_IN: dict[str, type[Autoencoder]] = {c.__name__: c for c in (ConvAutoencoder, BigAutoencoder)}
@@ -22,6 +22,11 @@ _BUILT_IN: dict[str, type[Autoencoder]] = {c.__name__: c for c in (ConvAutoencod
 def describe(autoencoder: Autoencoder) -> dict[str, Any]:
     """Give its class and config, JSON-able: what :func:`rebuild` takes."""
     return {"class": type(autoencoder).__name__, **autoencoder.config}
+
+
+def is_built_in(autoencoder: Autoencoder) -> bool:
+    """Whether :func:`rebuild` builds it."""
+    return type(autoencoder) in _BUILT_IN.values()
 
 
 def rebuild(description: dict[str, Any]) -> Autoencoder:

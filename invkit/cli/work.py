@@ -25,19 +25,23 @@ _INPUTS = (
     click.option(
         "--out", type=click.Path(path_type=Path), default=Path("explanation"), help="Output folder.", show_default=True
     ),
-    click.option("--preset", type=click.Choice(["default", "quick", "paper"]), default="default"),
+    click.option(
+        "--preset",
+        type=click.Choice(["few", "quick", "paper"]),
+        help="Few photographs; a first look; the paper's flows. The default goes by the images' size and number.",
+    ),
     SIZE,
     click.option("--autoencoder", help="A folder of `invkit train-autoencoder`, or a plugin's name for a trained one."),
 )
 
 
 def _model_and_keywords(
-    model: str, out: Path, preset: str, quiet: bool, options: dict[str, Any]
+    model: str, out: Path, preset: str | None, quiet: bool, options: dict[str, Any]
 ) -> tuple[Interpretee, dict[str, Any]]:
     """Turn options of the command line into the model and the keywords of `invkit.explain`."""
     from invkit.settings import Settings
 
-    settings = {"default": Settings, "quick": Settings.quick, "paper": Settings.paper}[preset]()
+    settings = getattr(Settings, preset)() if preset else None
     keywords = {name: options.pop(name) for name in ("data", "concepts", "size", "autoencoder", "seed")}
     keywords |= {"settings": settings, "cache": out / "cache", "progress": not quiet}
     return open_model(model, **options), keywords
@@ -60,7 +64,7 @@ def demo(out: Path, seed: int, as_json: bool, quiet: bool) -> None:
 @click.argument("layer")
 @with_options(*_INPUTS, model_options, *OUTPUTS)
 @reported
-def explain(model: str, layer: str, out: Path, preset: str, as_json: bool, quiet: bool, **options: Any) -> None:
+def explain(model: str, layer: str, out: Path, preset: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Explain one layer."""
     from invkit.recipe import explain as run
 
@@ -78,7 +82,7 @@ def explain(model: str, layer: str, out: Path, preset: str, as_json: bool, quiet
 @click.argument("layers")
 @with_options(*_INPUTS, model_options, *OUTPUTS)
 @reported
-def profile(model: str, layers: str, out: Path, preset: str, as_json: bool, quiet: bool, **options: Any) -> None:
+def profile(model: str, layers: str, out: Path, preset: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Explain several layers."""
     from invkit.recipe import profile as run
 

@@ -7,7 +7,7 @@ from invkit.data.digits import color_digits
 from invkit.data.generated import Generated
 from invkit.data.images import as_image_set
 from invkit.data.imageset import ImageSet, evenly
-from invkit.data.latents import decode_flat, encode_all, represent_all
+from invkit.data.latents import decode_all, decode_flat, encode_all, represent_all
 
 __all__ = [
     "Concept",
@@ -18,6 +18,7 @@ __all__ = [
     "as_image_set",
     "augmented",
     "color_digits",
+    "decode_all",
     "decode_flat",
     "encode_all",
     "evenly",

@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from invkit.data.generated import Generated
 from invkit.data.imageset import ImageSet
+from invkit.errors import DataError
 from invkit.seeds import generator_for
 
 __all__ = ["augmented", "mirrored_and_cropped"]
@@ -33,9 +35,15 @@ def mirrored_and_cropped(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def augmented(data: ImageSet, copies: int, seed: int) -> ImageSet:
-    """Give each image `copies` times, first as it is, then mirrored and cropped anew; copies are one group."""
+    """Give each image `copies` times, first as it is, then mirrored and cropped anew; copies are one group.
+
+    Raises:
+        DataError: more than one of images that a decoder makes of known codes.
+    """
     if copies == 1:
         return data
+    if isinstance(data.pixels, Generated):
+        raise DataError("Images that a decoder makes are not cropped", expected="copies=1 in the settings", got=copies)
     rows = torch.arange(len(data)).repeat(copies)
     pixels = [(data.images() * 255).round().byte()]
     for k in range(1, copies):

@@ -12,9 +12,10 @@ from invkit.data.generated import Generated
 from invkit.data.imageset import ImageSet
 from invkit.progress import Progress
 
-__all__ = ["decode_flat", "encode_all", "represent_all"]
+__all__ = ["decode_all", "decode_flat", "encode_all", "represent_all"]
 
 _BATCH = 128
+_PIXELS = 2**19  # that an autoencoder works on at once: 128 images of 64 px, 8 of 256
 
 
 @torch.no_grad()
@@ -27,7 +28,8 @@ def encode_all(autoencoder: Autoencoder, data: ImageSet) -> Posterior:
         own = data.pixels.latents.flatten(1)
         return Posterior(own, torch.zeros_like(own))
     autoencoder.eval()
-    batches = (data.images(slice(k, k + _BATCH)).to(autoencoder.device) for k in range(0, len(data), _BATCH))
+    size = _batch_of(autoencoder)
+    batches = (data.images(slice(k, k + size)).to(autoencoder.device) for k in range(0, len(data), size))
     parts = [autoencoder.encode(images) for images in batches]
     mean, std = torch.cat([p.mean for p in parts]), torch.cat([p.std for p in parts])
     return Posterior(mean.flatten(1).cpu(), std.flatten(1).cpu())
@@ -37,6 +39,16 @@ def decode_flat(autoencoder: Autoencoder, latents: Tensor) -> Tensor:
     """Give the images of flat codes (B, N), on the CPU."""
     codes = latents.to(autoencoder.device).unflatten(1, autoencoder.latent_shape)
     return autoencoder.decode(codes).cpu()
+
+
+@torch.no_grad()
+def decode_all(autoencoder: Autoencoder, latents: Tensor) -> Tensor:
+    """Do what :func:`decode_flat` does for any number of codes, part by part, without gradients."""
+    return torch.cat([decode_flat(autoencoder, part) for part in latents.split(_batch_of(autoencoder))])
+
+
+def _batch_of(autoencoder: Autoencoder) -> int:
+    return max(1, min(_BATCH, _PIXELS // autoencoder.image_size**2))
 
 
 def represent_all(

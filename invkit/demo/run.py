@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from invkit.core import Posterior
-from invkit.data import ImageSet, color_digits, decode_flat, evenly
+from invkit.data import ImageSet, color_digits, decode_all, decode_flat, evenly
 from invkit.demo.network import LAYER, PREPROCESS, accuracy, train_checkpoints
 from invkit.evaluation import Estimate, Judge, JudgeTask
 from invkit.explanation import Explanation
@@ -97,7 +97,7 @@ def trained_judge(ground: Groundwork) -> Judge:
 def _half_redrawn(ground: Groundwork, data: ImageSet, codes: Posterior) -> ImageSet:
     """Replace every second image by its reconstruction D(E_μ(x))."""
     pixels = data.images()
-    pixels[::2] = torch.cat([decode_flat(ground.autoencoder, part) for part in codes.mean[::2].split(512)])
+    pixels[::2] = decode_all(ground.autoencoder, codes.mean[::2])
     return ImageSet((pixels * 255).round().byte(), data.concepts)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from invkit.core import Autoencoder, Interpretee
-from invkit.data import ImageSet, decode_flat, encode_all
+from invkit.data import ImageSet, decode_all, encode_all
 from invkit.evaluation.estimate import Estimate
 from invkit.evaluation.frechet import frechet_distance
 from invkit.interpretees import PerceptualDistance
@@ -61,7 +61,7 @@ def reconstruction_figures(
         `psnr` in dB, `ssim` (Wang et al., 2004) and the others by name.
     """
     codes = encode_all(autoencoder, data).mean
-    seen = torch.cat([decode_flat(autoencoder, part) for part in codes.split(_BATCH)])
+    seen = decode_all(autoencoder, codes)
     images = data.images()
     values = {
         "psnr": psnr(images, seen),
@@ -73,7 +73,7 @@ def reconstruction_figures(
     figures = {name: _mean(v) for name, v in values.items() if isinstance(v, Tensor)}
     if features is not None:
         drawn = torch.randn(codes.shape, generator=generator_for(seed, "prior samples"))
-        made = torch.cat([decode_flat(autoencoder, part) for part in drawn.split(_BATCH)])
+        made = decode_all(autoencoder, drawn)
         real = features.of(images)
         figures["frechet of reconstructions"] = frechet_distance(real, features.of(seen))
         figures["frechet of prior samples"] = frechet_distance(real, features.of(made))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from invkit.autoencoders import describe, rebuild
+from invkit.autoencoders import describe, is_built_in, rebuild
 from invkit.core import Autoencoder
 from invkit.data import Concept, ImageSet
 from invkit.errors import ArtefactError
@@ -26,7 +26,8 @@ _FORMAT = 1
 
 def save_explanation(explanation: Explanation, folder: Path) -> Path:
     """Write manifest.json, weights.safetensors and held_out.safetensors; the manifest comes last."""
-    parts = {"autoencoder": explanation.autoencoder, "t": explanation.t, "e": explanation.e}
+    autoencoder = explanation.autoencoder
+    parts = {"autoencoder": autoencoder if is_built_in(autoencoder) else None, "t": explanation.t, "e": explanation.e}
     weights = {f"{part}/{k}": v for part, m in parts.items() if m is not None for k, v in m.state_dict().items()}
     data = explanation.held_out.data
     pixels = data.pixels if isinstance(data.pixels, Tensor) else (data.images() * 255).round().byte()
@@ -40,7 +41,8 @@ def save_explanation(explanation: Explanation, folder: Path) -> Path:
         "format": _FORMAT,
         "layer": explanation.layer,
         "model": None if explanation.interpretee is None else explanation.interpretee.fingerprint(),
-        "autoencoder": describe(explanation.autoencoder),
+        "autoencoder": describe(autoencoder),
+        "autoencoder weights": fingerprint(autoencoder.state_dict()),
         "t": {
             "shape": list(explanation.t.mean.shape),
             "noise_floor": explanation.t.noise_floor,
@@ -97,15 +99,14 @@ def _models(
     manifest: dict[str, Any], weights: dict[str, Tensor], autoencoder: Autoencoder | None, embedder: Embedder | None
 ) -> tuple[Autoencoder, InvarianceFlow, SemanticFlow | None]:
     """Build E and D, t and e, and fill them."""
-    if autoencoder is None:
-        try:
-            autoencoder = rebuild(manifest["autoencoder"])
-        except ArtefactError as error:
-            raise ArtefactError(
-                "This explanation was made with an autoencoder of your own",
-                expected="Explanation.load(folder, autoencoder=...)",
-                got=manifest["autoencoder"]["class"],
-            ) from error
+    own = autoencoder is None
+    autoencoder = autoencoder or _rebuilt(manifest["autoencoder"])
+    if not own and fingerprint(autoencoder.state_dict()) != manifest["autoencoder weights"]:
+        raise ArtefactError(
+            "This explanation was made with another autoencoder",
+            expected=f"weights that hash to {manifest['autoencoder weights']}",
+            got=fingerprint(autoencoder.state_dict()),
+        )
     settings, shape = manifest["protocol"]["settings"], tuple(manifest["t"]["shape"])
     code = autoencoder.latent_shape
     how = FlowSettings(**settings["t"])
@@ -122,11 +123,22 @@ def _models(
     if manifest["e"] is not None:
         blocks = FlowSettings(**settings["e"]).blocks(code)
         e = SemanticFlow(blocks, manifest["e"]["factors"], manifest["e"]["rho"])
-    for part, module in (("autoencoder", autoencoder), ("t", t), ("e", e)):
+    for part, module in (("autoencoder", autoencoder if own else None), ("t", t), ("e", e)):
         if module is not None:
             module.load_state_dict({k.partition("/")[2]: v for k, v in weights.items() if k.startswith(part + "/")})
             module.eval()
-    return autoencoder, t, e
+    return autoencoder.eval(), t, e
+
+
+def _rebuilt(description: dict[str, Any]) -> Autoencoder:
+    try:
+        return rebuild(description)
+    except ArtefactError as error:
+        raise ArtefactError(
+            "This explanation was made with an autoencoder of your own",
+            expected="Explanation.load(folder, autoencoder=...)",
+            got=description["class"],
+        ) from error
 
 
 def _checked(folder: Path, name: str, expected: str) -> dict[str, Tensor]:

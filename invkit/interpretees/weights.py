@@ -150,7 +150,7 @@ def hub_file(name: str, files: Sequence[str], *, local_files_only: bool = False)
     try:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.constants import HF_HUB_CACHE
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
     except ImportError as error:
         raise ArtefactError("Weights from the hub need huggingface_hub", hint="pip install huggingface_hub.") from error
     repository, _, revision = name.partition("@")
@@ -160,6 +160,8 @@ def hub_file(name: str, files: Sequence[str], *, local_files_only: bool = False)
             return Path(hf_hub_download(repository, file, revision=revision or None, local_files_only=local_files_only))
         except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
             last = error
+            if isinstance(error, LocalEntryNotFoundError):  # no connection: the others are not waited for
+                local_files_only = True
     folder = Path(HF_HUB_CACHE, "models--" + repository.replace("/", "--"), "snapshots")
     raise ArtefactError(
         f"Cannot get {' or '.join(files)} of {name} from the hub",
