@@ -158,8 +158,8 @@ def explain(
             data and says before what it will cost, or takes the generator that made them.
         embedder: H; None chooses by the representation's shape.
         factor_sizes: dimensions of e by concept; None estimates them.
-        settings: None for what suits the size and number of images (:meth:`Settings.for_images`), `Settings.quick()` for a
-            first look, `Settings.paper()` for the paper's.
+        settings: None for what suits the images (:meth:`Settings.for_images`), `Settings.quick()` for a first look,
+            `Settings.paper()` for the paper's.
         seed: of every draw.
         cache: folder in which trained parts are kept and found again, and runs that were cut short resumed.
         progress: show it.

@@ -10,6 +10,7 @@ from invkit.flows.linear import LULinear
 from invkit.flows.paper import PaperMapEmbedder, PaperVectorEmbedder
 from invkit.flows.positionwise import Positionwise
 from invkit.flows.presets import FlowSettings
+from invkit.flows.released import read_released_cinn, read_released_semantic
 from invkit.flows.semantic import SemanticFlow, estimate_factor_sizes, pair_nll
 from invkit.flows.sequence import FlowSequence
 from invkit.flows.shuffle import Shuffle
@@ -45,4 +46,6 @@ __all__ = [
     "embedder_for",
     "estimate_factor_sizes",
     "pair_nll",
+    "read_released_cinn",
+    "read_released_semantic",
 ]

@@ -1,0 +1,84 @@
+"""The paper's autoencoder at 128 px: parameters, one step of it and of its discriminator, memory, and exact resumption.
+
+python benchmarks/paper_step.py
+
+Weights of VGG-16 and of the encoder are random, since what they are changes neither time nor memory. Images are noise.
+"""
+
+import os
+import resource
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torchvision
+
+from invkit import AutoencoderSettings, ImageSet, PerceptualDistance, Preprocess
+from invkit.autoencoders import PatchDiscriminator
+from invkit.autoencoding import build_autoencoder
+from invkit.interpretees import ModuleInterpretee
+from invkit.interpretees.perceptual import LPIPS_LAYERS
+from invkit.seeds import seeded
+from invkit.training import AutoencoderTask, ImageMetric, fit
+
+PAPER = replace(AutoencoderSettings.paper(), encoder_weights="random")
+
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def task_of(settings, size, perceptual):
+    autoencoder = build_autoencoder(settings, size)
+    with seeded(0, "rest"):
+        data, critic = ImageSet(torch.rand(32, 3, size, size)), PatchDiscriminator()
+    return AutoencoderTask(autoencoder, data, data.take(torch.arange(4)), ImageMetric("l1", perceptual), critic=critic)
+
+
+def main(batch):
+    with seeded(0, "vgg"):
+        vgg = ModuleInterpretee(torchvision.models.vgg16(weights=None), Preprocess())
+    perceptual = PerceptualDistance(vgg, LPIPS_LAYERS)
+    print(f"before: {peak():.1f} GiB")
+    task = task_of(PAPER, 128, perceptual)
+    millions = {name: sum(p.numel() for p in m.parameters()) / 1e6 for name, m in task.module.named_children()}
+    print(", ".join(f"{name} {count:.1f} million parameters" for name, count in millions.items()))
+    begun = time.perf_counter()
+    one = replace(PAPER.fit, steps=1, batch_size=batch, evaluate_every=1)
+    result = fit(task, one, progress=False)
+    print(
+        f"one step of {batch} images, and two evaluations: {time.perf_counter() - begun:.0f} s, peak {peak():.1f} GiB"
+    )
+    print({name: round(value, 4) for name, value in result.terms[0].items()})
+
+    few = replace(PAPER.fit, steps=10, batch_size=2, evaluate_every=5)
+    del task
+    whole = task_of(PAPER, 128, perceptual)
+    begun = time.perf_counter()
+    fit(whole, few, progress=False)
+    print(f"ten steps of 2 images: {time.perf_counter() - begun:.0f} s", flush=True)
+    expected = {name: value.clone() for name, value in whole.module.state_dict().items()}
+    del whole
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "checkpoint")
+
+        def stop(step, _module):
+            if step == 5:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        cut = fit(task_of(PAPER, 128, perceptual), few, checkpoint=file, progress=False, on_evaluate=stop)
+        print(f"stopped at step {cut.steps}; the checkpoint has {file.stat().st_size / 2**30:.2f} GiB")
+        again = task_of(PAPER, 128, perceptual)
+        result = fit(again, few, checkpoint=file, progress=False)
+    state = again.module.state_dict()
+    same = all(torch.equal(value, state[name]) for name, value in expected.items())
+    print(f"resumed, {result.steps} steps: weights {'equal' if same else 'DIFFER from'} those of an uninterrupted run")
+    print(f"peak {peak():.1f} GiB")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else PAPER.fit.batch_size)
