@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 import torchvision
 
-from invkit import AutoencoderSettings, ImageSet, PerceptualDistance, Preprocess
+from invkit import AutoencoderSettings, BigAutoencoder, ImageSet, PerceptualDistance, Preprocess
 from invkit.autoencoders import PatchDiscriminator
 from invkit.autoencoding import build_autoencoder
 from invkit.interpretees import ModuleInterpretee
@@ -32,6 +32,17 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
+def tell_parameters():
+    """Encoder and decoder of table S7 at three sizes, and with the perceptron of the released weights."""
+    for size in (64, 128, 256):
+        for hidden in (256, 2000):
+            with torch.device("meta"):
+                model = BigAutoencoder(size, hidden=hidden)
+            encoder = sum(p.numel() for p in model.trunk.parameters()) / 1e6
+            decoder = sum(p.numel() for p in model.parameters()) / 1e6 - encoder
+            print(f"{size} px, perceptron of {hidden}: encoder {encoder:.1f}, decoder {decoder:.1f} million parameters")
+
+
 def task_of(settings, size, perceptual):
     autoencoder = build_autoencoder(settings, size)
     with seeded(0, "rest"):
@@ -40,13 +51,12 @@ def task_of(settings, size, perceptual):
 
 
 def main(batch):
+    tell_parameters()
     with seeded(0, "vgg"):
         vgg = ModuleInterpretee(torchvision.models.vgg16(weights=None), Preprocess())
     perceptual = PerceptualDistance(vgg, LPIPS_LAYERS)
     print(f"before: {peak():.1f} GiB")
     task = task_of(PAPER, 128, perceptual)
-    millions = {name: sum(p.numel() for p in m.parameters()) / 1e6 for name, m in task.module.named_children()}
-    print(", ".join(f"{name} {count:.1f} million parameters" for name, count in millions.items()))
     begun = time.perf_counter()
     one = replace(PAPER.fit, steps=1, batch_size=batch, evaluate_every=1)
     result = fit(task, one, progress=False)

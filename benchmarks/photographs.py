@@ -19,7 +19,7 @@ from invkit.report.figures import sample_sheet
 from invkit.seeds import generator_for, seeded
 
 SIZE, STEPS, RATE = 64, 1200, 3e-3
-LAYERS = ("block1", "block2", "block3", "block4", "pool")
+LAYERS = ("block2", "block3", "block4", "pool")
 PREPROCESS = invkit.Preprocess(mean=(0.5, 0.5, 0.5))
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from invkit.autoencoding import fit_autoencoder, key_of
 from invkit.core import Autoencoder, Posterior
-from invkit.data import Generated, ImageSet, Pairing, augmented, decode_all, encode_all
+from invkit.data import Generated, ImageSet, Pairing, augmented, decode_all, encode_all, evenly
 from invkit.errors import DataError, SettingsError
 from invkit.flows import Embedder, InvarianceFlow, SemanticFlow, estimate_factor_sizes
 from invkit.seeds import generator_for, seeded
@@ -109,7 +109,7 @@ def lay_groundwork(
         cache: folder of trained parts.
         progress: show it.
     """
-    settings = settings or Settings.for_images(images.size, len(images))
+    settings = settings or Settings.for_images(images)
     train, test = images.split(settings.held_out, seed) if held_out is None else (images, held_out)
     _check_enough(train, test)
     test = test.numbered_as(train)
@@ -138,8 +138,8 @@ def lay_groundwork(
     )
     figures: dict[str, float] = {}
     if autoencoder.has_encoder:
-        some, seen = test.images(slice(512)), decode_all(autoencoder, test_codes.mean[:512])
-        figures["psnr"] = float(psnr(some, seen).mean())
+        some = evenly(len(test), 512)
+        figures["psnr"] = float(psnr(test.images(some), decode_all(autoencoder, test_codes.mean[some])).mean())
     ground = Groundwork(
         train, test, autoencoder, codes, test_codes, None, figures, settings, seed, folder, progress, key
     )

@@ -261,7 +261,7 @@ def profile(
     images = as_image_set(data, size=size, concepts=concepts, groups=groups, progress=progress)
     if held_out is not None:
         held_out = as_image_set(held_out, size=images.size, progress=progress)
-    settings = settings or Settings.for_images(images.size, len(images))
+    settings = settings or Settings.for_images(images)
     for name, interpretee in interpretees.items():
         _check_layers(interpretee, addresses[name], images, embedder, settings)
     ground = lay_groundwork(

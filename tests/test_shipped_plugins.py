@@ -13,6 +13,7 @@ from invkit.testing import check_plugin
         "timm",
         "torchvision",
         pytest.param("biggan", marks=pytest.mark.conformance),  # six generators at full size
+        pytest.param("diffusers", marks=pytest.mark.conformance),  # nine autoencoders at full size
     ],
 )
 def test_a_shipped_plugin_passes_the_kit(prefix):

@@ -26,8 +26,9 @@ class PatchDiscriminator(nn.Module):
         layers: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2)]
         for a, b in itertools.pairwise((width, 2 * width, 4 * width, 8 * width)):
             layers += [nn.Conv2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.LeakyReLU(0.2)]
-        layers += [nn.Conv2d(8 * width, 8 * width, 4, padding="same", bias=False), nn.BatchNorm2d(8 * width)]
-        self.net = nn.Sequential(*layers, nn.LeakyReLU(0.2), nn.Conv2d(8 * width, 1, 4, padding="same"))
+        same = nn.ZeroPad2d((1, 2, 1, 2))
+        layers += [same, nn.Conv2d(8 * width, 8 * width, 4, bias=False), nn.BatchNorm2d(8 * width), nn.LeakyReLU(0.2)]
+        self.net = nn.Sequential(*layers, same, nn.Conv2d(8 * width, 1, 4))
 
     def forward(self, images: Tensor) -> Tensor:
         """Give logits (B, 1, S/16, S/16), positive for real, of images (B, 3, S, S) in [0, 1]."""

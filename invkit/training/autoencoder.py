@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from invkit.autoencoders import PatchDiscriminator
 from invkit.core import Autoencoder
 from invkit.data.augment import mirrored_and_cropped
-from invkit.data.imageset import ImageSet
+from invkit.data.imageset import ImageSet, evenly
 from invkit.seeds import generator_for
 from invkit.training.loop import Task
 from invkit.training.metric import ImageMetric, adaptive_weight, critic_loss, generator_loss
@@ -54,9 +54,15 @@ class AutoencoderTask(Task):
     ) -> None:
         self.title, self.rows = "autoencoder", len(data)
         self.module = autoencoder if critic is None else nn.ModuleDict({"autoencoder": autoencoder, "critic": critic})
-        self._data, self._held_out = data, held_out.take(torch.arange(min(len(held_out), _HELD_OUT)))
+        self._data, self._held_out = data, held_out.take(evenly(len(held_out), _HELD_OUT))
         self._metric, self._critic_from = metric or ImageMetric(), critic_from
         self._kl_weight, self._augment = kl_weight, augment
+        self.keep_last = critic is not None  # likelihood alone would take the weights from before it counted
+
+    @property
+    def parts(self) -> list[nn.Module]:
+        """Autoencoder and critic: the gradient of one is not clipped for that of the other."""
+        return list(self.module.values()) if isinstance(self.module, nn.ModuleDict) else [self.module]
 
     @staticmethod
     def autoencoder_in(module: nn.Module) -> Autoencoder:

@@ -76,13 +76,21 @@ class Task(ABC):
         rows: number of training rows.
         step: number of the step that the loop is at, for a loss that changes with it.
         terms: what the last loss was made of, by name; their means are kept in the history.
+        keep_last: keep the last average instead of the best: for a loss, such as an adversarial one, that the held-out
+            figure does not tell all of.
     """
 
     title: str
     module: nn.Module
     rows: int
     step: int = 0
+    keep_last: bool = False
     terms: Mapping[str, float] = {}  # replaced, never changed
+
+    @property
+    def parts(self) -> list[nn.Module]:
+        """Parts of the module whose gradients are clipped each on its own."""
+        return [self.module]
 
     @abstractmethod
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -98,7 +106,7 @@ class FitResult:
     """How training went.
 
     Attributes:
-        best: lowest held-out figure, the one of the weights that were kept.
+        best: held-out figure of the weights that were kept, the lowest, or the last where the task keeps the last.
         best_step: when it was reached.
         steps: steps done.
         history: (step, mean training loss since the last entry, held-out figure).
@@ -239,6 +247,9 @@ def fit(
                 break
         if interrupted.is_set() and state.result.steps < settings.steps:
             state.result.stopped = "interrupted"
+            state.result.seconds = spent + time.monotonic() - begun
+            if checkpoint is not None:
+                save_checkpoint(checkpoint, key, state.tensors(), state.counters())
     bar.close()
     task.module.load_state_dict(state.best)
     task.module.eval()
@@ -265,8 +276,7 @@ def _to_evaluation(
 
     The loss is NaN at the first that isn't finite.
     """
-    totals: dict[str, float] = {}
-    begun = state.result.steps
+    seen: dict[str, list[float]] = {}
     while True:
         loss = _step(task, state, settings, seed)
         state.result.steps += 1
@@ -274,9 +284,9 @@ def _to_evaluation(
         if not math.isfinite(loss):
             return {"loss": math.nan}
         for name, value in {"loss": loss, **task.terms}.items():
-            totals[name] = totals.get(name, 0.0) + value
+            seen.setdefault(name, []).append(value)
         if state.result.steps % settings.evaluate_every == 0 or state.result.steps == settings.steps:
-            return {name: total / (state.result.steps - begun) for name, total in totals.items()}
+            return {name: sum(values) / len(values) for name, values in seen.items()}
         if interrupted.is_set():
             return None
 
@@ -292,8 +302,8 @@ def _step(task: Task, state: _State, settings: FitSettings, seed: int) -> float:
         loss = task.loss(task.module, rows, generator_for(seed, "step", step))
     state.optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
-    norm = nn.utils.clip_grad_norm_(task.module.parameters(), settings.clip)
-    value = float(loss.detach() + 0 * norm)  # NaN when either is not finite
+    norms = [nn.utils.clip_grad_norm_(part.parameters(), settings.clip) for part in task.parts]
+    value = float(loss.detach() + 0 * sum(norms))  # NaN when any is not finite
     if math.isfinite(value):
         for group in state.optimizer.param_groups:
             group["lr"] = settings.rate(step) * state.rate_factor
@@ -317,7 +327,7 @@ def _evaluate(task: Task, state: _State, train: dict[str, float]) -> float:
     if math.isfinite(held_out) and result.steps:
         result.history.append((result.steps, train.pop("loss"), held_out))
         result.terms.append(train)
-    if held_out < result.best:
+    if held_out < result.best or (task.keep_last and math.isfinite(held_out)):
         result.best, result.best_step = held_out, result.steps
         state.best = {k: v.detach().clone() for k, v in state.average.state_dict().items()}
     return held_out

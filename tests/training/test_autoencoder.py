@@ -1,5 +1,6 @@
 """The autoencoder's task: its terms against closed forms, who gets which gradient, exact resumption with a critic."""
 
+import copy
 import os
 import signal
 
@@ -96,6 +97,13 @@ def test_a_critic_counts_from_its_step_on_and_every_term_is_logged(data):
     assert [step for step, *_ in result.history] == [2, 4, 6, 8, 10]
     assert [("discriminator" in terms) for terms in result.terms] == [False, False, True, True, True]
     assert set(result.terms[-1]) == {"pixel", "γ", "KL", "generator", "adaptive weight", "discriminator"}
+
+
+def test_with_a_critic_the_last_weights_are_kept(data):
+    averages = []
+    task = task_of(data)
+    fit(task, FEW, progress=False, on_evaluate=lambda _, module: averages.append(copy.deepcopy(module.state_dict())))
+    assert all(torch.equal(value, averages[-1][name]) for name, value in task.module.state_dict().items())
 
 
 def test_a_perceptual_term_is_part_of_gamma(data):
