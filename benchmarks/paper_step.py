@@ -25,7 +25,7 @@ from invkit.interpretees.perceptual import LPIPS_LAYERS
 from invkit.seeds import seeded
 from invkit.training import AutoencoderTask, ImageMetric, fit
 
-PAPER = replace(AutoencoderSettings.paper(), encoder_weights="random")
+PAPER = AutoencoderSettings.paper()
 
 
 def peak():

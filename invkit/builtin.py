@@ -69,7 +69,14 @@ def load_autoencoder(name: str, weights: str | None, local_files_only: bool) -> 
         return ConvAutoencoder() if name == "conv" else BigAutoencoder(_BIG[name])
     state = read_weights(weights, local_files_only=local_files_only)
     if name != "conv" and is_released(state):
-        return from_released(state, weights)
+        released = from_released(state, weights)
+        if released.image_size != _BIG[name]:
+            raise ArtefactError(
+                f"The weights in {weights} are of another size",
+                expected=f"{_BIG[name]} px",
+                got=f"{released.image_size} px, which is invkit:big-{released.image_size}",
+            )
+        return released
     autoencoder = ConvAutoencoder() if name == "conv" else BigAutoencoder(_BIG[name])
     fit_weights(autoencoder, state, weights)
     return autoencoder

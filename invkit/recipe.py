@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from invkit.autoencoders import describe
 from invkit.autoencoding import TrainedAutoencoder, as_autoencoder, check_size
 from invkit.core import Autoencoder, Interpretee
 from invkit.data import ImageSet, as_image_set, evenly, represent_all
@@ -113,7 +114,9 @@ def _protocol(ground: Groundwork, t: InvarianceFlow) -> dict[str, Any]:
         "scaling of z": "centred per element, one scale for all",
         "noise floor": f"{ground.settings.noise_floor} of z's total standard deviation",
         "embedder H": type(t.embedder).__name__,
-        "training images": len(ground.train),
+        "autoencoder": {**describe(ground.autoencoder), "weights": fingerprint(ground.autoencoder.state_dict())},
+        "training images": len(ground.train) // ground.settings.copies,
+        "copies of each": ground.settings.copies,
         "held-out images": len(ground.held_out),
         "seed": ground.seed,
         "factors": None if ground.e is None else ground.e.factors,
@@ -158,7 +161,8 @@ def explain(
             data and says before what it will cost, or takes the generator that made them.
         embedder: H; None chooses by the representation's shape.
         factor_sizes: dimensions of e by concept; None estimates them.
-        settings: None for what suits the images (:meth:`Settings.for_images`), `Settings.quick()` for a first look,
+        settings: None for what suits the images (:meth:`Settings.for_images`: few photographs are mirrored and cropped,
+            so give settings of your own where left and right matter), `Settings.quick()` for a first look,
             `Settings.paper()` for the paper's.
         seed: of every draw.
         cache: folder in which trained parts are kept and found again, and runs that were cut short resumed.

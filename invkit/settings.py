@@ -205,7 +205,8 @@ class Settings:
         """Give the paper's flows (table S10), with rate, momenta, batch and steps of the authors' code.
 
         Other than there, the rate warms up and falls (cosine), gradients are clipped and weights averaged. Flows train
-        on the CPU, where this takes days. The autoencoder is that of table S1 up to 64 px, that of table S7 beyond.
+        on the CPU, where this takes days. The autoencoder is chosen by the size; for tables S7 and S4 set `autoencoder`
+        to :meth:`AutoencoderSettings.paper`.
         """
         slow = FitSettings(
             steps=250_000,

@@ -9,7 +9,10 @@ from PIL import Image
 import invkit
 from invkit.autoencoders import BigAutoencoder
 from invkit.autoencoding import build_autoencoder
-from invkit.errors import ArtefactError, DataError, SettingsError
+from invkit.autoencoding.building import load_encoder
+from invkit.errors import ArtefactError, DataError, LayerError, SettingsError
+from invkit.evaluation import Features
+from invkit.interpretees import ModuleInterpretee, PerceptualDistance
 from invkit.settings import AutoencoderSettings
 from invkit.training import FitSettings
 
@@ -76,7 +79,7 @@ def test_what_it_costs_is_said_before_it_starts(photographs, capsys):
     invkit.train_autoencoder(photographs, settings=SMALL)
     told = capsys.readouterr().err
     assert "ConvAutoencoder at 32 px" in told
-    assert "4 steps take 0 min at most on this cpu" in told
+    assert "4 steps take about" in told
 
 
 def test_the_preset_goes_by_the_size():
@@ -88,9 +91,8 @@ def test_the_preset_goes_by_the_size():
 
 
 def test_the_papers_settings_build_tables_s7_and_s4():
-    paper = replace(AutoencoderSettings.paper(), encoder_weights="random")
     with torch.device("meta"):
-        model = build_autoencoder(paper, 128)
+        model = build_autoencoder(AutoencoderSettings.paper(), 128)
     assert isinstance(model, BigAutoencoder)
     assert model.config == BigAutoencoder(128, 128, 96, "resnet101").config
 
@@ -100,7 +102,9 @@ def test_an_encoder_starts_from_published_weights(tmp_path):
 
     published = torchvision.models.resnet18(weights=None)
     torch.save(published.state_dict(), tmp_path / "resnet18.pth")
-    built = build_autoencoder(replace(BIG, encoder_weights=str(tmp_path / "resnet18.pth")), 32)
+    settings = replace(BIG, encoder_weights=str(tmp_path / "resnet18.pth"))
+    built = build_autoencoder(settings, 32)
+    load_encoder(built, settings)
     assert torch.equal(built.trunk.layer1[0].conv1.weight, published.layer1[0].conv1.weight)
     assert built.trunk.fc.out_features == 24
 
@@ -109,6 +113,44 @@ def test_without_weights_for_the_metric_it_says_what_else_there_is(photographs, 
     monkeypatch.setattr("torch.hub.download_url_to_file", lambda *_, **__: (_ for _ in ()).throw(OSError("offline")))
     with pytest.raises(ArtefactError, match=r"LPIPS needs VGG-16.*offline.*pixels alone.*PerceptualDistance"):
         invkit.train_autoencoder(photographs, settings=replace(SMALL, perceptual="lpips"), progress=False)
+
+
+def test_what_the_figures_need_is_told_before_training(photographs, network, monkeypatch):
+    monkeypatch.setattr("invkit.autoencoding.train.fit_autoencoder", lambda *_, **__: pytest.fail("training began"))
+    interpretee = ModuleInterpretee(network, invkit.Preprocess())
+    cases = [
+        ({"features": Features(interpretee, "99")}, LayerError, "No layer '99'"),
+        ({"perceptual": PerceptualDistance(interpretee, ["4"])}, SettingsError, "'4' does not"),
+        ({"device": "gpu"}, SettingsError, "No such device"),
+    ]
+    for options, error, message in cases:
+        with pytest.raises(error, match=message):
+            invkit.train_autoencoder(photographs, settings=SMALL, **options, progress=False)
+
+
+def test_an_explanation_is_loaded_with_the_one_that_it_was_made_with(photographs, network, tiny, tmp_path):
+    trained = invkit.train_autoencoder(photographs, settings=SMALL, progress=False)
+    other = invkit.train_autoencoder(photographs, settings=SMALL, seed=1, progress=False)
+    options = {"preprocess": invkit.Preprocess()}
+    found = invkit.explain(network, "0", photographs, autoencoder=trained, settings=tiny, progress=False, **options)
+    assert found.protocol["autoencoder"]["latent_dim"] == 12
+    folder = found.save(tmp_path / "explanation")
+    again = invkit.Explanation.load(folder, network, autoencoder=trained, **options)
+    assert torch.equal(again.sample(photographs[:1], 2), found.sample(photographs[:1], 2))
+    with pytest.raises(ArtefactError, match="made with another autoencoder"):
+        invkit.Explanation.load(folder, network, autoencoder=other.save(tmp_path / "other"), **options)
+
+
+def test_a_found_one_needs_no_weights_of_others(photographs, tmp_path, monkeypatch):
+    settings = replace(BIG, encoder_weights="DEFAULT")
+    monkeypatch.setattr("invkit.autoencoding.fitting.load_encoder", lambda *_: None)
+    first = invkit.train_autoencoder(photographs, settings=settings, cache=tmp_path, progress=False)
+    monkeypatch.undo()
+    monkeypatch.setattr("torch.hub.download_url_to_file", lambda *_, **__: (_ for _ in ()).throw(OSError("offline")))
+    again = invkit.train_autoencoder(photographs, settings=settings, cache=tmp_path, progress=False)
+    assert torch.equal(again.autoencoder.encode(photographs[:2]).mean, first.autoencoder.encode(photographs[:2]).mean)
+    with pytest.raises(ArtefactError, match=r"weights of resnet18.*offline.*encoder_weights='random'"):
+        invkit.train_autoencoder(photographs, settings=settings, seed=1, cache=tmp_path, progress=False)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +168,10 @@ def test_what_cannot_be_done_is_told_before_anything_is_read(photographs, option
 
 
 def test_a_folder_that_holds_none_is_told(tmp_path):
+    with pytest.raises(ArtefactError, match=r"No trained autoencoder in .*another folder"):
+        invkit.load_autoencoder(tmp_path)
+    with pytest.raises(ArtefactError, match="no such folder"):
+        invkit.load_autoencoder(f"{tmp_path}/nothing/")
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(ArtefactError, match="holds no trained autoencoder"):
         invkit.load_autoencoder(tmp_path)

@@ -107,7 +107,7 @@ def swap_files(folder):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (damage_manifest, "format 1"),
+        (damage_manifest, "format 2"),
         (truncate_weights, "damaged or truncated"),
         (swap_files, "does not belong"),
         (lambda folder: (folder / "manifest.json").unlink(), "no such file"),

@@ -78,6 +78,12 @@ def load_autoencoder(
     """
     if (Path(name) / MANIFEST).exists():
         return load_folder(Path(name))[0]
+    if isinstance(name, Path) or name.endswith("/"):
+        raise ArtefactError(
+            f"No trained autoencoder in {name}",
+            expected=f"a folder with {MANIFEST}, which `invkit train-autoencoder` writes",
+            got="no such folder" if not Path(name).exists() else "another folder",
+        )
     found: Autoencoder = load_named(
         "autoencoder", str(name), Autoencoder, weights=weights, local_files_only=local_files_only
     )

@@ -43,10 +43,11 @@ def from_released(state: Mapping[str, Tensor], source: str) -> BigAutoencoder:
     """
     ours = _without_actnorms(_renamed(state))
     try:
+        size = _SIZES[_count(ours, "generator.GBlock.")]
         autoencoder = BigAutoencoder(
-            image_size=_SIZES[_count(ours, "generator.GBlock.")],
+            image_size=size,
             latent_dim=ours["to_class.0.weight"].shape[1],
-            width=len(ours["generator.ScaledCrossReplicaBN.weight"]),
+            width=len(ours["generator.ScaledCrossReplicaBN.weight"]) // PLANS[size][0][-1],
             encoder=_encoder(ours),
             classes=ours["generator.linear.weight"].shape[1],
             hidden=len(ours["to_class.0.weight"]),

@@ -1,6 +1,6 @@
 """Training the autoencoder of a set of images, once for all models and layers that are explained on it."""
 
-from invkit.autoencoding.building import build_autoencoder, check_size, perceptual_of
+from invkit.autoencoding.building import build_autoencoder, check_size
 from invkit.autoencoding.fitting import fit_autoencoder, key_of
 from invkit.autoencoding.train import train_autoencoder
 from invkit.autoencoding.trained import TrainedAutoencoder, as_autoencoder
@@ -12,6 +12,5 @@ __all__ = [
     "check_size",
     "fit_autoencoder",
     "key_of",
-    "perceptual_of",
     "train_autoencoder",
 ]

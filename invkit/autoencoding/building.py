@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 
 from invkit.autoencoders import BigAutoencoder, ConvAutoencoder
@@ -13,15 +11,14 @@ from invkit.interpretees import ModuleInterpretee, PerceptualDistance, load_mode
 from invkit.seeds import seeded
 from invkit.settings import AutoencoderSettings
 
-__all__ = ["build_autoencoder", "check_size", "perceptual_of"]
+__all__ = ["build_autoencoder", "check_size", "load_encoder", "perceptual_of"]
 
 
 def build_autoencoder(settings: AutoencoderSettings, size: int, seed: int = 0) -> Autoencoder:
-    """Build an autoencoder of some settings for images of `size` px; its weights hang on the seed.
+    """Build an autoencoder of some settings for images of `size` px; its random weights hang on the seed.
 
     Raises:
         SettingsError: a size that the architecture does not make.
-        ArtefactError: the encoder's weights cannot be had.
     """
     if settings.architecture == "conv":
         with seeded(seed, "build", "autoencoder"):
@@ -29,17 +26,30 @@ def build_autoencoder(settings: AutoencoderSettings, size: int, seed: int = 0) -
     if settings.architecture != "big":
         raise SettingsError("No such architecture", expected="conv or big", got=settings.architecture)
     with seeded(seed, "build", "autoencoder"):
-        big = BigAutoencoder(size, settings.latent_dim, settings.width, settings.encoder)
-    if settings.encoder_weights != "random":
-        trained = load_model(f"torchvision:{settings.encoder}", weights=_named(settings.encoder_weights))
-        assert isinstance(trained, ModuleInterpretee)
-        own = {k: v for k, v in trained.module.state_dict().items() if not k.startswith("fc.")}
-        big.trunk.load_state_dict(own, strict=False)
-    return big
+        return BigAutoencoder(size, settings.latent_dim, settings.width, settings.encoder)
 
 
-def _named(weights: str) -> str | None:
-    return None if weights == "DEFAULT" else weights
+def load_encoder(autoencoder: Autoencoder, settings: AutoencoderSettings) -> None:
+    """Put the weights that settings name into the trunk of the encoder.
+
+    Raises:
+        ArtefactError: they cannot be had; says what else there is.
+    """
+    if settings.encoder_weights == "random" or not isinstance(autoencoder, BigAutoencoder):
+        return
+    weights = None if settings.encoder_weights == "DEFAULT" else settings.encoder_weights
+    try:
+        trained = load_model(f"torchvision:{settings.encoder}", weights=weights)
+    except (ArtefactError, PluginError) as error:
+        raise ArtefactError(
+            f"The encoder starts from weights of {settings.encoder}, which cannot be had",
+            expected="torchvision's weights, a file of them, or random ones",
+            got=str(error),
+            hint="Set encoder_weights='random' or to a file in the settings, or `--encoder-weights`.",
+        ) from error
+    assert isinstance(trained, ModuleInterpretee)
+    own = {name: value for name, value in trained.module.state_dict().items() if not name.startswith("fc.")}
+    autoencoder.trunk.load_state_dict(own, strict=False)
 
 
 def check_size(settings: AutoencoderSettings | None, size: int) -> None:
@@ -49,11 +59,11 @@ def check_size(settings: AutoencoderSettings | None, size: int) -> None:
         SettingsError: it does not.
     """
     with torch.device("meta"):
-        build_autoencoder(replace(settings or AutoencoderSettings.for_images(size), encoder_weights="random"), size)
+        build_autoencoder(settings or AutoencoderSettings.for_images(size), size)
 
 
-def perceptual_of(settings: AutoencoderSettings) -> PerceptualDistance | None:
-    """Give the perceptual distance that settings name, None where they name none.
+def perceptual_of(settings: AutoencoderSettings, device: torch.device) -> PerceptualDistance | None:
+    """Give the perceptual distance that settings name, its network on a device; None where they name none.
 
     Raises:
         ArtefactError: LPIPS's network has no weights here; says what else there is.
@@ -61,7 +71,7 @@ def perceptual_of(settings: AutoencoderSettings) -> PerceptualDistance | None:
     if settings.perceptual == "none":
         return None
     try:
-        return PerceptualDistance.lpips()
+        return PerceptualDistance.lpips(device=device)
     except (ArtefactError, PluginError) as error:
         raise ArtefactError(
             "LPIPS needs VGG-16's weights, which cannot be had",

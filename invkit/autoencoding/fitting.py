@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
@@ -11,10 +12,11 @@ import torch
 from torch import nn
 
 from invkit.autoencoders import PatchDiscriminator
-from invkit.autoencoding.building import build_autoencoder, perceptual_of
+from invkit.autoencoding.building import build_autoencoder, load_encoder, perceptual_of
 from invkit.autoencoding.sheet import examples, sheet
 from invkit.core import Autoencoder
 from invkit.data import ImageSet
+from invkit.errors import SettingsError
 from invkit.interpretees import PerceptualDistance
 from invkit.progress import say
 from invkit.report.figures import write_png
@@ -23,7 +25,7 @@ from invkit.serialize import fingerprint
 from invkit.settings import AutoencoderSettings
 from invkit.training import AutoencoderTask, FitResult, ImageMetric, fit_or_load, seconds_per_step
 
-__all__ = ["fit_autoencoder", "key_of"]
+__all__ = ["device_of", "fit_autoencoder", "key_of"]
 
 
 def key_of(train: ImageSet, held_out: ImageSet, seed: int) -> tuple[str, list[str]]:
@@ -48,12 +50,20 @@ def fit_autoencoder(
     """Train an autoencoder on images, or find one that was trained on them with the same settings.
 
     `key` is the images' :func:`key_of`; all else as of :func:`train_autoencoder`, with the metric of the settings where
-    no `perceptual` is given.
+    no `perceptual` is given. What is found needs no weights of VGG-16 or of a ResNet.
     """
-    perceptual = perceptual or perceptual_of(settings)
+    where = device_of(device)
+    name = fingerprint(
+        key, asdict(settings), _content(settings.encoder_weights), perceptual and perceptual.fingerprint()
+    )
+    path = None if cache is None else cache / f"autoencoder-{name}.safetensors"
+    found = path is not None and path.exists()
+    autoencoder = build_autoencoder(settings, train.size, seed)
+    if not found:
+        load_encoder(autoencoder, settings)
+        perceptual = perceptual or perceptual_of(settings, where)
+    autoencoder = autoencoder.to(where)
     metric = ImageMetric(settings.pixel, perceptual, settings.perceptual_weight)
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    autoencoder = build_autoencoder(settings, train.size, seed).to(where)
     critic = None
     if settings.discriminator:
         with seeded(seed, "build", "discriminator"):
@@ -68,9 +78,7 @@ def fit_autoencoder(
         kl_weight=settings.kl_weight,
         augment=settings.augment,
     )
-    name = fingerprint(key, asdict(settings), perceptual and perceptual.fingerprint())
-    path = None if cache is None else cache / f"autoencoder-{name}.safetensors"
-    if progress and (path is None or not path.exists()):
+    if progress and not found:
         _say_cost(task, autoencoder, settings, where, kept=path is not None)
     result = fit_or_load(
         task, settings.fit, path=path, seed=seed, progress=progress, on_evaluate=_sheet_writer(sheets, held_out)
@@ -78,27 +86,43 @@ def fit_autoencoder(
     return autoencoder.eval(), result
 
 
+def device_of(device: str | torch.device | None) -> torch.device:
+    """Give the device of that name, or a GPU if there is one.
+
+    Raises:
+        SettingsError: there is none of that name here.
+    """
+    try:
+        where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(1, device=where)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingsError("No such device here", expected="cpu, or cuda where there is a GPU", got=device) from error
+    return where
+
+
+def _content(weights: str) -> str:
+    """Hash a file of weights; a name stands for itself."""
+    file = Path(weights)
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else weights
+
+
 def _say_cost(
     task: AutoencoderTask, autoencoder: Autoencoder, settings: AutoencoderSettings, where: torch.device, kept: bool
 ) -> None:
     size, steps = autoencoder.image_size, settings.fit.steps
-    minutes = seconds_per_step(task, settings.fit) * steps / 60
+    seconds = seconds_per_step(task, settings.fit) * steps
     count = sum(p.numel() for p in autoencoder.parameters()) / 1e6
     say(
         f"autoencoder: {type(autoencoder).__name__} at {size} px, {count:.1f} million parameters; {steps} steps take "
-        f"{_spelt(minutes)} at most on this {where.type}"
+        f"about {_spelt(seconds)} on this {where.type}"
         + (", once for all that is explained on these images" if kept else "")
     )
 
 
-def _spelt(minutes: float) -> str:
-    return (
-        f"{minutes:.0f} min"
-        if minutes < 100
-        else f"{minutes / 60:.0f} h"
-        if minutes < 6000
-        else f"{minutes / 1440:.0f} days"
-    )
+def _spelt(seconds: float) -> str:
+    scales = ((1, "s"), (60, "min"), (3600, "h"), (86_400, "days"))
+    size, unit = max(scale for scale in scales if seconds >= 2 * scale[0] or scale[0] == 1)
+    return f"{seconds / size:.0f} {unit}"
 
 
 def _sheet_writer(folder: Path | None, held_out: ImageSet) -> Callable[[int, nn.Module], None] | None:

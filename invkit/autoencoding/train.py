@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -9,12 +10,12 @@ from typing import Any
 
 import torch
 
-from invkit.autoencoding.building import check_size, perceptual_of
-from invkit.autoencoding.fitting import fit_autoencoder, key_of
+from invkit.autoencoding.building import check_size
+from invkit.autoencoding.fitting import device_of, fit_autoencoder, key_of
 from invkit.autoencoding.sheet import examples
 from invkit.autoencoding.trained import TrainedAutoencoder
-from invkit.data import as_image_set
-from invkit.errors import DataError
+from invkit.data import ImageSet, as_image_set
+from invkit.errors import ArtefactError, DataError, PluginError
 from invkit.evaluation import Features, reconstruction_figures
 from invkit.interpretees import PerceptualDistance
 from invkit.settings import AutoencoderSettings
@@ -22,6 +23,7 @@ from invkit.settings import AutoencoderSettings
 __all__ = ["train_autoencoder"]
 
 _ENOUGH = 32  # training images
+_PAPER = 128  # px
 
 
 def train_autoencoder(
@@ -29,6 +31,7 @@ def train_autoencoder(
     *,
     size: int | None = None,
     held_out: Any = None,
+    groups: Any = None,
     settings: AutoencoderSettings | str | None = None,
     perceptual: PerceptualDistance | None = None,
     features: Features | None = None,
@@ -42,8 +45,9 @@ def train_autoencoder(
 
     Args:
         data: as of :func:`invkit.explain`.
-        size: side of the images in px; None for their own, at most 64.
+        size: side of the images in px; None for their own, at most 64, or for 128 with the preset `paper`.
         held_out: images to judge by; None holds out 15 %.
+        groups: images of one group stay together when some are held out.
         settings: or the name of a preset: `default`, `tiny`, `small`, `paper`; None chooses by the size.
         perceptual: a distance over layers of a network of your own, in place of the settings'.
         features: a network's layer for Fréchet distances; None for no such figures.
@@ -60,9 +64,11 @@ def train_autoencoder(
         TrainingError: training diverged.
     """
     chosen = AutoencoderSettings.preset(settings) if isinstance(settings, str) else settings
+    size = _PAPER if size is None and settings == "paper" and not isinstance(data, ImageSet) else size
+    where = device_of(device)
     if size is not None:
         check_size(chosen, size)
-    images = as_image_set(data, size=size, progress=progress)
+    images = as_image_set(data, size=size, groups=groups, progress=progress)
     train, test = images.split(0.15, seed) if held_out is None else (images, held_out)
     test = as_image_set(test, size=train.size, progress=progress)
     if len(train) < _ENOUGH or len(test) < 4:
@@ -72,28 +78,42 @@ def train_autoencoder(
             got=f"{len(train)} and {len(test)}",
         )
     chosen = chosen or AutoencoderSettings.for_images(train.size)
-    judged = perceptual or perceptual_of(chosen)
+    if features is not None:
+        features.of(test.images(slice(2)))  # a layer that does not exist is told now
+    if perceptual is not None:
+        perceptual(test.images(slice(2)), test.images(slice(2)))
     autoencoder, result = fit_autoencoder(
         train,
         test,
         chosen,
         key=key_of(train, test, seed)[0],
-        perceptual=judged,
+        perceptual=perceptual,
         seed=seed,
         cache=None if cache is None else Path(cache),
         sheets=None if sheets is None else Path(sheets),
-        device=device,
+        device=where,
         progress=progress,
     )
-    figures = reconstruction_figures(autoencoder, test, perceptual=judged, features=features, seed=seed)
+    distances = _distances(perceptual)
+    figures = reconstruction_figures(autoencoder, test, distances=distances, features=features, seed=seed)
     protocol = {
         "training images": len(train),
         "held-out images": len(test),
         "seed": seed,
-        "metric": None if judged is None else [judged.interpretee.fingerprint(), *judged.layers],
+        "perceptual distance": None
+        if perceptual is None
+        else [perceptual.interpretee.fingerprint(), *perceptual.layers],
         "Fréchet distances in": None if features is None else [features.interpretee.fingerprint(), features.layer],
         "settings": asdict(chosen),
         "versions": {name: version(name) for name in ("invkit", "torch", "torchvision")},
     }
     shown = (examples(test) * 255).round().byte()
     return TrainedAutoencoder(autoencoder, figures, result, shown, protocol)
+
+
+def _distances(perceptual: PerceptualDistance | None) -> dict[str, PerceptualDistance]:
+    """Give the user's own distance, and LPIPS where VGG-16's weights are on this machine."""
+    found = {} if perceptual is None else {"perceptual": perceptual}
+    with suppress(ArtefactError, PluginError):
+        found["lpips"] = PerceptualDistance.lpips(local_files_only=True)
+    return found

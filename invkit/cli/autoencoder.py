@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from invkit.cli.common import DATA_HELP, OUTPUTS, SIZE, open_model, reported, with_options
+from invkit.errors import SettingsError
 
 if TYPE_CHECKING:
     from invkit.settings import AutoencoderSettings
@@ -29,6 +30,9 @@ __all__ = ["train_autoencoder"]
 @click.option("--steps", type=int, help="Training steps; the default is the preset's.")
 @click.option("--perceptual", help="Beside pixels: none, lpips or a MODEL; the default is the preset's.")
 @click.option("--perceptual-layers", default="", help="Layers of that MODEL, comma-separated.")
+@click.option(
+    "--encoder-weights", help="Of the ResNet in table S7: DEFAULT, random or a file; the default is the preset's."
+)
 @click.option("--features", help="A MODEL in whose features Fréchet distances are taken.")
 @click.option("--features-layer", default="output", show_default=True, help="Its layer.")
 @click.option("--device", help="cpu or cuda; the default is a GPU if there is one.")
@@ -42,13 +46,15 @@ def train_autoencoder(data: str, out: Path, seed: int, as_json: bool, quiet: boo
     from invkit.evaluation import Features
     from invkit.interpretees import PerceptualDistance
 
-    size = options["size"]
+    size = options["size"] or (128 if options["preset"] == "paper" else None)
     images: Any = data
     if not size:
         images = as_image_set(data, progress=not quiet)
     settings, perceptual = _settings(options, size or images.size), None
     if options["perceptual"] not in (None, "none", "lpips"):
         layers = [layer for layer in options["perceptual_layers"].split(",") if layer]
+        if not layers:
+            raise SettingsError("`--perceptual MODEL` goes with its layers", expected="--perceptual-layers A,B")
         perceptual = PerceptualDistance(open_model(options["perceptual"]), layers)
     features = Features(open_model(options["features"]), options["features_layer"]) if options["features"] else None
     trained = run(
@@ -66,6 +72,8 @@ def train_autoencoder(data: str, out: Path, seed: int, as_json: bool, quiet: boo
     trained.save(out)
     page = trained.to_html(out / "report.html")
     figures = {name: vars(value) for name, value in trained.figures.items()}
+    if not trained.result.complete:
+        click.echo(f"invkit: stopped at step {trained.result.steps}; the same command goes on from there", err=True)
     click.echo(json.dumps(figures, indent=2) if as_json else f"{trained!r}\nReport: {page}")
 
 
@@ -77,7 +85,12 @@ def _settings(options: dict[str, Any], size: int) -> AutoencoderSettings:
     settings = AutoencoderSettings.preset(preset) if preset else AutoencoderSettings.for_images(size)
     given: dict[str, Any] = {} if options["latent_dim"] is None else {"latent_dim": options["latent_dim"]}
     if options["steps"] is not None:
-        given["fit"] = replace(settings.fit, steps=options["steps"])
+        share = options["steps"] / settings.fit.steps
+        every = max(1, min(settings.fit.evaluate_every, options["steps"] // 10))
+        given["fit"] = replace(settings.fit, steps=options["steps"], evaluate_every=every)
+        given["discriminator_from"] = round(share * settings.discriminator_from)
+    if options["encoder_weights"] is not None:
+        given["encoder_weights"] = options["encoder_weights"]
     if options["perceptual"] is not None:
         given["perceptual"] = "lpips" if options["perceptual"] == "lpips" else "none"
     return replace(settings, **given)

@@ -7,7 +7,7 @@ from invkit.data.digits import color_digits
 from invkit.data.generated import Generated
 from invkit.data.images import as_image_set
 from invkit.data.imageset import ImageSet, evenly
-from invkit.data.latents import decode_all, decode_flat, encode_all, represent_all
+from invkit.data.latents import decode_all, encode_all, represent_all
 
 __all__ = [
     "Concept",
@@ -19,7 +19,6 @@ __all__ = [
     "augmented",
     "color_digits",
     "decode_all",
-    "decode_flat",
     "encode_all",
     "evenly",
     "read_attributes",

@@ -12,7 +12,7 @@ from invkit.data.generated import Generated
 from invkit.data.imageset import ImageSet
 from invkit.progress import Progress
 
-__all__ = ["decode_all", "decode_flat", "encode_all", "represent_all"]
+__all__ = ["decode_all", "encode_all", "represent_all"]
 
 _BATCH = 128
 _PIXELS = 2**19  # that an autoencoder works on at once: 128 images of 64 px, 8 of 256
@@ -29,22 +29,18 @@ def encode_all(autoencoder: Autoencoder, data: ImageSet) -> Posterior:
         return Posterior(own, torch.zeros_like(own))
     autoencoder.eval()
     size = _batch_of(autoencoder)
-    batches = (data.images(slice(k, k + size)).to(autoencoder.device) for k in range(0, len(data), size))
-    parts = [autoencoder.encode(images) for images in batches]
+    parts = [
+        autoencoder.encode(data.images(slice(k, k + size)).to(autoencoder.device)) for k in range(0, len(data), size)
+    ]
     mean, std = torch.cat([p.mean for p in parts]), torch.cat([p.std for p in parts])
     return Posterior(mean.flatten(1).cpu(), std.flatten(1).cpu())
 
 
-def decode_flat(autoencoder: Autoencoder, latents: Tensor) -> Tensor:
-    """Give the images of flat codes (B, N), on the CPU."""
-    codes = latents.to(autoencoder.device).unflatten(1, autoencoder.latent_shape)
-    return autoencoder.decode(codes).cpu()
-
-
 @torch.no_grad()
 def decode_all(autoencoder: Autoencoder, latents: Tensor) -> Tensor:
-    """Do what :func:`decode_flat` does for any number of codes, part by part, without gradients."""
-    return torch.cat([decode_flat(autoencoder, part) for part in latents.split(_batch_of(autoencoder))])
+    """Give the images (M, 3, S, S) of flat codes (M, N), on the CPU, part by part."""
+    codes = latents.to(autoencoder.device).unflatten(1, autoencoder.latent_shape)
+    return torch.cat([autoencoder.decode(part).cpu() for part in codes.split(_batch_of(autoencoder))])
 
 
 def _batch_of(autoencoder: Autoencoder) -> int:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from invkit.core import Posterior
-from invkit.data import ImageSet, color_digits, decode_all, decode_flat, evenly
+from invkit.data import ImageSet, color_digits, decode_all, evenly
 from invkit.demo.network import LAYER, PREPROCESS, accuracy, train_checkpoints
 from invkit.evaluation import Estimate, Judge, JudgeTask
 from invkit.explanation import Explanation
@@ -124,7 +124,7 @@ def _read_samples(explanation: Explanation, judge: Judge, concept: str, n: int, 
     generator = generator_for(0, "judged samples")
     t, z = explanation.t, explanation.held_out.z[rows]
     latents = t.sample(t.perceive(z, generator), each, generator).flatten(0, 1)
-    return rows, judge.read(decode_flat(explanation.autoencoder, latents))[concept].unflatten(0, (n, each))
+    return rows, judge.read(decode_all(explanation.autoencoder, latents))[concept].unflatten(0, (n, each))
 
 
 def edit_rates(explanation: Explanation, judge: Judge, n: int = 600) -> Mapping[str, dict[str, float]]:

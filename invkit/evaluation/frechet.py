@@ -12,7 +12,7 @@ __all__ = ["frechet_distance"]
 _BLOCKS = 20  # left out one at a time
 
 
-def frechet_distance(features: Tensor, others: Tensor) -> Estimate:
+def frechet_distance(features: Tensor, others: Tensor, groups: Tensor | None = None) -> Estimate:
     """Give ‖μ − μ'‖² + tr(Σ + Σ' − 2 (Σ Σ')^½) of normal distributions with the moments of both sets.
 
     It is biased upwards by about 1/n, so that only distances of equally many images go together. The standard error
@@ -21,16 +21,18 @@ def frechet_distance(features: Tensor, others: Tensor) -> Estimate:
     Args:
         features: (N, D), of images.
         others: (M, D), of those that are compared with them.
+        groups: (M,), of these, which depend on each other; None where each stands alone.
     """
     features, others = features.double(), others.double()
     known = _moments(features)
-    blocks = torch.arange(len(others)) % min(_BLOCKS, len(others) // 2)
+    place = torch.arange(len(others)) if groups is None else groups.unique(return_inverse=True)[1]
+    blocks = place % min(_BLOCKS, (int(place.max()) + 1) // 2)
     without = torch.stack([_distance(known, _moments(others[blocks != b])) for b in blocks.unique()])
     return Estimate(float(_distance(known, _moments(others))), standard_error(without), len(others))
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
-    return features.mean(0), features.T.cov()
+    return features.mean(0), torch.atleast_2d(features.T.cov())
 
 
 def _distance(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> Tensor:

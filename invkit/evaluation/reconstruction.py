@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from invkit.core import Autoencoder, Interpretee
 from invkit.data import ImageSet, decode_all, encode_all
-from invkit.evaluation.estimate import Estimate
+from invkit.evaluation.estimate import Estimate, jackknife
 from invkit.evaluation.frechet import frechet_distance
 from invkit.interpretees import PerceptualDistance
 from invkit.seeds import generator_for
@@ -23,7 +24,7 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Features:
-    """A network's layer whose features a Fréchet distance is taken in; maps are averaged over positions.
+    """A network's layer whose features a Fréchet distance is taken in; maps and tokens are averaged over positions.
 
     Attributes:
         interpretee: the network.
@@ -36,7 +37,12 @@ class Features:
     def of(self, images: Tensor) -> Tensor:
         """Give the features (B, C) of images (B, 3, S, S) in [0, 1]."""
         parts = [self.interpretee.represent(part, [self.layer])[self.layer] for part in images.split(_BATCH)]
-        return torch.cat([z.flatten(2).mean(2) if z.ndim == 4 else z.flatten(1) for z in parts])
+        return torch.cat([_pooled(z) for z in parts])
+
+
+def _pooled(z: Tensor) -> Tensor:
+    """Give (B, C) of vectors (B, C), tokens (B, T, C) and maps (B, C, H, W)."""
+    return z.mean(1) if z.ndim == 3 else z.flatten(2).mean(2) if z.ndim == 4 else z.flatten(1)
 
 
 @torch.no_grad()
@@ -44,7 +50,7 @@ def reconstruction_figures(
     autoencoder: Autoencoder,
     data: ImageSet,
     *,
-    perceptual: PerceptualDistance | None = None,
+    distances: Mapping[str, PerceptualDistance] | None = None,
     features: Features | None = None,
     seed: int = 0,
 ) -> dict[str, Estimate]:
@@ -53,7 +59,7 @@ def reconstruction_figures(
     Args:
         autoencoder: E and D.
         data: held-out images.
-        perceptual: gives the figure `perceptual`.
+        distances: more of them by name, of pairs of images (B, 3, S, S) to (B,); for instance LPIPS.
         features: gives `frechet of reconstructions` and `frechet of prior samples`.
         seed: of the codes that are drawn.
 
@@ -63,22 +69,25 @@ def reconstruction_figures(
     codes = encode_all(autoencoder, data).mean
     seen = decode_all(autoencoder, codes)
     images = data.images()
-    values = {
-        "psnr": psnr(images, seen),
-        "ssim": structural_similarity_index_measure(seen, images, data_range=1.0, reduction="none"),
+    measures: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"psnr": psnr, "ssim": _ssim, **(distances or {})}
+    pairs = list(zip(images.split(_BATCH), seen.split(_BATCH), strict=True))
+    figures = {
+        name: _mean(torch.cat([measure(a, b) for a, b in pairs]), data.groups) for name, measure in measures.items()
     }
-    if perceptual is not None:
-        pairs = zip(images.split(_BATCH), seen.split(_BATCH), strict=True)
-        values["perceptual"] = torch.cat([perceptual(a, b) for a, b in pairs])
-    figures = {name: _mean(v) for name, v in values.items() if isinstance(v, Tensor)}
     if features is not None:
         drawn = torch.randn(codes.shape, generator=generator_for(seed, "prior samples"))
         made = decode_all(autoencoder, drawn)
         real = features.of(images)
-        figures["frechet of reconstructions"] = frechet_distance(real, features.of(seen))
+        figures["frechet of reconstructions"] = frechet_distance(real, features.of(seen), data.groups)
         figures["frechet of prior samples"] = frechet_distance(real, features.of(made))
     return figures
 
 
-def _mean(values: Tensor) -> Estimate:
-    return Estimate(float(values.mean()), float(values.std() / len(values) ** 0.5), len(values))
+def _ssim(images: Tensor, others: Tensor) -> Tensor:
+    found = structural_similarity_index_measure(others, images, data_range=1.0, reduction="none")
+    assert isinstance(found, Tensor)
+    return found
+
+
+def _mean(values: Tensor, groups: Tensor | None) -> Estimate:
+    return jackknife(lambda mean: mean[..., 0], values.unsqueeze(1).double(), len(values), groups)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from invkit.core import Autoencoder, Interpretee
-from invkit.data import ImageSet, decode_flat, evenly
+from invkit.data import ImageSet, decode_all, encode_all, evenly
 from invkit.errors import ArtefactError, DataError, SettingsError
 from invkit.evaluation import Estimate, concept_shares, determined_shares, invariance
 from invkit.flows import InvarianceFlow, SemanticFlow
@@ -163,11 +163,11 @@ class Explanation:
 
     def _encode(self, images: Tensor) -> Tensor:
         """E_μ(x), flat, on the CPU."""
-        return self.autoencoder.encode(self._sized(images).to(self.autoencoder.device)).mean.flatten(1).cpu()
+        return encode_all(self.autoencoder, ImageSet(self._sized(images))).mean
 
     def _decode(self, latents: Tensor) -> Tensor:
         """D(z̄) of flat codes, on the CPU."""
-        return decode_flat(self.autoencoder, latents)
+        return decode_all(self.autoencoder, latents)
 
     @torch.no_grad()
     def sample(self, images: Tensor, n: int = 10, seed: int = 0) -> Tensor:

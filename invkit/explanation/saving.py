@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from invkit.autoencoders import describe, is_built_in, rebuild
+from invkit.autoencoding import TrainedAutoencoder, as_autoencoder
 from invkit.core import Autoencoder
 from invkit.data import Concept, ImageSet
 from invkit.errors import ArtefactError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load_explanation", "save_explanation"]
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def save_explanation(explanation: Explanation, folder: Path) -> Path:
@@ -62,7 +63,7 @@ def load_explanation(
     folder: Path,
     model: Any = None,
     *,
-    autoencoder: Autoencoder | None = None,
+    autoencoder: Autoencoder | TrainedAutoencoder | str | Path | None = None,
     embedder: Embedder | None = None,
     preprocess: Any = None,
 ) -> Explanation:
@@ -78,14 +79,14 @@ def load_explanation(
             hint="Load it with the version that wrote it, or explain again.",
         )
     weights, held_out = (_checked(folder, name, manifest["contents"][name]) for name in ("weights", "held_out"))
-    autoencoder, t, e = _models(manifest, weights, autoencoder, embedder)
+    found, t, e = _models(manifest, weights, autoencoder, embedder)
     concepts = {
         name: Concept(about["kind"], held_out[f"concept/{name}"], tuple(about["names"]))
         for name, about in manifest["concepts"].items()
     }
     return Explanation(
         manifest["layer"],
-        autoencoder,
+        found,
         t,
         e,
         HeldOut(ImageSet(held_out["pixels"], concepts, held_out.get("groups")), held_out["z"]),
@@ -96,11 +97,11 @@ def load_explanation(
 
 
 def _models(
-    manifest: dict[str, Any], weights: dict[str, Tensor], autoencoder: Autoencoder | None, embedder: Embedder | None
+    manifest: dict[str, Any], weights: dict[str, Tensor], given: Any, embedder: Embedder | None
 ) -> tuple[Autoencoder, InvarianceFlow, SemanticFlow | None]:
     """Build E and D, t and e, and fill them."""
-    own = autoencoder is None
-    autoencoder = autoencoder or _rebuilt(manifest["autoencoder"])
+    own = given is None
+    autoencoder = as_autoencoder(given) or _rebuilt(manifest["autoencoder"])
     if not own and fingerprint(autoencoder.state_dict()) != manifest["autoencoder weights"]:
         raise ArtefactError(
             "This explanation was made with another autoencoder",

@@ -6,6 +6,7 @@ halves swapped before it, ours is the same map.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ from invkit.flows.coupling import PaperCoupling
 from invkit.flows.embedders import Embedder
 from invkit.flows.invariance import InvarianceFlow
 from invkit.flows.paper import PaperMapEmbedder, PaperVectorEmbedder
-from invkit.flows.scaling import soft_bound_inverse
+from invkit.flows.scaling import LIMIT, soft_bound_inverse
 from invkit.flows.semantic import SemanticFlow
 from invkit.flows.shuffle import Permutation
 from invkit.interpretees import read_weights
@@ -136,8 +137,11 @@ def _actnorm(state: _Reader, name: str) -> ActNorm:
     """Give their scale · (x + loc) as ours."""
     loc, scale = state[f"{name}.loc"].flatten(), state[f"{name}.scale"].flatten()
     state.read.add(f"{name}.initialized")
-    if not (scale > 0).all():
-        raise state.error(f"positive scales in {name}", f"{float(scale.min()):.3g}")
+    if not (scale > 0).all() or float(scale.log().abs().max()) > LIMIT:
+        raise state.error(
+            f"scales from {math.exp(-LIMIT):.1g} to {math.exp(LIMIT):.1g} in {name}",
+            f"{float(scale.min()):.3g} to {float(scale.max()):.3g}",
+        )
     norm = ActNorm(len(loc))
     norm.loc.copy_(-loc)
     norm.raw_log_scale.copy_(soft_bound_inverse(scale.log()))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["soft_bound", "soft_bound_inverse", "sum_log_scale"]
+__all__ = ["LIMIT", "soft_bound", "soft_bound_inverse", "sum_log_scale"]
 
-_LIMIT = 9.0  # exp(9) = 8103: wide enough for any channel a network has, and far from float32's ends
+_LIMIT = 16.0  # exp(16) = 8.9 million: wide enough for any channel a network has, and far from float32's ends
+LIMIT = 0.99 * _LIMIT  # of what can be brought back through the squashing
 
 
 def soft_bound(raw: Tensor, limit: float = _LIMIT) -> Tensor:

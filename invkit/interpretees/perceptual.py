@@ -36,7 +36,7 @@ class PerceptualDistance:
         heads: for each layer its weights of channels, (C,), ≥ 0; None for 1/C each.
 
     Raises:
-        SettingsError: no layers, or not as many heads.
+        SettingsError: no layers, or not as many heads; when called, a layer that gives no maps.
     """
 
     def __init__(self, interpretee: Interpretee, layers: Sequence[str], heads: Sequence[Tensor] | None = None) -> None:
@@ -50,12 +50,15 @@ class PerceptualDistance:
         self.heads = None if heads is None else [head.detach().float() for head in heads]
 
     @classmethod
-    def lpips(cls, *, weights: str | Path | None = None, local_files_only: bool = False) -> PerceptualDistance:
+    def lpips(
+        cls, *, weights: str | Path | None = None, local_files_only: bool = False, device: torch.device | None = None
+    ) -> PerceptualDistance:
         """Give LPIPS: torchvision's VGG-16 with the published linear heads, which torchmetrics ships.
 
         Args:
             weights: of VGG-16; None for those of ImageNet, by torchvision's loader.
             local_files_only: never download.
+            device: where the network goes.
 
         Raises:
             ArtefactError: VGG-16's weights cannot be had.
@@ -63,7 +66,9 @@ class PerceptualDistance:
         """
         loaded = load_model("torchvision:vgg16", weights=weights, local_files_only=local_files_only)
         assert isinstance(loaded, ModuleInterpretee)
-        network = ModuleInterpretee(loaded.module, Preprocess(mean=_MEAN, std=_STD))  # at the images' own size
+        network = ModuleInterpretee(
+            loaded.module.to(device), Preprocess(mean=_MEAN, std=_STD)
+        )  # at the images' own size
         spec = find_spec("torchmetrics")
         assert spec is not None
         assert spec.origin is not None
@@ -73,6 +78,13 @@ class PerceptualDistance:
     def __call__(self, images: Tensor, others: Tensor) -> Tensor:
         """Give the distance of each pair of images (B, 3, S, S) in [0, 1], (B,), with gradients to both."""
         both = self.interpretee.features(torch.cat([images, others]).float(), self.layers)
+        for layer, z in both.items():
+            if z.ndim != 4:
+                raise SettingsError(
+                    f"A perceptual distance takes layers that give maps, and '{layer}' does not",
+                    expected="(B, C, H, W)",
+                    got=tuple(z.shape),
+                )
         total = torch.zeros(len(images), device=images.device)
         for k, layer in enumerate(self.layers):
             z = both[layer]

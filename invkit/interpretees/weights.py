@@ -18,7 +18,7 @@ from invkit.serialize import read_tensors
 
 __all__ = ["fit_weights", "hub_file", "load_weights", "published_weights", "read_weights"]
 
-_NAMES = ("model.safetensors", "pytorch_model.bin", "model.pth", "model.pt")
+_NAMES = ("model.safetensors", "weights.safetensors", "pytorch_model.bin", "model.pth", "model.pt")
 
 
 def read_weights(source: str | Path, *, local_files_only: bool = False) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ import torch
 
 import invkit
 from invkit.autoencoders import ConvAutoencoder
-from invkit.data import Generated, as_image_set, augmented, decode_all, decode_flat
+from invkit.data import Generated, as_image_set, augmented, decode_all
 from invkit.errors import DataError
 from invkit.settings import Settings
 
@@ -15,7 +15,7 @@ def test_copies_are_one_group_and_keep_their_labels():
     more = augmented(data, 3, seed=0)
     assert len(more) == 15
     assert torch.equal(more.groups.unflatten(0, (3, 5)), torch.arange(5).expand(3, 5))
-    assert torch.equal(more.concepts["kind"].values.unflatten(0, (3, 5)), data.concepts["kind"].values.expand(3, 5))
+    assert torch.equal(more.concepts["kind"].values.unflatten(0, (3, 5)), data.concepts["kind"].values.expand(3, 5, -1))
     assert (more.images(slice(5)) - data.images()).abs().max() <= 0.5 / 255
     assert all((more.images(slice(5 * k, 5 * k + 5)) - data.images()).abs().mean() > 0.05 for k in (1, 2))
     assert torch.equal(augmented(data, 3, seed=0).pixels, more.pixels)
@@ -45,5 +45,5 @@ def test_few_photographs_get_copies_and_digits_none(size, count, copies):
 def test_many_codes_are_decoded_in_parts():
     autoencoder = ConvAutoencoder(28, 4, width=4).eval()
     codes = torch.randn(300, 4)
-    whole, parts = decode_flat(autoencoder, codes), decode_all(autoencoder, codes)
+    whole, parts = autoencoder.decode(codes), decode_all(autoencoder, codes)
     assert torch.allclose(whole, parts, atol=1e-5)

@@ -46,7 +46,7 @@ def test_psnr_and_ssim_are_scikit_images(case):
 def test_distances_are_there_where_a_network_is(case):
     autoencoder, data, network = case
     figures = reconstruction_figures(
-        autoencoder, data, perceptual=PerceptualDistance(network, ["1"]), features=Features(network, "1")
+        autoencoder, data, distances={"perceptual": PerceptualDistance(network, ["1"])}, features=Features(network, "1")
     )
     assert {"perceptual", "frechet of reconstructions", "frechet of prior samples"} < set(figures)
     assert all(estimate.value > 0 for estimate in figures.values())

@@ -165,7 +165,7 @@ def test_other_layouts_are_told(tmp_path):
     cases = [
         ({"a": torch.zeros(1)}, "flow.sub_layers.0"),
         (theirs | {"flow.more": torch.zeros(1)}, "flow.more"),
-        (theirs | {"flow.sub_layers.0.norm_layer.scale": -torch.ones(1, WIDTH, 1, 1)}, "positive scales"),
+        (theirs | {"flow.sub_layers.0.norm_layer.scale": -torch.ones(1, WIDTH, 1, 1)}, "scales from"),
     ]
     for state, message in cases:
         torch.save(state, tmp_path / "wrong.ckpt")

@@ -69,6 +69,18 @@ def test_global_random_state_is_left_as_found():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_an_interruption_loses_no_step(tmp_path):
+    def interrupt(step, loss):
+        if step == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+        return loss
+
+    fit(Line(interrupt), SETTINGS, checkpoint=tmp_path / "c", progress=False)
+    rest = Line()
+    fit(rest, SETTINGS, checkpoint=tmp_path / "c", progress=False)
+    assert rest.steps == SETTINGS.steps - 7
+
+
 @pytest.mark.parametrize("stop", [5, 25, 59])
 def test_a_resumed_run_ends_like_an_uninterrupted_one(tmp_path, stop):
     whole = Line()

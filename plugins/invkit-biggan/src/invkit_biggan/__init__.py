@@ -1,7 +1,7 @@
 """BigGAN and BigGAN-deep (Brock et al., 2019) as decoders of known codes z̄ = (z̃, Wc).
 
 The classes are in :mod:`invkit_biggan.decoder`, :mod:`invkit_biggan.dequantize` and the two generators in
-:mod:`invkit_biggan.biggan` and :mod:`invkit_biggan.deep`; this module imports none of them before it is asked.
+:mod:`invkit.autoencoders.biggan` and :mod:`invkit_biggan.deep`; this module imports none of them before it is asked.
 """
 
 from __future__ import annotations
