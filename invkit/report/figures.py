@@ -62,7 +62,7 @@ def sample_sheet(images: Tensor, reconstructions: Tensor, samples: Tensor, title
     _show(axes[1], reconstructions.unsqueeze(1), "D(E(x))")
     _show(axes[2], samples, "")
     if title:
-        axes[2].set_title(f"{title}: samples D(t⁻¹(v | z)), one z a row, one v a column", fontsize=9)
+        axes[2].set_title(f"{title}: samples D(t⁻¹(v | z)),\none z a row, one v a column", fontsize=9)
     return figure
 
 
