@@ -23,13 +23,12 @@ FIT = FitSettings(steps=300, batch_size=256, learning_rate=1e-3, weight_decay=0.
 AFFINE = FlowSettings(n_flow=4)
 TARFLOW = FlowSettings(n_flow=4, coupling="tarflow")
 CASES = {
-    "coupling, width 32": replace(AFFINE, map_width=32),
-    "coupling, width 64 (default)": AFFINE,
-    "coupling, width 128": replace(AFFINE, map_width=128),
-    "coupling, 8 blocks a scale": replace(AFFINE, n_flow=8),
-    "TarFlow, width 64, depth 1": TARFLOW,
-    "TarFlow, width 64, depth 2": replace(TARFLOW, depth=2),
-    "TarFlow, width 128, depth 2": replace(TARFLOW, map_width=128, depth=2),
+    "coupling, 4 blocks a scale, width 32": replace(AFFINE, map_width=32),
+    "coupling, 4 blocks a scale, width 64": AFFINE,
+    "coupling, 4 blocks a scale, width 128": replace(AFFINE, map_width=128),
+    "coupling, 8 blocks a scale, width 64 (default)": replace(AFFINE, n_flow=8),
+    "TarFlow, 4 blocks, width 64, depth 1": TARFLOW,
+    "TarFlow, 4 blocks, width 64, depth 2": replace(TARFLOW, depth=2),
 }
 
 

@@ -40,7 +40,8 @@ class FlowSettings:
         width: width h_w of the subnetworks.
         depth: depth h_d of the subnetworks.
         coupling: `affine` (one network for s and t), `paper` (two), `spline`, or a plugin's flow block, by name.
-            Of codes that are maps: `affine`, by convolutions, or `tarflow`, a transformer.
+            Of codes that are maps: `affine`, by convolutions, or `tarflow`, a transformer: likelier codes, and thirty
+            times slower samples (`benchmarks/map_flows.py`).
         mixing: `shuffle` (fixed permutation), `linear` (learned, LU), or a plugin's flow block without a condition.
         map_width: channels of the subnetworks where codes are maps.
         condition_dim: width of the condition h; 0 for the code's dimension N, as in the paper (128 at most where codes

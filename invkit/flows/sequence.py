@@ -19,8 +19,9 @@ class FlowSequence(FlowBlock):
     Args:
         blocks: the blocks, from data to latent.
         recompute: keep only the output for the backward pass and get each block's input back from its
-            inverse. Activation memory then doesn't grow with the number of blocks, for about 1.6 times
-            the time; the gradients are the same up to rounding.
+            inverse. Activation memory then doesn't grow with the number of blocks, for about twice the
+            time, and fifteen times that of TarFlow, whose inverse goes from patch to patch
+            (`benchmarks/map_flows.py`); the gradients are the same up to rounding.
     """
 
     def __init__(self, blocks: Iterable[FlowBlock], *, recompute: bool = False) -> None:
