@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from invkit.autoencoders import describe
 from invkit.autoencoding import fit_autoencoder, key_of
 from invkit.core import Autoencoder, Posterior
 from invkit.data import Generated, ImageSet, Pairing, augmented, decode_all, encode_all, evenly
@@ -42,6 +43,7 @@ class Groundwork:
         train: images to train on, copies included.
         held_out: images to judge by.
         autoencoder: E and D.
+        about: class, config and hash of the weights of the autoencoder.
         codes: posterior of the training images' codes.
         held_out_codes: posterior of the held-out images' codes.
         e: semantic flow, None without concepts.
@@ -56,6 +58,7 @@ class Groundwork:
     train: ImageSet
     held_out: ImageSet
     autoencoder: Autoencoder
+    about: dict[str, Any]
     codes: Posterior
     held_out_codes: Posterior
     e: SemanticFlow | None
@@ -131,7 +134,8 @@ def lay_groundwork(
         folder = folder if result.complete else None  # what is made with half an autoencoder is not kept
     autoencoder.eval()
     train = augmented(train, settings.copies, seed)
-    key = fingerprint(key, settings.copies, autoencoder.config, autoencoder.state_dict())
+    about = {**describe(autoencoder), "weights": fingerprint(autoencoder.state_dict())}
+    key = fingerprint(key, settings.copies, about)
     codes, test_codes = (
         _codes(autoencoder, part, _path(folder, "codes", key, own))
         for part, own in zip((train, test), pixels, strict=True)
@@ -141,7 +145,7 @@ def lay_groundwork(
         some = evenly(len(test), 512)
         figures["psnr"] = float(psnr(test.images(some), decode_all(autoencoder, test_codes.mean[some])).mean())
     ground = Groundwork(
-        train, test, autoencoder, codes, test_codes, None, figures, settings, seed, folder, progress, key
+        train, test, autoencoder, about, codes, test_codes, None, figures, settings, seed, folder, progress, key
     )
     figures["nll_prior"], complete = _prior_nll(ground)
     ground = ground if complete else replace(ground, cache=None)

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invkit.autoencoders import describe
 from invkit.autoencoding import TrainedAutoencoder, as_autoencoder, check_size
 from invkit.core import Autoencoder, Interpretee
 from invkit.data import ImageSet, as_image_set, evenly, represent_all
@@ -114,7 +113,7 @@ def _protocol(ground: Groundwork, t: InvarianceFlow) -> dict[str, Any]:
         "scaling of z": "centred per element, one scale for all",
         "noise floor": f"{ground.settings.noise_floor} of z's total standard deviation",
         "embedder H": type(t.embedder).__name__,
-        "autoencoder": {**describe(ground.autoencoder), "weights": fingerprint(ground.autoencoder.state_dict())},
+        "autoencoder": ground.about,
         "training images": len(ground.train) // ground.settings.copies,
         "copies of each": ground.settings.copies,
         "held-out images": len(ground.held_out),

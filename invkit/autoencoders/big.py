@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from invkit.autoencoders.biggan import PLANS, BigGAN
 from invkit.core import Autoencoder, Posterior
 from invkit.errors import SettingsError
+from invkit.interpretees import IMAGENET
 
 __all__ = ["BigAutoencoder"]
-
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which torchvision's weights expect
 
 
 class BigAutoencoder(Autoencoder):
@@ -59,7 +58,7 @@ class BigAutoencoder(Autoencoder):
             "twice_normalised": twice_normalised,
         }
         self.image_size, self.latent_shape = image_size, (latent_dim,)
-        self._times = 2 if twice_normalised else 1
+        self._twice = twice_normalised
         self.trunk = torchvision.models.get_model(encoder)
         self.trunk.fc = nn.Linear(self.trunk.fc.in_features, 2 * latent_dim)
         self.to_class = nn.Sequential()
@@ -67,14 +66,12 @@ class BigAutoencoder(Autoencoder):
             self.to_class.extend([nn.Linear(a, b), nn.LeakyReLU()])
         self.to_class.append(nn.Linear(hidden, classes))
         self.generator = BigGAN(image_size, width, classes, latent_dim)
-        self.register_buffer("_mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("_std", torch.tensor(_STD).view(3, 1, 1), persistent=False)
 
     def encode(self, images: Tensor) -> Posterior:
         """Give N(E_μ(x), diag E_σ²(x)); log σ² is cut to [−30, 10]."""
-        x = images
-        for time in range(self._times):
-            x = ((x + 1) / 2 if time else x).sub(self.get_buffer("_mean")) / self.get_buffer("_std")
+        x = IMAGENET(images)
+        if self._twice:
+            x = IMAGENET((x + 1) / 2)  # takes what is normalised for an image in [−1, 1]
         raw: Tensor = self.trunk(x.contiguous(memory_format=torch.channels_last)).float()
         mean, log_variance = raw.chunk(2, 1)
         return Posterior(mean, (0.5 * log_variance.clamp(-30, 10)).exp())
@@ -99,10 +96,6 @@ def _check(image_size: int, latent_dim: int, encoder: str) -> None:
             expected=f"latent_dim ≥ {len(PLANS[image_size][0])}",
             got=latent_dim,
         )
-    names = [
-        n
-        for n in torchvision.models.list_models(torchvision.models)
-        if n.startswith(("resnet", "wide_resnet", "resnext"))
-    ]
+    names = torchvision.models.list_models(torchvision.models, include=["resnet*", "wide_resnet*", "resnext*"])
     if encoder not in names:
         raise SettingsError("The encoder is a ResNet of torchvision", expected=", ".join(names), got=encoder)

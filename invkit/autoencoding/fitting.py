@@ -133,7 +133,7 @@ def _sheet_writer(folder: Path | None, held_out: ImageSet) -> Callable[[int, nn.
 
     def write(step: int, module: nn.Module) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        rows = torch.stack(sheet(AutoencoderTask.autoencoder_in(module), images, seed=0))
+        rows = torch.stack(sheet(AutoencoderTask.autoencoder_in(module), images))
         write_png(folder / f"step-{step:07d}.png", [rows])
 
     return write

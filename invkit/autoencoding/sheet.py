@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from invkit.core import Autoencoder
-from invkit.data import ImageSet, evenly
+from invkit.data import ImageSet, decode_all, encode_all, evenly
 from invkit.seeds import generator_for
 
 __all__ = ["examples", "sheet"]
@@ -19,10 +19,8 @@ def examples(held_out: ImageSet) -> Tensor:
     return held_out.images(evenly(len(held_out), _SHOWN))
 
 
-@torch.no_grad()
-def sheet(autoencoder: Autoencoder, images: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Give images, their reconstructions, and as many images of the prior."""
-    device = autoencoder.device
-    drawn = torch.randn(len(images), *autoencoder.latent_shape, generator=generator_for(seed, "sheet"))
-    seen = autoencoder.decode(autoencoder.encode(images.to(device)).mean)
-    return images, seen.cpu(), autoencoder.decode(drawn.to(device)).cpu()
+def sheet(autoencoder: Autoencoder, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Give images, their reconstructions, and as many images of the prior, the same codes at every call."""
+    codes = encode_all(autoencoder, ImageSet(images)).mean
+    drawn = torch.randn(codes.shape, generator=generator_for(0, "sheet"))
+    return images, decode_all(autoencoder, codes), decode_all(autoencoder, drawn)

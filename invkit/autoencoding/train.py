@@ -14,7 +14,7 @@ from invkit.autoencoding.building import check_size
 from invkit.autoencoding.fitting import device_of, fit_autoencoder, key_of
 from invkit.autoencoding.sheet import examples
 from invkit.autoencoding.trained import TrainedAutoencoder
-from invkit.data import ImageSet, as_image_set
+from invkit.data import ImageSet, as_bytes, as_image_set
 from invkit.errors import ArtefactError, DataError, PluginError
 from invkit.evaluation import Features, reconstruction_figures
 from invkit.interpretees import PerceptualDistance
@@ -23,7 +23,6 @@ from invkit.settings import AutoencoderSettings
 __all__ = ["train_autoencoder"]
 
 _ENOUGH = 32  # training images
-_PAPER = 128  # px
 
 
 def train_autoencoder(
@@ -64,7 +63,8 @@ def train_autoencoder(
         TrainingError: training diverged.
     """
     chosen = AutoencoderSettings.preset(settings) if isinstance(settings, str) else settings
-    size = _PAPER if size is None and settings == "paper" and not isinstance(data, ImageSet) else size
+    if size is None and isinstance(settings, str) and not isinstance(data, ImageSet):
+        size = AutoencoderSettings.size_of(settings)
     where = device_of(device)
     if size is not None:
         check_size(chosen, size)
@@ -107,8 +107,7 @@ def train_autoencoder(
         "settings": asdict(chosen),
         "versions": {name: version(name) for name in ("invkit", "torch", "torchvision")},
     }
-    shown = (examples(test) * 255).round().byte()
-    return TrainedAutoencoder(autoencoder, figures, result, shown, protocol)
+    return TrainedAutoencoder(autoencoder, figures, result, as_bytes(examples(test)), protocol)
 
 
 def _distances(perceptual: PerceptualDistance | None) -> dict[str, PerceptualDistance]:

@@ -75,7 +75,7 @@ class TrainedAutoencoder:
         """Write one page: reconstructions, samples of the prior, curves of training, figures, protocol."""
         images = self.examples.float() / 255
         caption = "Held-out images, their reconstructions D(E_μ(x)), and images of codes of the prior."
-        pictures = [Picture(prior_sheet(*sheet(self.autoencoder, images, seed=0)), caption)]
+        pictures = [Picture(prior_sheet(*sheet(self.autoencoder, images)), caption)]
         if self.result.history:
             steps, losses, held_out = zip(*self.result.history, strict=True)
             names = dict.fromkeys(name for terms in self.result.terms for name in terms)

@@ -45,8 +45,9 @@ def train_autoencoder(data: str, out: Path, seed: int, as_json: bool, quiet: boo
     from invkit.data import as_image_set
     from invkit.evaluation import Features
     from invkit.interpretees import PerceptualDistance
+    from invkit.settings import AutoencoderSettings
 
-    size = options["size"] or (128 if options["preset"] == "paper" else None)
+    size = options["size"] or AutoencoderSettings.size_of(options["preset"])
     images: Any = data
     if not size:
         images = as_image_set(data, progress=not quiet)

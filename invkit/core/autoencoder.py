@@ -30,6 +30,10 @@ class Posterior:
         noise = torch.empty_like(self.mean, device=device).normal_(generator=generator)
         return self.mean + self.std * noise.to(self.mean.device)
 
+    def kl(self) -> Tensor:
+        """Give the KL divergence of each dimension from N(0, 1), in nats, of the shape of a code."""
+        return 0.5 * (self.mean.square() + self.std.square() - 1 - 2 * self.std.log())
+
 
 class Autoencoder(nn.Module, ABC):
     """A stochastic encoder E and a decoder D with D(z̄) ≈ x for z̄ ~ E(x) (paper, sec. 3.1).

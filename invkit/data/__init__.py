@@ -6,7 +6,7 @@ from invkit.data.concepts import Concept, Pairing, as_concept
 from invkit.data.digits import color_digits
 from invkit.data.generated import Generated
 from invkit.data.images import as_image_set
-from invkit.data.imageset import ImageSet, evenly
+from invkit.data.imageset import ImageSet, as_bytes, evenly
 from invkit.data.latents import decode_all, encode_all, represent_all
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Generated",
     "ImageSet",
     "Pairing",
+    "as_bytes",
     "as_concept",
     "as_image_set",
     "augmented",

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from invkit.data.generated import Generated
-from invkit.data.imageset import ImageSet
+from invkit.data.imageset import ImageSet, as_bytes
 from invkit.errors import DataError
 from invkit.seeds import generator_for
 
@@ -48,14 +48,10 @@ def augmented(data: ImageSet, copies: int, seed: int) -> ImageSet:
         raise DataError("Images that a decoder makes are not cropped", expected="copies=1 in the settings", got=copies)
     rows = torch.arange(len(data)).repeat(copies)
     parts = torch.arange(len(data)).split(_BATCH)
-    pixels = [_as_bytes(data.images(part)) for part in parts]
+    pixels = [as_bytes(data.images(part)) for part in parts]
     for k in range(1, copies):
         generator = generator_for(seed, "copies", k)
-        pixels += [_as_bytes(mirrored_and_cropped(data.images(part), generator)) for part in parts]
+        pixels += [as_bytes(mirrored_and_cropped(data.images(part), generator)) for part in parts]
     groups = torch.arange(len(data)) if data.groups is None else data.groups
     concepts = {name: concept.take(rows) for name, concept in data.concepts.items()}
     return ImageSet(torch.cat(pixels), concepts, groups[rows])
-
-
-def _as_bytes(images: Tensor) -> Tensor:
-    return (images.clamp(0, 1) * 255).round().byte()

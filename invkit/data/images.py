@@ -18,7 +18,7 @@ from invkit.data.attributes import read_attributes
 from invkit.data.concepts import Concept, as_concept
 from invkit.data.files import find_images, read_files, square, to_rgb
 from invkit.data.generated import Generated
-from invkit.data.imageset import ImageSet
+from invkit.data.imageset import ImageSet, as_bytes
 from invkit.errors import DataError
 from invkit.plugins import list_names, load_named
 from invkit.progress import Progress
@@ -246,4 +246,4 @@ def _sized(pixels: Tensor, size: int | None) -> Tensor:
     values = F.interpolate(values, shape, mode="bilinear", antialias=True).clamp(0, 1)
     top, left = (shape[0] - side) // 2, (shape[1] - side) // 2
     cropped = values[..., top : top + side, left : left + side]
-    return (cropped * 255).round().byte() if pixels.dtype == torch.uint8 else cropped
+    return as_bytes(cropped) if pixels.dtype == torch.uint8 else cropped

@@ -16,7 +16,12 @@ from invkit.errors import DataError
 from invkit.seeds import generator_for
 from invkit.serialize import fingerprint
 
-__all__ = ["ImageSet", "evenly"]
+__all__ = ["ImageSet", "as_bytes", "evenly"]
+
+
+def as_bytes(images: Tensor) -> Tensor:
+    """Give images in [0, 1] as uint8."""
+    return (images.clamp(0, 1) * 255).round().byte()
 
 
 def evenly(total: int, n: int) -> Tensor:
@@ -97,7 +102,7 @@ class ImageSet:
             F.interpolate(self.images(slice(k, k + 512)), (size, size), mode="bilinear", antialias=True)
             for k in range(0, len(self), 512)
         ]
-        pixels = torch.cat([(p.clamp(0, 1) * 255).round().byte() for p in small])
+        pixels = torch.cat([as_bytes(part) for part in small])
         return ImageSet(pixels, self.concepts, self.groups)
 
     def numbered_as(self, other: ImageSet) -> ImageSet:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from invkit.core import Posterior
-from invkit.data import ImageSet, color_digits, decode_all, evenly
+from invkit.data import ImageSet, as_bytes, color_digits, decode_all, evenly
 from invkit.demo.network import LAYER, PREPROCESS, accuracy, train_checkpoints
 from invkit.evaluation import Estimate, Judge, JudgeTask
 from invkit.explanation import Explanation
@@ -98,7 +98,7 @@ def _half_redrawn(ground: Groundwork, data: ImageSet, codes: Posterior) -> Image
     """Replace every second image by its reconstruction D(E_μ(x))."""
     pixels = data.images()
     pixels[::2] = decode_all(ground.autoencoder, codes.mean[::2])
-    return ImageSet((pixels * 255).round().byte(), data.concepts)
+    return ImageSet(as_bytes(pixels), data.concepts)
 
 
 def agreement(explanation: Explanation, judge: Judge, concept: str = "digit", n: int = 500) -> Estimate:

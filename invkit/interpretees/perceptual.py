@@ -12,14 +12,13 @@ from torch import Tensor
 from invkit.core import Interpretee
 from invkit.errors import SettingsError
 from invkit.interpretees.module import ModuleInterpretee
-from invkit.interpretees.preprocess import Preprocess
+from invkit.interpretees.preprocess import IMAGENET
 from invkit.interpretees.resolve import load_model
 from invkit.interpretees.weights import read_weights
 from invkit.serialize import fingerprint
 
 __all__ = ["LPIPS_LAYERS", "PerceptualDistance"]
 
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 #: torchvision's addresses of VGG-16's relu1_2, relu2_2, relu3_3, relu4_3 and relu5_3
 LPIPS_LAYERS = ("features.3", "features.8", "features.15", "features.22", "features.29")
 
@@ -66,9 +65,7 @@ class PerceptualDistance:
         """
         loaded = load_model("torchvision:vgg16", weights=weights, local_files_only=local_files_only)
         assert isinstance(loaded, ModuleInterpretee)
-        network = ModuleInterpretee(
-            loaded.module.to(device), Preprocess(mean=_MEAN, std=_STD)
-        )  # at the images' own size
+        network = ModuleInterpretee(loaded.module.to(device), IMAGENET)
         spec = find_spec("torchmetrics")
         assert spec is not None
         assert spec.origin is not None

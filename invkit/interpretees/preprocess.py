@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Preprocess"]
+__all__ = ["IMAGENET", "Preprocess"]
 
 
 @dataclass(frozen=True)
@@ -46,3 +46,7 @@ class Preprocess:
     @staticmethod
     def _of(values: tuple[float, float, float], like: Tensor) -> Tensor:
         return torch.tensor(values, dtype=like.dtype, device=like.device).view(3, 1, 1)
+
+
+#: what torchvision's weights of ImageNet expect, at the images' own size
+IMAGENET = Preprocess(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))

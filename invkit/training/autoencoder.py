@@ -62,7 +62,7 @@ class AutoencoderTask(Task):
     @property
     def parts(self) -> list[nn.Module]:
         """Autoencoder and critic: the gradient of one is not clipped for that of the other."""
-        return list(self.module.values()) if isinstance(self.module, nn.ModuleDict) else [self.module]
+        return list(self.module.children()) if isinstance(self.module, nn.ModuleDict) else [self.module]
 
     @staticmethod
     def autoencoder_in(module: nn.Module) -> Autoencoder:
@@ -98,8 +98,7 @@ class AutoencoderTask(Task):
         fakes = autoencoder.decode(posterior.sample(generator))
         terms = self._metric.terms(images, fakes)
         gamma = torch.stack([*terms.values()]).sum()
-        divergence = 0.5 * (posterior.mean.square() + posterior.std.square() - 1 - 2 * posterior.std.log())
-        nats = divergence.flatten(1).sum(1).mean()
+        nats = posterior.kl().flatten(1).sum(1).mean()
         terms |= {"γ": gamma, "KL": nats}
         return self._metric.nll(gamma), self._kl_weight * nats / images[0].numel(), fakes, terms
 

@@ -90,7 +90,7 @@ class EmbeddingVAE(nn.Module):
         """Give the mean negative evidence bound, −log p(h | latent) + KL, in nats per (scaled) dimension."""
         posterior = self.encode(embeddings)
         error = ((self.decode(_draw(posterior, generator)) - embeddings) / self.scale).square().mean() / self.noise**2
-        kl = 0.5 * (posterior.mean.square() + posterior.std.square() - 1 - 2 * posterior.std.log()).mean()
+        kl = posterior.kl().mean()
         return 0.5 * (error + math.log(2 * math.pi * self.noise**2)) + kl
 
 

@@ -79,19 +79,17 @@ def calibrate(decoder: BigGANDecoder) -> None:
 
     def measure(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         variance, mean = torch.var_mean(inputs[0], (0, 2, 3))
-        for name, value in (
-            ("running_mean", mean),
-            ("running_var", variance),
-            ("running_means", mean),
-            ("running_vars", variance),
-        ):
-            if name in norm._buffers:
-                norm.get_buffer(name).copy_(value.expand_as(norm.get_buffer(name)))  # of every truncation
+        for name, buffer in _statistics(norm).items():
+            buffer.copy_((mean if "mean" in name else variance).expand_as(buffer))  # of every truncation
 
-    norms = [module for module in decoder.generator.modules() if any("running" in name for name in module._buffers)]
+    norms = [module for module in decoder.generator.modules() if _statistics(module)]
     handles = [norm.register_forward_pre_hook(measure) for norm in norms]
     try:
         decoder.decode(torch.randn(4, *decoder.latent_shape, generator=generator_for(0, "calibrate")))
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _statistics(module: nn.Module) -> dict[str, Tensor]:
+    return {name: buffer for name, buffer in module.named_buffers(recurse=False) if name.startswith("running_")}
