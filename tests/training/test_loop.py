@@ -101,6 +101,8 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(tmp_path, stop):
 
 
 def test_a_second_interrupt_stops_at_once():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+
     def interrupt(step, loss):
         if step == 3:
             os.kill(os.getpid(), signal.SIGINT)
@@ -110,9 +112,12 @@ def test_a_second_interrupt_stops_at_once():
             time.sleep(1)
         return loss
 
-    with pytest.raises(KeyboardInterrupt):
-        fit(Line(interrupt), SETTINGS, progress=False)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fit(Line(interrupt), SETTINGS, progress=False)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_passing_nan_is_recovered_from():
