@@ -12,14 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from invkit import processes
 from invkit.autoencoders import describe
 from invkit.autoencoding import fit_autoencoder, key_of
-from invkit.core import Autoencoder, Posterior
-from invkit.data import Generated, ImageSet, Pairing, augmented, decode_all, encode_all, evenly
+from invkit.core import Autoencoder
+from invkit.data import Codes, Generated, ImageSet, Pairing, Rows, augmented, decode_all, evenly, latent_codes
 from invkit.errors import DataError, SettingsError
 from invkit.flows import Embedder, InvarianceFlow, SemanticFlow, estimate_factor_sizes
 from invkit.seeds import generator_for, seeded
-from invkit.serialize import fingerprint, read_tensors, write_tensors
+from invkit.serialize import fingerprint
 from invkit.settings import AutoencoderSettings, Settings
 from invkit.training import (
     AnchorTask,
@@ -32,7 +33,7 @@ from invkit.training import (
 
 __all__ = ["Groundwork", "lay_groundwork", "train_t"]
 
-_ENOUGH = 64  # training images
+_ENOUGH, _SOME = 64, 4096  # training images at least, and those from which flows are initialised
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Groundwork:
         held_out: images to judge by.
         autoencoder: E and D.
         about: class, config and hash of the weights of the autoencoder.
-        codes: posterior of the training images' codes.
-        held_out_codes: posterior of the held-out images' codes.
+        codes: posteriors of the training images' codes, in files where there is a cache.
+        held_out_codes: those of the held-out images.
         e: semantic flow, None without concepts.
         figures: held-out PSNR of reconstructions and NLL(z̄).
         settings: all of them.
@@ -59,8 +60,8 @@ class Groundwork:
     held_out: ImageSet
     autoencoder: Autoencoder
     about: dict[str, Any]
-    codes: Posterior
-    held_out_codes: Posterior
+    codes: Codes
+    held_out_codes: Codes
     e: SemanticFlow | None
     figures: dict[str, float]
     settings: Settings
@@ -76,11 +77,16 @@ class Groundwork:
 
     def path(self, kind: str, *things: Any) -> Path | None:
         """Name the file of a trained part after all that decides it."""
-        return _path(self.cache, kind, self.key, *things)
+        folder = self.folder(kind, *things)
+        return None if folder is None else folder.with_name(f"{folder.name}.safetensors")
+
+    def folder(self, kind: str, *things: Any) -> Path | None:
+        """Name a folder of latents, or of an explanation, after all that decides it."""
+        return _folder(self.cache, kind, self.key, *things)
 
 
-def _path(cache: Path | None, kind: str, *things: Any) -> Path | None:
-    return None if cache is None else cache / f"{kind}-{fingerprint(*things)}.safetensors"
+def _folder(cache: Path | None, kind: str, *things: Any) -> Path | None:
+    return None if cache is None else cache / f"{kind}-{fingerprint(*things)}"
 
 
 def _build(seed: int, name: str, build: Callable[[], Any]) -> Any:
@@ -137,7 +143,7 @@ def lay_groundwork(
     about = {**describe(autoencoder), "weights": fingerprint(autoencoder.state_dict())}
     key = fingerprint(key, settings.copies, about)
     codes, test_codes = (
-        _codes(autoencoder, part, _path(folder, "codes", key, own))
+        latent_codes(autoencoder, part, _folder(folder, "codes", key, own), progress=progress)
         for part, own in zip((train, test), pixels, strict=True)
     )
     figures: dict[str, float] = {}
@@ -179,16 +185,6 @@ def _check_factors(train: ImageSet, factor_sizes: Mapping[str, int] | None, dim:
         )
 
 
-def _codes(autoencoder: Autoencoder, data: ImageSet, path: Path | None) -> Posterior:
-    """Encode all images, or read what was encoded before."""
-    if path is not None and path.exists():
-        return Posterior(**read_tensors(path)[0])
-    codes = encode_all(autoencoder, data)
-    if path is not None:
-        write_tensors(path, vars(codes))
-    return codes
-
-
 def _prior_nll(ground: Groundwork) -> tuple[float, bool]:
     """NLL(z̄) of held-out images: that of a flow like t whose condition says nothing; and whether it is complete."""
     nothing = (torch.zeros(len(ground.train), 1), torch.zeros(len(ground.held_out), 1))
@@ -201,16 +197,17 @@ def _with_e(ground: Groundwork, factor_sizes: Mapping[str, int] | None) -> Groun
     settings, codes, concepts = ground.settings, ground.codes, ground.train.concepts
     generator = generator_for(ground.seed, "partners")
     dim, shape = codes.mean.shape[1], ground.autoencoder.latent_shape
+    rows = torch.randperm(len(codes), generator=generator)[:_SOME]
     if factor_sizes is None:
-        rows = torch.arange(len(ground.train))
         partners = {name: codes.mean[Pairing(c).draw(rows, generator)] for name, c in concepts.items()}
         most = {name: c.dimensions for name, c in concepts.items()}
-        factor_sizes = estimate_factor_sizes(codes.mean, partners, most=most)
+        factor_sizes = estimate_factor_sizes(codes.mean[rows], partners, most=most)
     sizes = {"residual": dim - sum(v for k, v in factor_sizes.items() if k != "residual"), **factor_sizes}
     e: SemanticFlow = _build(
         ground.seed, "e", lambda: SemanticFlow(settings.e.blocks(shape, seed=ground.seed), sizes, settings.rho)
     )
-    e.initialize(codes.sample(generator))
+    e.initialize(codes[rows].sample(generator))
+    e.to(processes.device())
     held_out = (ground.held_out_codes, ground.held_out.concepts)
     decisive: list[Any] = [[*sizes.items()], settings.rho, asdict(settings.e)]  # the order of factors counts
     decisive += ground.labels
@@ -222,11 +219,11 @@ def _with_e(ground: Groundwork, factor_sizes: Mapping[str, int] | None) -> Groun
         path = ground.path(kind, *decisive)
         result = fit_or_load(task, how, path=path, seed=ground.seed, progress=ground.progress)
         ground = ground if result.complete else replace(ground, cache=None)
-    return replace(ground, e=e)
+    return replace(ground, e=e.cpu())
 
 
 def train_t(
-    ground: Groundwork, z: tuple[Tensor, Tensor], model_key: str, embedder: Embedder | None, title: str
+    ground: Groundwork, z: tuple[Rows, Rows], model_key: str, embedder: Embedder | None, title: str
 ) -> tuple[InvarianceFlow, bool]:
     """Train t on representations of the training images, judged by those of the held-out ones.
 
@@ -243,12 +240,10 @@ def train_t(
         return InvarianceFlow(blocks, h, noise_floor=settings.noise_floor, recompute=settings.t.recompute)
 
     t: InvarianceFlow = _build(seed, "t", build)
-    rows = torch.randperm(len(z[0]), generator=generator_for(seed, "initialise"))[:4096]
-    t.initialize(
-        Posterior(ground.codes.mean[rows], ground.codes.std[rows]).sample(generator_for(seed, "t")),
-        z[0][rows],
-    )
+    rows = torch.randperm(len(z[0]), generator=generator_for(seed, "initialise"))[:_SOME]
+    t.initialize(ground.codes[rows].sample(generator_for(seed, "t")), z[0][rows])
+    t.to(processes.device())
     task = InvarianceTask(t, ground.codes, z[0], (ground.held_out_codes, z[1]), title)
     path = ground.path("t", model_key, asdict(settings.t), asdict(settings.fit_t), settings.noise_floor)
     result = fit_or_load(task, settings.fit_t, path=path, seed=seed, progress=ground.progress)
-    return t, result.complete
+    return t.cpu(), result.complete

@@ -7,14 +7,16 @@ import time
 
 from tqdm.auto import tqdm
 
+from invkit import processes
+
 __all__ = ["Progress", "say"]
 
 _LOG_EVERY = 15.0  # seconds between two lines of a log
 
 
 def say(text: str, *, show: bool = True) -> None:
-    """Print one line to stderr, above a bar if there is one."""
-    if show:
+    """Print one line to stderr, above a bar if there is one; of several processes the main one does."""
+    if show and processes.is_main():
         tqdm.write(text, file=sys.stderr)
 
 
@@ -30,6 +32,7 @@ class Progress:
 
     def __init__(self, title: str, total: int, *, start: int = 0, show: bool = True) -> None:
         self.title, self.total, self.step, self.note = title, total, start, ""
+        show = show and processes.is_main()
         self._log = show and not sys.stderr.isatty()
         bar = show and not self._log
         self._bar = tqdm(total=total, initial=start, desc=title, leave=False, disable=not bar)

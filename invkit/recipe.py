@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -11,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from invkit import processes
 from invkit.autoencoding import TrainedAutoencoder, as_autoencoder, check_size
 from invkit.core import Autoencoder, Interpretee
-from invkit.data import ImageSet, as_image_set, evenly, represent_all
+from invkit.data import ImageSet, Rows, as_image_set, evenly, expect_finite, represent_all
 from invkit.errors import LayerError, SettingsError
 from invkit.evaluation import probe
 from invkit.explanation import Explanation, HeldOut
@@ -29,7 +31,8 @@ from invkit.training import held_out_nll
 
 __all__ = ["explain", "explain_each", "profile"]
 
-_KEPT = 600  # held-out images that an explanation carries with it
+_KEPT, _KEPT_LEAST = 600, 100  # held-out images that an explanation carries with it
+_KEPT_BYTES = 2**28  # of their representations
 _PROBED = 2000  # training images of the probe
 
 
@@ -43,19 +46,24 @@ def explain_each(
 ) -> Iterator[Explanation]:
     """Explain layers of one model, one after the other, from one pass over the images."""
     own_h = [] if embedder is None else [repr(embedder), embedder.config, embedder.state_dict()]
-    model_key = fingerprint(interpretee.fingerprint(), *own_h)
+    weights = interpretee.fingerprint()
+    model_key = fingerprint(weights, *own_h)
     folders = {layer: _folder(ground, model_key, layer) for layer in layers}
     missing = [layer for layer, f in folders.items() if f is None or not (f / "manifest.json").exists()]
-    z_train = represent_all(interpretee, missing, ground.train, progress=ground.progress) if missing else {}
-    z_test = represent_all(interpretee, missing, ground.held_out, progress=ground.progress) if missing else {}
+    missing = processes.agreed(missing)
+    z_train, z_test = (
+        represent_all(
+            interpretee, missing, part, ground.folder("representations", weights, name), progress=ground.progress
+        )
+        for name, part in (("train", ground.train), ("held-out", ground.held_out))
+    )
     for layer, folder in folders.items():
         if layer in missing:
             z = (z_train.pop(layer), z_test.pop(layer))
-            _check_representation(layer, z[0])
             title = f"t of {name}{' ' if name else ''}{layer}"
             t, complete = train_t(ground, z, fingerprint(model_key, layer), embedder, title)
             found = _explanation(ground, interpretee, layer, t, z)
-            if folder is not None and complete:
+            if folder is not None and complete and processes.is_main():
                 found.save(folder)
             yield found
         else:
@@ -70,12 +78,11 @@ def _folder(ground: Groundwork, model_key: str, layer: str) -> Path | None:
         decisive.append(ground.held_out.groups)  # standard errors go over them
     if ground.e is not None:
         decisive += [ground.e.state_dict(), [*ground.e.factors.items()]]
-    file = ground.path("explanation", model_key, layer, *decisive)
-    return None if file is None else file.with_suffix("")
+    return ground.folder("explanation", model_key, layer, *decisive)
 
 
 def _explanation(
-    ground: Groundwork, interpretee: Interpretee, layer: str, t: InvarianceFlow, z: tuple[Tensor, Tensor]
+    ground: Groundwork, interpretee: Interpretee, layer: str, t: InvarianceFlow, z: tuple[Rows, Rows]
 ) -> Explanation:
     """Put an explanation together with its held-out figures; `z` is of training and of held-out images."""
     nll = float(held_out_nll(t, ground.held_out_codes, z[1]).mean())
@@ -84,11 +91,14 @@ def _explanation(
     train, test = ground.train, ground.held_out
     if train.concepts:
         rows = evenly(len(train), _PROBED)
-        seen = [t.perceive(part, generator_for(ground.seed, "probe", k)) for k, part in enumerate((z[0][rows], z[1]))]
+        judged = evenly(len(test), _PROBED)
+        parts = enumerate((z[0][rows], z[1][judged]))
+        seen = [t.perceive(part, generator_for(ground.seed, "probe", k)) for k, part in parts]
         known = {name: concept.take(rows) for name, concept in train.concepts.items()}
-        probes = probe(seen[0], known, seen[1], test.concepts, test.groups)
+        few = test.take(judged)
+        probes = probe(seen[0], known, seen[1], few.concepts, few.groups)
         figures["probe"] = {name: vars(estimate) for name, estimate in probes.items()}
-    kept = evenly(len(test), _KEPT)
+    kept = evenly(len(test), min(_KEPT, max(_KEPT_LEAST, _KEPT_BYTES // (4 * math.prod(z[1].shape[1:])))))
     held_out = HeldOut(test.take(kept), z[1][kept])
     protocol = {**_protocol(ground, t), "images behind eq. 19 and 20": len(kept)}
     found = Explanation(layer, ground.autoencoder, t, ground.e, held_out, figures, protocol, interpretee)
@@ -96,16 +106,6 @@ def _explanation(
     figures["concepts"] = {name: vars(share) for name, share in found.concepts().items()}
     figures["determined"] = {name: vars(share) for name, share in found.determined().items()}
     return found
-
-
-def _check_representation(layer: str, z: Tensor) -> None:
-    bad = int((~z.isfinite().flatten(1).all(1)).sum())
-    if bad:
-        raise LayerError(
-            f"The representation at '{layer}' is not finite for {bad} of {len(z)} images",
-            expected="finite numbers",
-            hint="Check the model's weights and preprocessing; in half precision, use float32.",
-        )
 
 
 def _protocol(ground: Groundwork, t: InvarianceFlow) -> dict[str, Any]:
@@ -304,7 +304,7 @@ def _check_layers(
                 expected="(B, …), one representation for each image",
                 got=f"shape {tuple(z.shape)} for 2 images",
             )
-        _check_representation(layer, z)
+        expect_finite(f"The representation at '{layer}'", z)
         shape = tuple(z.shape[1:])
         if embedder is None:
             with torch.device("meta"):

@@ -5,19 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from invkit import processes
 from invkit.errors import ArtefactError
+from invkit.progress import say
 
-__all__ = ["fingerprint", "read_json", "read_tensors", "write_bytes", "write_json", "write_tensors"]
+__all__ = ["fingerprint", "locked", "read_json", "read_tensors", "write_bytes", "write_json", "write_tensors"]
+
+_CONTENT = "invkit content"  # hash of the tensors, in the header of their file
 
 
 def fingerprint(*things: Any) -> str:
@@ -72,9 +77,9 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors as safetensors, atomically."""
+    """Write tensors as safetensors, atomically, with their hash in the header."""
     ready = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-    write_bytes(path, save(ready, dict(metadata or {})))
+    write_bytes(path, save(ready, {**(metadata or {}), _CONTENT: fingerprint(ready)}))
 
 
 def read_json(path: Path) -> Any:
@@ -90,17 +95,43 @@ def read_json(path: Path) -> Any:
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read tensors and their metadata.
+    """Read tensors and their metadata, checked against the hash in their file where it has one.
 
     Raises:
-        ArtefactError: missing or truncated.
+        ArtefactError: missing, truncated or changed.
     """
     try:
         content = path.read_bytes()
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        return load(content), header.get("__metadata__", {})
+        tensors, metadata = load(content), header.get("__metadata__", {})
+        if metadata.get(_CONTENT, known := fingerprint(tensors)) != known:
+            raise ValueError(f"content {known} instead of {metadata[_CONTENT]}")
     except (OSError, ValueError, SafetensorError) as error:
         raise _unreadable(path, "a safetensors file", error) from error
+    return tensors, metadata
+
+
+@contextmanager
+def locked(path: Path | None) -> Iterator[None]:
+    """Let one run at a time make the file or folder of that name; others wait. None locks nothing.
+
+    A run that dies lets go. Of several processes of one run (`torchrun`) the main one stands for all.
+    """
+    if path is None or not processes.is_main():
+        yield
+        return
+    locks = path.parent / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(locks / path.name)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"Waiting for another run that makes {path.name}")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _unreadable(path: Path, kind: str, error: Exception) -> ArtefactError:

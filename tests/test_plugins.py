@@ -225,7 +225,7 @@ def test_asking_for_plugins_imports_neither_torch_nor_a_plugin():
         "import sys; from click.testing import CliRunner; from invkit.cli import main\n"
         "for words in (['--help'], ['plugins', 'list'], ['plugins', 'list', '--json'], ['models', '--help']):\n"
         "    assert CliRunner().invoke(main, words).exit_code == 0\n"
-        "assert not {'torch', 'numpy', 'invkit.builtin', 'timm'} & set(sys.modules)\n"
+        "assert not {'torch', 'numpy', 'matplotlib', 'invkit.builtin', 'timm'} & set(sys.modules)\n"
         "assert not [name for name in sys.modules if name.startswith('invkit_')]\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

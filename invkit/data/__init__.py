@@ -7,21 +7,34 @@ from invkit.data.digits import color_digits
 from invkit.data.generated import Generated
 from invkit.data.images import as_image_set
 from invkit.data.imageset import ImageSet, as_bytes, evenly
-from invkit.data.latents import decode_all, encode_all, represent_all
+from invkit.data.latents import decode_all, encode_all, expect_finite, latent_codes, represent_all
+from invkit.data.rows import Codes, FileRows, Rows
+from invkit.data.store import LatentStore, check_room, fill, latent_store, out_of_memory, spelt_bytes
 
 __all__ = [
+    "Codes",
     "Concept",
+    "FileRows",
     "Generated",
     "ImageSet",
+    "LatentStore",
     "Pairing",
+    "Rows",
     "as_bytes",
     "as_concept",
     "as_image_set",
     "augmented",
+    "check_room",
     "color_digits",
     "decode_all",
     "encode_all",
     "evenly",
+    "expect_finite",
+    "fill",
+    "latent_codes",
+    "latent_store",
+    "out_of_memory",
     "read_attributes",
     "represent_all",
+    "spelt_bytes",
 ]

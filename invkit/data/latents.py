@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,9 +13,11 @@ from torch import Tensor
 from invkit.core import Autoencoder, Interpretee, Posterior
 from invkit.data.generated import Generated
 from invkit.data.imageset import ImageSet
-from invkit.progress import Progress
+from invkit.data.rows import Codes, Rows
+from invkit.data.store import fill, latent_store
+from invkit.errors import LayerError
 
-__all__ = ["decode_all", "encode_all", "represent_all"]
+__all__ = ["decode_all", "encode_all", "expect_finite", "latent_codes", "represent_all"]
 
 _BATCH = 128
 _PIXELS = 2**19  # that an autoencoder works on at once: 128 images of 64 px, 8 of 256
@@ -20,20 +25,64 @@ _PIXELS = 2**19  # that an autoencoder works on at once: 128 images of 64 px, 8 
 
 @torch.no_grad()
 def encode_all(autoencoder: Autoencoder, data: ImageSet) -> Posterior:
-    """Give the posterior of the code of every image, (M, N) in data order; maps are flattened.
+    """Give the posterior of the code of every image, (M, N) in data order, in memory; maps are flattened.
 
     Of images that this autoencoder made it is their own code.
     """
-    if isinstance(data.pixels, Generated) and data.pixels.autoencoder is autoencoder:
-        own = data.pixels.latents.flatten(1)
-        return Posterior(own, torch.zeros_like(own))
-    autoencoder.eval()
     size = _batch_of(autoencoder)
-    parts = [
-        autoencoder.encode(data.images(slice(k, k + size)).to(autoencoder.device)) for k in range(0, len(data), size)
-    ]
-    mean, std = torch.cat([p.mean for p in parts]), torch.cat([p.std for p in parts])
-    return Posterior(mean.flatten(1).cpu(), std.flatten(1).cpu())
+    own = _own_codes(autoencoder, data)
+    if own is not None:
+        return own[slice(None)]
+    parts = [_encode(autoencoder, data, slice(k, k + size)) for k in range(0, len(data), size)]
+    return Posterior(torch.cat([p.mean for p in parts]), torch.cat([p.std for p in parts]))
+
+
+def _own_codes(autoencoder: Autoencoder, data: ImageSet) -> Codes | None:
+    """Give the codes that images were made of, if this autoencoder made them."""
+    if not isinstance(data.pixels, Generated) or data.pixels.autoencoder is not autoencoder:
+        return None
+    own = data.pixels.latents.flatten(1)
+    return Codes(own, torch.zeros_like(own))
+
+
+def _encode(autoencoder: Autoencoder, data: ImageSet, rows: slice) -> Posterior:
+    """Encode some images."""
+    autoencoder.eval()
+    found = autoencoder.encode(data.images(rows).to(autoencoder.device))
+    return Posterior(found.mean.flatten(1).cpu(), found.std.flatten(1).cpu())
+
+
+@torch.no_grad()
+def latent_codes(
+    autoencoder: Autoencoder, data: ImageSet, folder: Path | None = None, *, progress: bool = True
+) -> Codes:
+    """Give the posterior of the code of every image, as :func:`encode_all`, in files if a folder is given.
+
+    Args:
+        autoencoder: E.
+        data: N images.
+        folder: named after all that decides the codes.
+        progress: show it.
+
+    Raises:
+        LayerError: codes that are not finite.
+        ArtefactError: the disk is full.
+    """
+    own = _own_codes(autoencoder, data)
+    if own is not None:
+        return own
+
+    def compute(rows: slice, _: Sequence[str]) -> Mapping[str, Mapping[str, Tensor]]:
+        found = vars(_encode(autoencoder, data, rows))
+        for values in found.values():
+            expect_finite("The autoencoder's code", values, rows.start)
+        return {"codes": found}
+
+    size = int(torch.Size(autoencoder.latent_shape).numel())
+    about = {"kind": "codes", "of": type(autoencoder).__name__}
+    store = latent_store(len(data), {"mean": (size,), "std": (size,)}, folder, about)
+    fill({"codes": store}, compute, title="codes", lock=folder, batch=_batch_of(autoencoder), progress=progress)
+    return Codes(store["mean"], store["std"])
 
 
 @torch.no_grad()
@@ -48,17 +97,69 @@ def _batch_of(autoencoder: Autoencoder) -> int:
 
 
 def represent_all(
-    interpretee: Interpretee, layers: Sequence[str], data: ImageSet, *, progress: bool = True
-) -> dict[str, Tensor]:
-    """Give Φ(x) of every image at every layer, in one pass over the images, (N, …) float32."""
-    out: dict[str, Tensor] = {}
-    bar = Progress("representations", len(data), show=progress)
-    for k in range(0, len(data), _BATCH):
-        images = data.images(slice(k, k + _BATCH))
-        for layer, z in interpretee.represent(images, layers).items():
-            if layer not in out:
-                out[layer] = torch.empty(len(data), *z.shape[1:])
-            out[layer][k : k + len(images)] = z
-        bar.advance(len(images))
-    bar.close()
-    return out
+    interpretee: Interpretee,
+    layers: Sequence[str],
+    data: ImageSet,
+    folder: Path | None = None,
+    *,
+    progress: bool = True,
+) -> dict[str, Rows]:
+    """Give Φ(x) of every image at every layer, (N, …) float32, from one pass over the images.
+
+    Args:
+        interpretee: Φ.
+        layers: addresses.
+        data: N images.
+        folder: named after all that decides Φ(x) but the layer; None for memory, or temporary files if it is short.
+        progress: show it.
+
+    Raises:
+        LayerError: as of :meth:`Interpretee.represent`, or a representation that is not finite.
+        ArtefactError: the disk is full.
+    """
+    if not layers:
+        return {}
+    shapes = {layer: tuple(z.shape[1:]) for layer, z in interpretee.represent(data.images(slice(2)), layers).items()}
+
+    def compute(rows: slice, wanted: Sequence[str]) -> Mapping[str, Mapping[str, Tensor]]:
+        found = interpretee.represent(data.images(rows), wanted)
+        for layer, z in found.items():
+            expect_finite(f"The representation at '{layer}'", z, rows.start)
+        return {layer: {"z": z} for layer, z in found.items()}
+
+    stores = {
+        layer: latent_store(
+            len(data),
+            {"z": shape},
+            None if folder is None else folder / _as_name(layer),
+            {"kind": "representations", "of": f"{interpretee!r} {layer}", "shape": shape},
+        )
+        for layer, shape in shapes.items()
+    }
+    fill(stores, compute, title="representations", lock=folder, batch=_BATCH, progress=progress)
+    return {layer: store["z"] for layer, store in stores.items()}
+
+
+def _as_name(layer: str) -> str:
+    """Give a folder's name for a layer: readable, and its own."""
+    return f"{re.sub(r'[^A-Za-z0-9.]+', '-', layer)[:40]}-{hashlib.sha256(layer.encode()).hexdigest()[:8]}"
+
+
+def expect_finite(what: str, values: Tensor, start: int = 0) -> None:
+    """Refuse latents with NaN or infinity.
+
+    Args:
+        what: the latents.
+        values: (B, …).
+        start: number of the first image.
+
+    Raises:
+        LayerError: there are some.
+    """
+    bad = (~values.isfinite().flatten(1).all(1)).nonzero().flatten()
+    if len(bad):
+        raise LayerError(
+            f"{what} is not finite for {len(bad)} of {len(values)} images, the first at index {start + int(bad[0])}",
+            expected="finite numbers",
+            hint="Check weights and preprocessing; in half precision, use float32.",
+        )

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invkit.core import Posterior
-from invkit.data import ImageSet, as_bytes, color_digits, decode_all, evenly
+from invkit.data import Codes, ImageSet, as_bytes, color_digits, decode_all, evenly
 from invkit.demo.network import LAYER, PREPROCESS, accuracy, train_checkpoints
 from invkit.evaluation import Estimate, Judge, JudgeTask
 from invkit.explanation import Explanation
@@ -94,7 +93,7 @@ def trained_judge(ground: Groundwork) -> Judge:
 
 
 @torch.no_grad()
-def _half_redrawn(ground: Groundwork, data: ImageSet, codes: Posterior) -> ImageSet:
+def _half_redrawn(ground: Groundwork, data: ImageSet, codes: Codes) -> ImageSet:
     """Replace every second image by its reconstruction D(E_μ(x))."""
     pixels = data.images()
     pixels[::2] = decode_all(ground.autoencoder, codes.mean[::2])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -16,24 +16,32 @@ __all__ = ["concept_shares", "determined_shares", "invariance", "within_share"]
 
 _INNER = 20  # draws within a set; with 500 sets the paper's 10k samples
 _BLOCKS = 20  # of images, each left out once
+_SETS = 100  # in memory at once
 
 
-def within_share(samples: Tensor, groups: Tensor | None = None) -> Estimate:
+def within_share(samples: Tensor | Iterable[Tensor], groups: Tensor | None = None) -> Estimate:
     """Give the share of the total variance that lies within sets of samples, E[Var within] / Var total.
 
     The total is put together from its two unbiased parts, within and between sets (one-way analysis of
     variance), since samples of one set are not independent. The standard error is the jackknife's over sets.
 
     Args:
-        samples: (M, n, D): M sets of n samples; the variance of a vector is the sum over D.
+        samples: (M, n, D): M sets of n samples, or parts of them, one after the other, of which only a mean and a
+            variance for each set are kept; the variance of a vector is the sum over D.
         groups: (M,), sets of one group depend on each other, as copies of one image do.
     """
-    units, m, n = _moments(samples.double()), *samples.shape[:2]
-    return jackknife(lambda mean: _share(mean, m, 1 / n), units, m * n, groups)
+    parts = [samples] if isinstance(samples, Tensor) else samples
+    found = [(_moments(part.double()), part.shape[1]) for part in parts]
+    return _within_share(torch.cat([moments for moments, _ in found]), found[0][1], groups)
+
+
+def _within_share(moments: Tensor, n: int, groups: Tensor | None = None) -> Estimate:
+    m = len(moments)
+    return jackknife(lambda mean: _share(mean, m, 1 / n), moments, m * n, groups)
 
 
 def _moments(samples: Tensor, kept: Tensor | None = None) -> Tensor:
-    """Give for each set what the share is made of, (M, 2 + D): variance within, and the centred mean and its square.
+    """Give for each set what the share is made of, (M, 2 + D): variance within, the mean's square, and the mean.
 
     Args:
         samples: (M, n, D).
@@ -43,42 +51,47 @@ def _moments(samples: Tensor, kept: Tensor | None = None) -> Tensor:
     count = weight.sum(1, keepdim=True)
     means = (weight[..., None] * samples).sum(1) / count
     within = (weight[..., None] * (samples - means[:, None]).square()).sum((1, 2)) / (count[:, 0] - 1)
-    centred = means - means.mean(0)
-    return torch.cat([within[:, None], centred.square().sum(-1, keepdim=True), centred], 1)
+    return torch.cat([within[:, None], means.square().sum(-1, keepdim=True), means], 1)
 
 
-def _share(moments: Tensor, m: int, inverse_n: float) -> Tensor:
+def _share(moments: Tensor, m: Tensor | int, inverse_n: Tensor | float) -> Tensor:
     """Give the share from the mean of :func:`_moments` over M sets, for the mean of 1 / n."""
-    inner, square, shift = moments[..., 0], moments[..., 1], moments[..., 2:]
-    between = (square - shift.square().sum(-1)) * m / (m - 1) - inner * inverse_n
+    inner, square, mean = moments[..., 0], moments[..., 1], moments[..., 2:]
+    between = (square - mean.square().sum(-1)) * m / (m - 1) - inner * inverse_n
     return inner / (inner + between).clamp(min=1e-12)
 
 
+def _images_drawn(z: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Give the rows of the images from which about n codes are drawn."""
+    return torch.randperm(len(z), generator=generator)[: max(2, n // _INNER)]
+
+
 @torch.no_grad()
-def _codes_of_images(t: InvarianceFlow, z: Tensor, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw about n codes in sets of one image each, (M, n / M, N); and the rows of these images, (M,)."""
-    rows = torch.randperm(len(z), generator=generator)[: max(2, n // _INNER)]
-    seen = t.perceive(z[rows], generator)
+def _codes_of_images(
+    t: InvarianceFlow, z: Tensor, rows: Tensor, n: int, generator: torch.Generator
+) -> Iterator[Tensor]:
+    """Draw about n codes in sets of one image each, part by part, (·, n / M, N)."""
     inner = max(2, n // len(rows))
-    return torch.cat([t.sample(part, inner, generator) for part in seen.split(100)]), rows
+    for part in rows.split(_SETS):
+        yield t.sample(t.perceive(z[part], generator), inner, generator)
 
 
 @torch.no_grad()
-def _codes_of_draws(t: InvarianceFlow, z: Tensor, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw about n codes in sets of one v each, (M, n / M, N); and the row of the image of each, (M, n / M)."""
-    sets, codes, images = max(2, n // _INNER), [], []
-    for start in range(0, sets, 100):
-        v = torch.randn(min(100, sets - start), 1, t.dim, generator=generator).expand(-1, _INNER, -1).flatten(0, 1)
+def _codes_of_draws(
+    t: InvarianceFlow, z: Tensor, n: int, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Draw about n codes in sets of one v each, part by part, (·, n / M, N); and the row of the image of each."""
+    h = t.condition(z, generator)
+    for start in range(0, (sets := max(2, n // _INNER)), _SETS):
+        v = torch.randn(min(_SETS, sets - start), 1, t.dim, generator=generator).expand(-1, _INNER, -1).flatten(0, 1)
         rows = torch.randint(len(z), (len(v),), generator=generator)
-        codes.append(t.inverse(v, t.perceive(z[rows], generator)).unflatten(0, (-1, _INNER)))
-        images.append(rows.view(-1, _INNER))
-    return torch.cat(codes), torch.cat(images)
+        yield t.inverse_given(v, h[rows]).unflatten(0, (-1, _INNER)), rows.view(-1, _INNER)
 
 
 @torch.no_grad()
 def _factors(e: SemanticFlow, codes: Tensor) -> dict[str, Tensor]:
-    """Give every factor of e of codes (M, n, N), (M, n, D_i) by name."""
-    values = torch.cat([e(part.flatten(0, 1)).value.unflatten(0, part.shape[:2]) for part in codes.split(100)])
+    """Give every factor of e of codes (M, n, N), (M, n, D_i) by name, in float64."""
+    values = e(codes.flatten(0, 1)).value.double().unflatten(0, codes.shape[:2])
     return {name: values[..., place] for name, place in e.slices.items()}
 
 
@@ -94,8 +107,9 @@ def invariance(
         n: about how many samples to draw.
         seed: of the draws.
     """
-    codes, rows = _codes_of_images(t, z, n, generator_for(seed, "invariance"))
-    return within_share(codes, None if groups is None else groups[rows])
+    generator = generator_for(seed, "invariance")
+    rows = _images_drawn(z, n, generator)
+    return within_share(_codes_of_images(t, z, rows, n, generator), None if groups is None else groups[rows])
 
 
 def concept_shares(
@@ -116,31 +130,55 @@ def concept_shares(
         seed: of the draws.
     """
     generator = generator_for(seed, "concepts")
-    codes, rows = _codes_of_draws(t, z, n, generator)
     names = (torch.arange(len(z)) if groups is None else groups).unique(return_inverse=True)[1]
-    blocks = torch.randint(_BLOCKS, (int(names.max()) + 1,), generator=generator)[names][rows]
+    blocks = torch.randint(_BLOCKS, (int(names.max()) + 1,), generator=generator)[names]
+    moments: dict[str, list[Tensor]] = {name: [] for name in e.slices}
+    without = {name: _LeftOut(place.stop - place.start) for name, place in e.slices.items()}
+    for codes, rows in _codes_of_draws(t, z, n, generator):
+        for name, factor in _factors(e, codes).items():
+            moments[name].append(_moments(factor))
+            without[name].add(factor, blocks[rows])
     shares = {}
-    for name, factor in _factors(e, codes).items():
-        share = within_share(factor)
-        error = math.hypot(share.standard_error, _error_of_images(factor.double(), blocks))
+    for name, parts in moments.items():
+        share = _within_share(torch.cat(parts), _INNER)
+        error = math.hypot(share.standard_error, without[name].standard_error())
         shares[name] = Estimate(share.value, error, share.n)
     return shares
 
 
-def _error_of_images(samples: Tensor, blocks: Tensor) -> float:
-    """Give the standard error of :func:`within_share` that comes from the choice of images.
+class _LeftOut:
+    """The standard error of :func:`within_share` that comes from the choice of images, from sums over sets.
 
     Args:
-        samples: (M, n, D).
-        blocks: (M, n), block of images that each sample is of; left out one at a time.
+        dim: D.
     """
-    without = []
-    for block in blocks.unique():
-        kept = blocks != block
-        enough = kept.sum(1) >= 2
-        moments = _moments(samples[enough], kept[enough])
-        without.append(_share(moments.mean(0), len(moments), float((1 / kept[enough].sum(1)).mean())))
-    return standard_error(torch.stack(without)) if len(without) > 1 else math.nan
+
+    def __init__(self, dim: int) -> None:
+        self._sums = torch.zeros(_BLOCKS, 2 + dim, dtype=torch.double)
+        self._sets, self._inverse = torch.zeros(2, _BLOCKS, dtype=torch.double)
+        self._seen = torch.zeros(_BLOCKS, dtype=torch.bool)
+
+    def add(self, samples: Tensor, blocks: Tensor) -> None:
+        """Take some sets.
+
+        Args:
+            samples: (M, n, D).
+            blocks: (M, n), block of images that each sample is of; left out one at a time.
+        """
+        for block in range(_BLOCKS):
+            kept = blocks != block
+            enough = kept.sum(1) >= 2
+            self._sums[block] += _moments(samples[enough], kept[enough]).sum(0)
+            self._sets[block] += int(enough.sum())
+            self._inverse[block] += float((1 / kept[enough].sum(1)).sum())
+            self._seen[block] |= not bool(kept.all())
+
+    def standard_error(self) -> float:
+        """Give it; NaN where all images are of one block."""
+        if self._seen.sum() < 2:
+            return math.nan
+        sums, sets, inverse = (values[self._seen] for values in (self._sums, self._sets, self._inverse))
+        return standard_error(_share(sums / sets[:, None], sets, inverse / sets))
 
 
 def determined_shares(
@@ -159,7 +197,13 @@ def determined_shares(
         n: about how many samples to draw.
         seed: of the draws.
     """
-    codes, rows = _codes_of_images(t, z, n, generator_for(seed, "determined"))
-    chosen = None if groups is None else groups[rows]
-    left_open = {name: within_share(factor, chosen) for name, factor in _factors(e, codes).items()}
+    generator = generator_for(seed, "determined")
+    rows = _images_drawn(z, n, generator)
+    chosen, inner = None if groups is None else groups[rows], 0
+    moments: dict[str, list[Tensor]] = {name: [] for name in e.slices}
+    for codes in _codes_of_images(t, z, rows, n, generator):
+        inner = codes.shape[1]
+        for name, factor in _factors(e, codes).items():
+            moments[name].append(_moments(factor))
+    left_open = {name: _within_share(torch.cat(parts), inner, chosen) for name, parts in moments.items()}
     return {name: Estimate(1 - x.value, x.standard_error, x.n) for name, x in left_open.items()}

@@ -189,9 +189,8 @@ class Explanation:
         z = z.cpu()
         generator = generator_for(seed, "sample")
         v = torch.randn(n, self.t.dim, generator=generator)
-        seen = self.t.perceive(z, generator)
-        latents = self.t.inverse(v.repeat(len(z), 1), seen.repeat_interleave(n, 0))
-        return self._decode(latents).unflatten(0, (len(z), n))
+        latents = self.t.inverse_given(v.expand(len(z), -1, -1), self.t.condition(z, generator))
+        return self._decode(latents.flatten(0, 1)).unflatten(0, (len(z), n))
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor) -> Tensor:

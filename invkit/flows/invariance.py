@@ -13,6 +13,8 @@ from invkit.flows.sequence import FlowSequence
 
 __all__ = ["InvarianceFlow", "standard_normal_nll"]
 
+_PART = 256  # representations embedded at once
+
 
 def standard_normal_nll(value: Tensor) -> Tensor:
     """−log N(value; 0, 1) of each row, (B, D) to (B,), in nats."""
@@ -71,6 +73,11 @@ class InvarianceFlow(nn.Module):
         self.blocks.initialize(latents, self.embedder(z_seen))
 
     @property
+    def device(self) -> torch.device:
+        """Where it is: on a GPU only while it is trained on one."""
+        return self.mean.device
+
+    @property
     def noise(self) -> float:
         """Standard deviation of the noise on each element of z̃; all elements together have variance D before it."""
         return self.noise_floor * math.sqrt(self.mean.numel())
@@ -79,7 +86,9 @@ class InvarianceFlow(nn.Module):
         """Give z̃ (B, …): z centred, scaled and, where there is a floor, with noise drawn."""
         seen = (z - self.mean) / self.scale
         if self.noise_floor:
-            seen = seen + self.noise * torch.empty_like(seen).normal_(generator=generator)
+            device = seen.device if generator is None else generator.device
+            noise = torch.empty_like(seen, device=device).normal_(generator=generator)
+            seen = seen + self.noise * noise.to(seen.device)
         return seen
 
     def forward(self, latents: Tensor, z_seen: Tensor) -> Transformed:
@@ -92,13 +101,22 @@ class InvarianceFlow(nn.Module):
         v, log_det = self(latents, z_seen)
         return standard_normal_nll(v) - log_det
 
+    def condition(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Give h = H(z̃) of representations z (B, …), (B, C), to draw many codes of each by :meth:`inverse_given`."""
+        return torch.cat([self.embedder(self.perceive(part, generator)) for part in z.split(_PART)])
+
     def inverse(self, v: Tensor, z_seen: Tensor) -> Tensor:
         """Give z̄ = t⁻¹(v | z̃), (B, N); rows of v and z̃ belong together."""
-        return self.blocks.inverse(v, self.embedder(z_seen)).value
+        return self.inverse_given(v, self.embedder(z_seen))
+
+    def inverse_given(self, v: Tensor, h: Tensor) -> Tensor:
+        """Give z̄ = t⁻¹(v | z̃) for h = H(z̃) (B, C): v is (B, N), or (B, n, N) for n codes of each, and so is z̄."""
+        if v.ndim == 3:
+            return self.inverse_given(v.flatten(0, 1), h.repeat_interleave(v.shape[1], 0)).unflatten(0, v.shape[:2])
+        return self.blocks.inverse(v, h).value
 
     def sample(self, z_seen: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw n codes for each z̃, (B, n, N). H runs once for each z̃."""
         h = self.embedder(z_seen)
         v = torch.empty(len(z_seen), n, self.dim, dtype=h.dtype, device=h.device).normal_(generator=generator)
-        flat = self.blocks.inverse(v.flatten(0, 1), h.repeat_interleave(n, 0)).value
-        return flat.unflatten(0, (len(z_seen), n))
+        return self.inverse_given(v, h)

@@ -96,6 +96,11 @@ class SemanticFlow(nn.Module):
             start += size
 
     @property
+    def device(self) -> torch.device:
+        """Where it is: on a GPU only while it is trained on one."""
+        return next(self.parameters()).device
+
+    @property
     def concepts(self) -> list[str]:
         """Names of the factors without the residual."""
         return [name for name in self.factors if name != RESIDUAL]

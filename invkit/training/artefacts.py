@@ -9,8 +9,10 @@ from pathlib import Path
 
 from torch import nn
 
+from invkit import processes
+from invkit.errors import ArtefactError
 from invkit.progress import say
-from invkit.serialize import read_tensors, write_tensors
+from invkit.serialize import locked, read_tensors, write_tensors
 from invkit.training.loop import FitResult, FitSettings, Task, fit
 
 __all__ = ["fit_or_load"]
@@ -27,6 +29,8 @@ def fit_or_load(
 ) -> FitResult:
     """Train the task's module, or load it if the file is there; a run that was cut short is resumed.
 
+    Of several runs with one cache one trains, the others wait and load.
+
     Args:
         task: what to train.
         settings: how.
@@ -36,20 +40,37 @@ def fit_or_load(
         on_evaluate: see :func:`fit`.
 
     Raises:
-        ArtefactError: the file is damaged or can't be written.
+        ArtefactError: the file can't be written; a damaged one is made again.
         TrainingError: training diverged.
     """
     if path is None:
         return fit(task, settings, seed=seed, progress=progress, on_evaluate=on_evaluate)
-    if path.exists():
-        weights, metadata = read_tensors(path)
-        task.module.load_state_dict(weights)
-        task.module.eval()
-        say(f"{task.title}: found, made earlier", show=progress)
-        return FitResult(**json.loads(metadata["result"]))
     checkpoint = path.with_suffix(".checkpoint")
-    result = fit(task, settings, seed=seed, checkpoint=checkpoint, progress=progress, on_evaluate=on_evaluate)
-    if result.complete:
-        write_tensors(path, task.module.state_dict(), {"result": json.dumps(asdict(result))})
-        checkpoint.unlink(missing_ok=True)
+    with locked(path):
+        if processes.agreed(_is_whole(path)):
+            weights, metadata = read_tensors(path)
+            task.module.load_state_dict(weights)
+            task.module.eval()
+            say(f"{task.title}: found, made earlier", show=progress)
+            return FitResult(**json.loads(metadata["result"]))
+        if processes.is_main():
+            _is_whole(checkpoint)
+        result = fit(task, settings, seed=seed, checkpoint=checkpoint, progress=progress, on_evaluate=on_evaluate)
+        if result.complete and processes.is_main():
+            write_tensors(path, task.module.state_dict(), {"result": json.dumps(asdict(result))})
+            checkpoint.unlink(missing_ok=True)
+        processes.wait()
     return result
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file is there; a damaged one is removed, to be made again."""
+    if not path.exists():
+        return False
+    try:
+        read_tensors(path)
+    except ArtefactError:
+        say(f"{path} is damaged; it is made again")
+        path.unlink(missing_ok=True)
+        return False
+    return True

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invkit.core import Posterior
 from invkit.data.concepts import Concept, Pairing
+from invkit.data.rows import Codes, Rows
 from invkit.flows import InvarianceFlow, SemanticFlow, pair_nll
 from invkit.flows.invariance import standard_normal_nll
 from invkit.seeds import generator_for
@@ -19,11 +19,7 @@ from invkit.training.loop import Task
 
 __all__ = ["AnchorTask", "InvarianceTask", "SemanticTask", "held_out_nll"]
 
-_HELD_OUT_ROWS = 2048
-
-
-def _rows(posterior: Posterior, rows: Tensor | slice) -> Posterior:
-    return Posterior(posterior.mean[rows], posterior.std[rows])
+_HELD_OUT_ROWS, _PART = 2048, 512
 
 
 class InvarianceTask(Task):
@@ -31,7 +27,7 @@ class InvarianceTask(Task):
 
     Args:
         module: t.
-        posterior: of the codes of the training images, (N, D).
+        codes: of the training images, (N, D).
         z: their representations, (N, …).
         held_out: the same two of held-out images.
         title: shown with the progress.
@@ -40,20 +36,22 @@ class InvarianceTask(Task):
     def __init__(
         self,
         module: InvarianceFlow,
-        posterior: Posterior,
-        z: Tensor,
-        held_out: tuple[Posterior, Tensor],
+        codes: Codes,
+        z: Rows,
+        held_out: tuple[Codes, Rows],
         title: str = "t",
     ) -> None:
         self.title, self.module, self.rows = title, module, len(z)
-        self._posterior, self._z = posterior, z
-        self._held_out = (_rows(held_out[0], slice(_HELD_OUT_ROWS)), held_out[1][:_HELD_OUT_ROWS])
+        self._codes, self._z = codes, z
+        few = slice(_HELD_OUT_ROWS)
+        self._held_out = (Codes(held_out[0].mean[few], held_out[0].std[few]), held_out[1][few])
 
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Give the mean −log p(z̄ | z̃) in nats per dimension."""
         assert isinstance(module, InvarianceFlow)
-        latents = _rows(self._posterior, rows).sample(generator)
-        return module.nll(latents, module.perceive(self._z[rows], generator)).mean() / latents.shape[1]
+        latents = self._codes[rows].sample(generator).to(module.device)
+        seen = module.perceive(self._z[rows].to(module.device), generator)
+        return module.nll(latents, seen).mean() / latents.shape[1]
 
     def held_out(self, module: nn.Module) -> float:
         """Give the same of held-out images."""
@@ -62,12 +60,14 @@ class InvarianceTask(Task):
 
 
 @torch.no_grad()
-def held_out_nll(module: InvarianceFlow, posterior: Posterior, z: Tensor) -> Tensor:
+def held_out_nll(module: InvarianceFlow, codes: Codes, z: Rows) -> Tensor:
     """Give −log p(z̄ | z̃) of each image in nats per dimension, (N,); the same noise at every call."""
-    generator = generator_for(0, "held-out")
-    latents = posterior.sample(generator)
-    parts = zip(latents.split(512), module.perceive(z, generator).split(512), strict=True)
-    return torch.cat([module.nll(a, b) for a, b in parts]) / latents.shape[1]
+    generator, parts = generator_for(0, "held-out"), []
+    for start in range(0, len(z), _PART):
+        rows = slice(start, min(len(z), start + _PART))
+        latents = codes[rows].sample(generator).to(module.device)
+        parts.append(module.nll(latents, module.perceive(z[rows].to(module.device), generator)).cpu())
+    return torch.cat(parts) / codes.mean.shape[1]
 
 
 class _ConceptTask(Task):
@@ -75,7 +75,7 @@ class _ConceptTask(Task):
 
     Args:
         module: e.
-        posterior: of the codes of the training images, (N, D).
+        codes: of the training images, (N, D).
         concepts: by name.
         held_out: the same two of held-out images.
     """
@@ -83,12 +83,12 @@ class _ConceptTask(Task):
     def __init__(
         self,
         module: SemanticFlow,
-        posterior: Posterior,
+        codes: Codes,
         concepts: Mapping[str, Concept],
-        held_out: tuple[Posterior, Mapping[str, Concept]],
+        held_out: tuple[Codes, Mapping[str, Concept]],
     ) -> None:
-        self.module, self.rows = module, len(posterior.mean)
-        self._train = (posterior, self._prepare(module, concepts))
+        self.module, self.rows = module, len(codes)
+        self._train = (codes, self._prepare(module, concepts))
         self._held_out = (held_out[0], self._prepare(module, held_out[1]))
 
     @abstractmethod
@@ -97,7 +97,7 @@ class _ConceptTask(Task):
 
     @abstractmethod
     def _loss(
-        self, module: SemanticFlow, posterior: Posterior, targets: Any, rows: Tensor, generator: torch.Generator
+        self, module: SemanticFlow, codes: Codes, targets: Any, rows: Tensor, generator: torch.Generator
     ) -> Tensor:
         """Give the mean loss in nats per dimension."""
 
@@ -109,7 +109,7 @@ class _ConceptTask(Task):
     def held_out(self, module: nn.Module) -> float:
         """Give the same of held-out images."""
         assert isinstance(module, SemanticFlow)
-        rows = torch.arange(min(len(self._held_out[0].mean), _HELD_OUT_ROWS))
+        rows = torch.arange(min(len(self._held_out[0]), _HELD_OUT_ROWS))
         return float(self._loss(module, *self._held_out, rows, generator_for(0, "held-out")))
 
 
@@ -124,23 +124,22 @@ class AnchorTask(_ConceptTask):
 
     title = "e, towards its concepts"
 
-    def _prepare(self, module: SemanticFlow, concepts: Mapping[str, Concept]) -> tuple[Tensor, Tensor]:
-        """Ideal factors (N, D), and which dimensions have one (D,)."""
-        n, size = len(next(iter(concepts.values())).values), sum(module.factors.values())
-        anchors, known = torch.zeros(n, size), torch.zeros(size, dtype=torch.bool)
+    def _prepare(self, module: SemanticFlow, concepts: Mapping[str, Concept]) -> list[tuple[slice, Tensor]]:
+        """Where each concept's ideal factors stand, and what they are, (N, d)."""
+        found = []
         for name in module.concepts:
             place = module.slices[name]
             values = concepts[name].anchors(place.stop - place.start)
-            anchors[:, place.start : place.start + values.shape[1]] = values
-            known[place.start : place.start + values.shape[1]] = True
-        return anchors, known
+            found.append((slice(place.start, place.start + values.shape[1]), values))
+        return found
 
     def _loss(
-        self, module: SemanticFlow, posterior: Posterior, targets: Any, rows: Tensor, generator: torch.Generator
+        self, module: SemanticFlow, codes: Codes, targets: Any, rows: Tensor, generator: torch.Generator
     ) -> Tensor:
-        values, log_det = module(_rows(posterior, rows).sample(generator))
-        anchors, known = targets
-        ideal = anchors[rows]
+        values, log_det = module(codes[rows].sample(generator).to(module.device))
+        ideal, known = torch.zeros_like(values), torch.zeros(values.shape[1], dtype=torch.bool, device=values.device)
+        for place, anchors in targets:
+            ideal[:, place], known[place] = anchors[rows].to(ideal), True
         nll = pair_nll(ideal, values, known, math.sqrt(module.rho)) - standard_normal_nll(ideal) - log_det
         return nll.mean() / values.shape[1]
 
@@ -154,11 +153,11 @@ class SemanticTask(_ConceptTask):
         return [Pairing(concepts[name]) for name in module.concepts]
 
     def _loss(
-        self, module: SemanticFlow, posterior: Posterior, targets: Any, rows: Tensor, generator: torch.Generator
+        self, module: SemanticFlow, codes: Codes, targets: Any, rows: Tensor, generator: torch.Generator
     ) -> Tensor:
         concept = torch.randint(len(targets), (len(rows),), generator=generator)
         partners = torch.stack([pairing.draw(rows, generator) for pairing in targets])
         partner = partners[concept, torch.arange(len(rows))]
-        latents_a = _rows(posterior, rows).sample(generator)
-        latents_b = _rows(posterior, partner).sample(generator)
-        return module.nll(latents_a, latents_b, concept).mean() / (2 * latents_a.shape[1])
+        latents_a = codes[rows].sample(generator).to(module.device)
+        latents_b = codes[partner].sample(generator).to(module.device)
+        return module.nll(latents_a, latents_b, concept.to(module.device)).mean() / (2 * latents_a.shape[1])

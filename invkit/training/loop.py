@@ -11,12 +11,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from invkit import processes
+from invkit.data.store import out_of_memory
 from invkit.errors import TrainingError
 from invkit.progress import Progress, say
 from invkit.seeds import generator_for, seed_for
@@ -27,6 +31,7 @@ __all__ = ["FitResult", "FitSettings", "Task", "fit", "seconds_per_step"]
 
 _RECOVERIES = 4
 _PROBE = 5.0  # seconds that measuring may take
+_BLOCK, _WINDOW = 1024, 64 * 1024  # rows that lie together, and rows between which an order is drawn
 
 
 @dataclass(frozen=True)
@@ -132,13 +137,34 @@ class FitResult:
         return self.stopped != "interrupted"
 
 
-class _State:
-    """All that a checkpoint holds: weights, their average, the best average, optimiser and counters."""
+class _Loss(nn.Module):
+    """A task's loss as a forward pass, which is what data-parallel training wraps."""
 
-    def __init__(self, module: nn.Module, settings: FitSettings) -> None:
-        self.module = module
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.module, self._loss = task.module, task.loss
+
+    def forward(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        return self._loss(self.module, rows, generator)
+
+
+class _State:
+    """All that a checkpoint holds: weights, their average, the best average, optimiser and counters.
+
+    Attributes:
+        loss: the loss, with gradients averaged over all processes where there are several.
+        pieces: in how many a batch is computed, one after the other, for lack of memory.
+    """
+
+    def __init__(self, task: Task, settings: FitSettings, *, shared: bool = True) -> None:
+        module = self.module = task.module
+        self.loss = processes.parallel(_Loss(task), unused=len(task.parts) > 1) if shared else _Loss(task)
+        self.pieces = 1
         self.average = copy.deepcopy(module).requires_grad_(False).eval()
         self.best = copy.deepcopy(module.state_dict())
+        ours, theirs = self.average.state_dict(), module.state_dict()
+        floats = [k for k, v in ours.items() if v.is_floating_point()]
+        self._averaged = [ours[k] for k in floats], [theirs[k] for k in floats]
         self.optimizer = torch.optim.AdamW(
             module.parameters(),
             lr=settings.learning_rate,
@@ -150,10 +176,7 @@ class _State:
         self.rate_factor = 1.0
 
     def average_in(self, decay: float, step: int) -> None:
-        decay = min(decay, (1 + step) / (10 + step))
-        ours, theirs = self.average.state_dict(), self.module.state_dict()
-        floats = [k for k, v in ours.items() if v.is_floating_point()]
-        torch._foreach_lerp_([ours[k] for k in floats], [theirs[k] for k in floats], 1 - decay)
+        torch._foreach_lerp_(*self._averaged, 1 - min(decay, (1 + step) / (10 + step)))
 
     def tensors(self) -> dict[str, Tensor]:
         out: dict[str, Tensor] = {}
@@ -197,7 +220,8 @@ def fit(
     """Train the task's module; afterwards it holds the averaged weights with the best held-out figure.
 
     Ctrl-C ends training and keeps the best so far; a second one raises KeyboardInterrupt. With a
-    checkpoint file a later call resumes, and ends with the same weights as an uninterrupted run.
+    checkpoint file a later call resumes, and ends with the same weights as an uninterrupted run. Several processes
+    (`torchrun`) share each batch; a batch for which memory is too small is computed in pieces.
 
     Args:
         task: what to train.
@@ -212,9 +236,9 @@ def fit(
             learning rate.
         ArtefactError: the checkpoint is damaged, or belongs to other settings.
     """
-    state = _State(task.module, settings)
+    state = _State(task, settings)
     key = fingerprint(asdict(settings), seed, task.rows, [list(p.shape) for p in task.module.parameters()])
-    if checkpoint is not None and checkpoint.exists():
+    if checkpoint is not None and processes.agreed(checkpoint.exists()):
         state.restore(*load_checkpoint(checkpoint, key))
         state.result.stopped = "done"
         say(f"{task.title}: resumed at step {state.result.steps}", show=progress)
@@ -241,7 +265,7 @@ def fit(
             good = (state.tensors(), copy.deepcopy(state.counters()))
             if on_evaluate is not None:
                 on_evaluate(state.result.steps, state.average)
-            if checkpoint is not None:
+            if checkpoint is not None and processes.is_main():
                 save_checkpoint(checkpoint, key, *good)
             if state.result.steps - state.result.best_step >= settings.patience * settings.evaluate_every:
                 state.result.stopped = "early"
@@ -249,10 +273,10 @@ def fit(
         if interrupted.is_set() and state.result.steps < settings.steps:
             state.result.stopped = "interrupted"
             state.result.seconds = spent + time.monotonic() - begun
-            if checkpoint is not None:
+            if checkpoint is not None and processes.is_main():
                 save_checkpoint(checkpoint, key, state.tensors(), state.counters())
     bar.close()
-    task.module.load_state_dict(state.best)
+    task.module.load_state_dict(processes.agreed(state.best))  # buffers are each process's own
     task.module.eval()
     return state.result
 
@@ -261,7 +285,7 @@ def seconds_per_step(task: Task, settings: FitSettings) -> float:
     """Measure what a step takes at the end of training, on a copy: the fastest of a few, the first not counted."""
     probe = copy.copy(task)
     probe.module = copy.deepcopy(task.module).train()
-    state = _State(probe.module, settings)
+    state = _State(probe, settings, shared=False)
     state.result.steps = settings.steps - 1
     taken: list[float] = []
     with torch.random.fork_rng([]):
@@ -282,6 +306,10 @@ def _to_evaluation(
     seen: dict[str, list[float]] = {}
     while True:
         loss = _step(task, state, settings, seed)
+        if processes.count() > 1:
+            loss, stopping = processes.mean(torch.tensor([loss, float(interrupted.is_set())])).tolist()
+            if stopping:
+                interrupted.set()
         state.result.steps += 1
         bar.advance()
         if not math.isfinite(loss):
@@ -296,17 +324,11 @@ def _to_evaluation(
 
 def _step(task: Task, state: _State, settings: FitSettings, seed: int) -> float:
     """Do one optimiser step and give its loss; nothing is changed if the loss isn't finite."""
-    step = state.result.steps
-    rows = _batch(task.rows, settings.batch_size, step, seed)
-    torch.default_generator.manual_seed(seed_for(seed, "layers", step))  # dropout and the like, which take no generator
-    task.step = step
-    device = next(task.module.parameters()).device
-    with torch.autocast(device.type, torch.bfloat16, enabled=settings.bf16):
-        loss = task.loss(task.module, rows, generator_for(seed, "step", step))
-    state.optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
+    step = task.step = state.result.steps
+    rows = _batch(task.rows, settings.batch_size, step, seed)[processes.rank() :: processes.count()]
+    loss = _gradients(task, state, settings, rows, seed)
     norms = [nn.utils.clip_grad_norm_(part.parameters(), settings.clip) for part in task.parts]
-    value = float(loss.detach() + 0 * sum(norms))  # NaN when any is not finite
+    value = loss + 0 * float(sum(norms))  # NaN when any is not finite
     if math.isfinite(value):
         for group in state.optimizer.param_groups:
             group["lr"] = settings.rate(step) * state.rate_factor
@@ -315,17 +337,64 @@ def _step(task: Task, state: _State, settings: FitSettings, seed: int) -> float:
     return value
 
 
+def _gradients(task: Task, state: _State, settings: FitSettings, rows: Tensor, seed: int) -> float:
+    """Give the loss of a batch, with its gradients set; in ever smaller pieces while memory is too small."""
+    own = (processes.rank(),) if processes.count() > 1 else ()  # each process draws its own noise
+    device = next(task.module.parameters()).device
+    while True:
+        generator, total = generator_for(seed, "step", task.step, *own), 0.0
+        torch.default_generator.manual_seed(seed_for(seed, "layers", task.step, *own))  # dropout takes no generator
+        state.optimizer.zero_grad(set_to_none=True)
+        try:
+            for piece in rows.chunk(state.pieces):
+                with torch.autocast(device.type, torch.bfloat16, enabled=settings.bf16):
+                    loss = state.loss(piece, generator) * (len(piece) / len(rows))
+                torch.autograd.backward(loss)
+                total += float(loss.detach())
+            return total
+        except RuntimeError as error:
+            if processes.count() > 1 or state.pieces >= len(rows) or not out_of_memory(error):
+                raise
+            state.pieces *= 2
+            say(f"{task.title}: too little memory, going on with {math.ceil(len(rows) / state.pieces)} rows at once")
+
+
 def _batch(rows: int, size: int, step: int, seed: int) -> Tensor:
-    """Rows of a step: without replacement within an epoch, the same whenever the step is reached."""
+    """Rows of a step: without replacement within an epoch, the same whenever the step is reached.
+
+    Of very many, an epoch goes through windows of blocks, so that what is read from files in a while lies together.
+    """
     size = min(size, rows)
-    steps = rows // size
-    order = torch.randperm(rows, generator=generator_for(seed, "epoch", step // steps))
-    return order[(step % steps) * size : (step % steps + 1) * size]
+    blocks = rows // _BLOCK
+    windows = max(1, rows // max(_WINDOW, 4 * size))
+    bounds = [k * blocks // windows for k in range(windows)] + [blocks]
+    lengths = [_BLOCK * (b - a) for a, b in pairwise(bounds)]
+    lengths[-1] = rows - sum(lengths[:-1])
+    steps = [length // size for length in lengths]
+    epoch, step = divmod(step, sum(steps))
+    window = 0
+    while step >= steps[window]:
+        step -= steps[window]
+        window += 1
+    return _order(rows, bounds[window], bounds[window + 1], seed, epoch)[step * size : (step + 1) * size]
+
+
+@lru_cache(maxsize=2)
+def _order(rows: int, first: int, last: int, seed: int, epoch: int) -> Tensor:
+    """Give the rows of the blocks that come first to last in an epoch, in random order; the last take the remainder."""
+    blocks = rows // _BLOCK
+    if last - first == blocks:
+        return torch.randperm(rows, generator=generator_for(seed, "epoch", epoch))
+    drawn = torch.randperm(blocks, generator=generator_for(seed, "epoch", epoch))[first:last]
+    found = (drawn[:, None] * _BLOCK + torch.arange(_BLOCK)).flatten()
+    if last == blocks:
+        found = torch.cat([found, torch.arange(blocks * _BLOCK, rows)])
+    return found[torch.randperm(len(found), generator=generator_for(seed, "epoch", epoch, first))]
 
 
 def _evaluate(task: Task, state: _State, train: dict[str, float]) -> float:
     with torch.no_grad():
-        held_out = task.held_out(state.average)
+        held_out = processes.agreed(task.held_out(state.average))
     result = state.result
     if math.isfinite(held_out) and result.steps:
         result.history.append((result.steps, train.pop("loss"), held_out))

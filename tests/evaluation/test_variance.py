@@ -61,12 +61,14 @@ class Written:
     def perceive(self, z, generator):
         return z
 
-    def inverse(self, v, z):
+    condition = perceive
+
+    def inverse_given(self, v, z):
         return torch.cat([z, z * v[:, :1], v[:, :1]], 1)
 
     def sample(self, z, n, generator):
         v = torch.randn(len(z) * n, 3, generator=generator)
-        return self.inverse(v, z.repeat_interleave(n, 0)).unflatten(0, (len(z), n))
+        return self.inverse_given(v, z.repeat_interleave(n, 0)).unflatten(0, (len(z), n))
 
     def __call__(self, latents):
         return Transformed(latents, latents.new_zeros(len(latents)))
@@ -86,7 +88,7 @@ class FewImages(Written):
 
     slices: ClassVar = {"sum": slice(0, 1)}
 
-    def inverse(self, v, z):
+    def inverse_given(self, v, z):
         return z + v[:, :1]
 
     def __call__(self, codes):

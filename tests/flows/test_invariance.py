@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from invkit.core import Posterior
+from invkit.data import Codes
 from invkit.errors import LayerError
 from invkit.evaluation import invariance
 from invkit.flows import (
@@ -46,10 +46,10 @@ def test_trained_t_meets_the_exact_conditional(case):
     settings = FlowSettings(n_flow=4, width=64, mixing="linear")
     t = InvarianceFlow(settings.blocks(N, N), embedder_for((rank,), N, width=64))
     t.initialize(latents[:4096], z[:4096])
-    codes = Posterior(latents, torch.full_like(latents, 1e-6))
+    codes = Codes(latents, torch.full_like(latents, 1e-6))
     train, test = (
-        Posterior(codes.mean[:32_000], codes.std[:32_000]),
-        Posterior(codes.mean[32_000:], codes.std[32_000:]),
+        Codes(codes.mean[:32_000], codes.std[:32_000]),
+        Codes(codes.mean[32_000:], codes.std[32_000:]),
     )
     task = InvarianceTask(t, train, z[:32_000], (test, z[32_000:]))
     result = fit(task, FitSettings(steps=1500, batch_size=512, learning_rate=3e-3), progress=False)

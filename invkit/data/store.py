@@ -1,0 +1,257 @@
+"""Latents of all images, computed once: in memory where they fit, else in files."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+import torch
+from torch import Tensor
+
+from invkit import processes
+from invkit.data.rows import FileRows, Rows
+from invkit.errors import ArtefactError
+from invkit.progress import Progress, say
+from invkit.serialize import locked, read_tensors, write_json, write_tensors
+
+__all__ = ["ABOUT", "LatentStore", "check_room", "fill", "latent_store", "out_of_memory", "spelt_bytes"]
+
+ABOUT = "about.json"
+_PART_ROWS, _PART_BYTES = 1024, 64 * 2**20  # most of one file; so much is computed again after a kill
+_SHARE = 0.5  # of the free memory that latents may take
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+class LatentStore(ABC):
+    """Tensors of N images by name, each (N, …) float32: filled part by part, read by rows.
+
+    Attributes:
+        total: N.
+        shapes: by name, without the first axis.
+        per_part: rows of a part, a power of 2; the last may have fewer.
+        missing: numbers of the parts that are to be computed.
+    """
+
+    def __init__(self, total: int, shapes: Shapes) -> None:
+        self.total, self.shapes = total, {name: tuple(shape) for name, shape in shapes.items()}
+        most = max(1, _PART_BYTES // max(1, bytes_of(1, shapes)))
+        self.per_part = min(_PART_ROWS, 2 ** (most.bit_length() - 1))
+        self.missing = set(range(math.ceil(total / self.per_part)))
+        self._begun: dict[int, dict[str, Tensor]] = {}
+
+    def rows_of(self, part: int) -> slice:
+        """Give the rows of a part."""
+        return slice(part * self.per_part, min(self.total, (part + 1) * self.per_part))
+
+    def lacks(self, rows: slice) -> bool:
+        """Whether any of the rows is to be computed."""
+        return not self.missing.isdisjoint(self._parts(rows))
+
+    def _parts(self, rows: slice) -> range:
+        return range(rows.start // self.per_part, math.ceil(rows.stop / self.per_part))
+
+    def put(self, rows: slice, tensors: Mapping[str, Tensor]) -> None:
+        """Take some rows; a part is kept once its last row is there, so rows come in order."""
+        for part in self.missing.intersection(self._parts(rows)):
+            own = self.rows_of(part)
+            size, start, stop = own.stop - own.start, max(rows.start, own.start), min(rows.stop, own.stop)
+            if part not in self._begun:
+                self._begun[part] = {name: torch.empty(size, *shape) for name, shape in self.shapes.items()}
+            for name, values in self._begun[part].items():
+                values[start - own.start : stop - own.start] = tensors[name][start - rows.start : stop - rows.start]
+            if stop == own.stop:
+                self._keep(part, self._begun.pop(part))
+                self.missing.discard(part)
+
+    @abstractmethod
+    def _keep(self, part: int, tensors: Mapping[str, Tensor]) -> None:
+        """Keep a part that is complete."""
+
+    @abstractmethod
+    def find(self) -> None:
+        """Look which parts are there already, whole and unchanged."""
+
+    @abstractmethod
+    def __getitem__(self, name: str) -> Rows:
+        """Give a tensor, to be read by rows."""
+
+
+class _InMemory(LatentStore):
+    def __init__(self, total: int, shapes: Shapes) -> None:
+        super().__init__(total, shapes)
+        self._tensors = {name: torch.empty(total, *shape) for name, shape in shapes.items()}
+
+    def _keep(self, part: int, tensors: Mapping[str, Tensor]) -> None:
+        for name, values in tensors.items():
+            self._tensors[name][self.rows_of(part)] = values
+
+    def find(self) -> None:
+        """Nothing is, but what was computed."""
+
+    def __getitem__(self, name: str) -> Rows:
+        return self._tensors[name]
+
+
+class _OnDisk(LatentStore):
+    """A file for each part, written whole or not at all and checked before it is used."""
+
+    def __init__(self, total: int, shapes: Shapes, folder: Path) -> None:
+        super().__init__(total, shapes)
+        self.folder = folder
+
+    def _path(self, part: int) -> Path:
+        return self.folder / f"{part:06d}.safetensors"
+
+    def _keep(self, part: int, tensors: Mapping[str, Tensor]) -> None:
+        write_tensors(self._path(part), tensors)
+
+    def find(self) -> None:
+        self.missing = {part for part in range(math.ceil(self.total / self.per_part)) if not self._is_whole(part)}
+
+    def _is_whole(self, part: int) -> bool:
+        path, rows = self._path(part), self.rows_of(part)
+        if not path.exists():
+            return False
+        try:
+            tensors, _ = read_tensors(path)
+        except ArtefactError:
+            say(f"{path} is damaged; it is made again")
+            return False
+        expected = {name: (rows.stop - rows.start, *shape) for name, shape in self.shapes.items()}
+        return {name: tuple(values.shape) for name, values in tensors.items()} == expected
+
+    def __getitem__(self, name: str) -> Rows:
+        return FileRows(name, (self.total, *self.shapes[name]), self.per_part, self._path)
+
+
+class _Temporary(_OnDisk):
+    """Files that go with the last that reads them."""
+
+    def __init__(self, total: int, shapes: Shapes) -> None:
+        self._made = tempfile.TemporaryDirectory(prefix="invkit-") if processes.is_main() else None
+        super().__init__(total, shapes, Path(processes.agreed(self._made.name if self._made else "")))
+
+
+def latent_store(total: int, shapes: Shapes, folder: Path | None, about: Mapping[str, object]) -> LatentStore:
+    """Choose where latents go: into a folder if one is given, else into memory, or temporary files where it is short.
+
+    Args:
+        total: N.
+        shapes: of the tensors by name, without the first axis.
+        folder: named by the caller after all that decides the content.
+        about: what it holds, for `invkit cache list`.
+
+    Raises:
+        ArtefactError: the disk has too little room.
+    """
+    size = bytes_of(total, shapes)
+    if folder is None and processes.count() == 1 and size <= _SHARE * psutil.virtual_memory().available:
+        return _InMemory(total, shapes)
+    there = 0 if folder is None else sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    check_room(size - there, folder)
+    if folder is None:
+        return _Temporary(total, shapes)
+    if processes.is_main() and not (folder / ABOUT).exists():
+        write_json(folder / ABOUT, {**about, "images": total})
+    return _OnDisk(total, shapes, folder)
+
+
+def bytes_of(total: int, shapes: Shapes) -> int:
+    """Give what tensors of so many images take."""
+    return 4 * total * sum(math.prod(shape) for shape in shapes.values())
+
+
+def check_room(size: int, folder: Path | None) -> None:
+    """Refuse to begin what the disk has no room for.
+
+    Raises:
+        ArtefactError: fewer bytes are free than `size`.
+    """
+    place = Path(tempfile.gettempdir()) if folder is None else folder.absolute()
+    there = next(parent for parent in (place, *place.parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    if size > free:
+        raise ArtefactError(
+            "Too little room for the latents",
+            expected=f"{spelt_bytes(size)} free in {there}",
+            got=spelt_bytes(free),
+            hint="Explain fewer or smaller layers at once, or choose another `cache` folder.",
+        )
+
+
+def spelt_bytes(size: float) -> str:
+    """Give a number of bytes as people read it."""
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, of a GPU or of the machine."""
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    return isinstance(error, torch.OutOfMemoryError) or bool(should_reduce_batch_size(error))
+
+
+def fill(
+    stores: Mapping[str, LatentStore],
+    compute: Callable[[slice, Sequence[str]], Mapping[str, Mapping[str, Tensor]]],
+    *,
+    title: str,
+    lock: Path | None = None,
+    batch: int = 128,
+    progress: bool = True,
+) -> None:
+    """Compute what is missing in stores of the same images, in one pass over these.
+
+    Several processes of one run (`torchrun`) share the images; of several runs on one folder one works, others wait. A
+    batch for which memory is too small is halved.
+
+    Args:
+        stores: by name.
+        compute: gives, for a slice of the images and the names of stores, the tensors of each.
+        title: shown with the progress.
+        lock: folder of all stores.
+        batch: images at once.
+        progress: show it.
+
+    Raises:
+        ArtefactError: the disk is full; what was written before stays.
+    """
+    total, unit = max(s.total for s in stores.values()), max(s.per_part for s in stores.values())
+    with locked(lock):
+        for store in stores.values():
+            if processes.is_main():
+                store.find()
+            store.missing = processes.agreed(store.missing)
+        units = [slice(start, min(total, start + unit)) for start in range(0, total, unit)]
+        units = [rows for rows in units if any(store.lacks(rows) for store in stores.values())]
+        mine = units[processes.rank() :: processes.count()]
+        bar = Progress(title, sum(rows.stop - rows.start for rows in mine), show=progress and bool(mine))
+        for rows in mine:
+            start = rows.start
+            while start < rows.stop:
+                part = slice(start, min(rows.stop, start + batch))
+                wanted = [name for name, store in stores.items() if store.lacks(part)]
+                try:
+                    found = compute(part, wanted) if wanted else {}
+                except RuntimeError as error:
+                    if batch == 1 or not out_of_memory(error):
+                        raise
+                    batch //= 2
+                    say(f"{title}: too little memory, going on with {batch} images at once", show=progress)
+                    continue
+                for name in wanted:
+                    stores[name].put(part, found[name])
+                bar.advance(part.stop - part.start)
+                start = part.stop
+        bar.close()
+        processes.wait()
