@@ -90,5 +90,5 @@ def parallel(module: nn.Module, *, unused: bool = False) -> nn.Module:
         return module
     from accelerate import DistributedDataParallelKwargs
 
-    found.ddp_handler = DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=unused)
+    found.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=unused)
     return found.prepare_model(module, device_placement=False)

@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 
 from invkit import processes
 
-__all__ = ["Progress", "say"]
+__all__ = ["Progress", "say", "spelt_bytes", "spelt_time"]
 
 _LOG_EVERY = 15.0  # seconds between two lines of a log
 
@@ -18,6 +18,22 @@ def say(text: str, *, show: bool = True) -> None:
     """Print one line to stderr, above a bar if there is one; of several processes the main one does."""
     if show and processes.is_main():
         tqdm.write(text, file=sys.stderr)
+
+
+def spelt_bytes(size: float) -> str:
+    """Give a number of bytes as people read it."""
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+def spelt_time(seconds: float) -> str:
+    """Give a number of seconds as people read it."""
+    scales = ((1, "s"), (60, "min"), (3600, "h"), (86_400, "days"))
+    size, unit = max(scale for scale in scales if seconds >= 2 * scale[0] or scale[0] == 1)
+    return f"{seconds / size:.0f} {unit}"
 
 
 class Progress:

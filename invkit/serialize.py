@@ -122,7 +122,7 @@ def locked(path: Path | None) -> Iterator[None]:
         return
     locks = path.parent / ".locks"
     locks.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(locks / path.name)
+    lock = FileLock(locks / f"{path.name}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from invkit import processes
 from invkit.autoencoders import PatchDiscriminator
 from invkit.autoencoding.building import build_autoencoder, load_encoder, perceptual_of
 from invkit.autoencoding.sheet import examples, sheet
@@ -18,7 +19,7 @@ from invkit.core import Autoencoder
 from invkit.data import ImageSet
 from invkit.errors import SettingsError
 from invkit.interpretees import PerceptualDistance
-from invkit.progress import say
+from invkit.progress import say, spelt_time
 from invkit.report.figures import write_png
 from invkit.seeds import seeded
 from invkit.serialize import fingerprint
@@ -57,7 +58,7 @@ def fit_autoencoder(
         key, asdict(settings), _content(settings.encoder_weights), perceptual and perceptual.fingerprint()
     )
     path = None if cache is None else cache / f"autoencoder-{name}.safetensors"
-    found = path is not None and path.exists()
+    found = path is not None and processes.agreed(path.exists())
     autoencoder = build_autoencoder(settings, train.size, seed)
     if not found:
         load_encoder(autoencoder, settings)
@@ -87,13 +88,13 @@ def fit_autoencoder(
 
 
 def device_of(device: str | torch.device | None) -> torch.device:
-    """Give the device of that name, or a GPU if there is one.
+    """Give the device of that name, or this process's GPU if there is one.
 
     Raises:
         SettingsError: there is none of that name here.
     """
     try:
-        where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        where = torch.device(device or processes.device())
         torch.empty(1, device=where)
     except (RuntimeError, AssertionError) as error:
         raise SettingsError("No such device here", expected="cpu, or cuda where there is a GPU", got=device) from error
@@ -114,15 +115,9 @@ def _say_cost(
     count = sum(p.numel() for p in autoencoder.parameters()) / 1e6
     say(
         f"autoencoder: {type(autoencoder).__name__} at {size} px, {count:.1f} million parameters; {steps} steps take "
-        f"about {_spelt(seconds)} on this {where.type}"
+        f"about {spelt_time(seconds)} on this {where.type}"
         + (", once for all that is explained on these images" if kept else "")
     )
-
-
-def _spelt(seconds: float) -> str:
-    scales = ((1, "s"), (60, "min"), (3600, "h"), (86_400, "days"))
-    size, unit = max(scale for scale in scales if seconds >= 2 * scale[0] or scale[0] == 1)
-    return f"{seconds / size:.0f} {unit}"
 
 
 def _sheet_writer(folder: Path | None, held_out: ImageSet) -> Callable[[int, nn.Module], None] | None:

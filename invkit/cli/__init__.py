@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from invkit.cli.autoencoder import train_autoencoder
+from invkit.cli.cache import cache
 from invkit.cli.models import doctor, layers, models
 from invkit.cli.plugins import plugins
 from invkit.cli.work import demo, explain, profile
@@ -18,5 +19,5 @@ def main() -> None:
     """Show what a layer of a vision network represents, and what it throws away."""
 
 
-for _command in (demo, explain, profile, train_autoencoder, layers, models, doctor, plugins):
+for _command in (demo, explain, profile, train_autoencoder, layers, models, doctor, plugins, cache):
     main.add_command(_command)

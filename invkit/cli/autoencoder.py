@@ -41,6 +41,7 @@ __all__ = ["train_autoencoder"]
 @reported
 def train_autoencoder(data: str, out: Path, seed: int, as_json: bool, quiet: bool, **options: Any) -> None:
     """Train an autoencoder; its folder goes into `invkit explain` as `--autoencoder`."""
+    from invkit import processes
     from invkit.autoencoding import train_autoencoder as run
     from invkit.data import as_image_set
     from invkit.evaluation import Features
@@ -70,6 +71,8 @@ def train_autoencoder(data: str, out: Path, seed: int, as_json: bool, quiet: boo
         device=options["device"],
         progress=not quiet,
     )
+    if not processes.is_main():
+        return
     trained.save(out)
     page = trained.to_html(out / "report.html")
     figures = {name: vars(value) for name, value in trained.figures.items()}

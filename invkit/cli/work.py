@@ -66,10 +66,13 @@ def demo(out: Path, seed: int, as_json: bool, quiet: bool) -> None:
 @reported
 def explain(model: str, layer: str, out: Path, preset: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Explain one layer."""
+    from invkit import processes
     from invkit.recipe import explain as run
 
     interpretee, keywords = _model_and_keywords(model, out, preset, quiet, options)
     explanation = run(interpretee, layer, **keywords)
+    if not processes.is_main():
+        return
     explanation.save(out / "explanation")
     page = explanation.to_html(out / "report.html")
     click.echo(json.dumps(explanation.figures, indent=2) if as_json else f"{explanation!r}\nReport: {page}")
@@ -84,9 +87,12 @@ def explain(model: str, layer: str, out: Path, preset: str | None, as_json: bool
 @reported
 def profile(model: str, layers: str, out: Path, preset: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Explain several layers."""
+    from invkit import processes
     from invkit.recipe import profile as run
 
     interpretee, keywords = _model_and_keywords(model, out, preset, quiet, options)
     result = run(interpretee, layers.split(","), **keywords)
+    if not processes.is_main():
+        return
     page = result.to_html(out / "report.html")
     click.echo(json.dumps(result.to_dict(), indent=2) if as_json else f"Report: {page}")

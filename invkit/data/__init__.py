@@ -9,7 +9,7 @@ from invkit.data.images import as_image_set
 from invkit.data.imageset import ImageSet, as_bytes, evenly
 from invkit.data.latents import decode_all, encode_all, expect_finite, latent_codes, represent_all
 from invkit.data.rows import Codes, FileRows, Rows
-from invkit.data.store import LatentStore, check_room, fill, latent_store, out_of_memory, spelt_bytes
+from invkit.data.store import LatentStore, check_room, fill, latent_store, out_of_memory
 
 __all__ = [
     "Codes",
@@ -36,5 +36,4 @@ __all__ = [
     "out_of_memory",
     "read_attributes",
     "represent_all",
-    "spelt_bytes",
 ]

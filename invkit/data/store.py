@@ -16,10 +16,10 @@ from torch import Tensor
 from invkit import processes
 from invkit.data.rows import FileRows, Rows
 from invkit.errors import ArtefactError
-from invkit.progress import Progress, say
+from invkit.progress import Progress, say, spelt_bytes
 from invkit.serialize import locked, read_tensors, write_json, write_tensors
 
-__all__ = ["ABOUT", "LatentStore", "check_room", "fill", "latent_store", "out_of_memory", "spelt_bytes"]
+__all__ = ["ABOUT", "LatentStore", "check_room", "fill", "latent_store", "out_of_memory"]
 
 ABOUT = "about.json"
 _PART_ROWS, _PART_BYTES = 1024, 64 * 2**20  # most of one file; so much is computed again after a kill
@@ -183,15 +183,6 @@ def check_room(size: int, folder: Path | None) -> None:
             got=spelt_bytes(free),
             hint="Explain fewer or smaller layers at once, or choose another `cache` folder.",
         )
-
-
-def spelt_bytes(size: float) -> str:
-    """Give a number of bytes as people read it."""
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
 
 
 def out_of_memory(error: BaseException) -> bool:

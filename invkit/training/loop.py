@@ -229,7 +229,8 @@ def fit(
         seed: of every draw.
         checkpoint: file to resume from and to write to, atomically, at each evaluation.
         progress: show it.
-        on_evaluate: called at step 0 and after each evaluation with the step and the averaged module.
+        on_evaluate: called at step 0 and after each evaluation, by the main process, with the step and the averaged
+            module.
 
     Raises:
         TrainingError: the loss stayed non-finite after several restarts from the last good state at half the
@@ -245,7 +246,7 @@ def fit(
     bar = Progress(task.title, settings.steps, start=state.result.steps, show=progress)
     if state.result.steps == 0:
         _evaluate(task, state, {})  # where training only makes things worse, the start is kept
-        if on_evaluate is not None:
+        if on_evaluate is not None and processes.is_main():
             on_evaluate(0, state.average)
     good = (state.tensors(), copy.deepcopy(state.counters()))
     begun, spent = time.monotonic(), state.result.seconds
@@ -263,7 +264,7 @@ def fit(
             bar.tell(f"held-out {held_out:.4f}")
             state.result.seconds = spent + time.monotonic() - begun
             good = (state.tensors(), copy.deepcopy(state.counters()))
-            if on_evaluate is not None:
+            if on_evaluate is not None and processes.is_main():
                 on_evaluate(state.result.steps, state.average)
             if checkpoint is not None and processes.is_main():
                 save_checkpoint(checkpoint, key, *good)

@@ -1,0 +1,82 @@
+"""`invkit cache list | verify | clear`."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from invkit.cli.common import reported
+
+__all__ = ["cache"]
+
+_FOLDER = click.argument("folder", type=click.Path(path_type=Path))
+
+
+@click.group()
+def cache() -> None:
+    """See, check and empty a folder of trained parts and latents."""
+
+
+@cache.command("list")
+@_FOLDER
+@click.option("--json", "as_json", is_flag=True)
+@reported
+def list_(folder: Path, as_json: bool) -> None:
+    """List what is in FOLDER, for instance explanation/cache: kind, size, age, content."""
+    from invkit.caches import entries
+    from invkit.progress import spelt_bytes, spelt_time
+
+    found = entries(folder)
+    if as_json:
+        click.echo(json.dumps([{**vars(entry), "path": str(entry.path)} for entry in found], indent=2))
+        return
+    for entry in found:
+        age = spelt_time(time.time() - entry.changed)
+        click.echo(f"{entry.kind:<16} {spelt_bytes(entry.size):>9} {age:>8}  {entry.path.name}  {entry.about}".rstrip())
+    click.echo(f"{len(found)} entries, {spelt_bytes(sum(entry.size for entry in found))}")
+
+
+@cache.command()
+@_FOLDER
+@reported
+def verify(folder: Path) -> None:
+    """Read all of FOLDER and check it against its checksums; the exit code is 1 if anything is damaged."""
+    from invkit.caches import damaged_files, entries
+
+    found = entries(folder)
+    bad = [(file, why) for entry in found for file, why in damaged_files(entry)]
+    for file, why in bad:
+        click.echo(f"{file}: {why}")
+    click.echo(f"{len(found)} entries, {len(bad)} damaged files" + ("; the next run makes them again" if bad else ""))
+    if bad:
+        raise SystemExit(1)
+
+
+@cache.command()
+@_FOLDER
+@click.option("--kind", "kinds", multiple=True, help="Only this kind, for instance representations.")
+@click.option("--older-than", "days", type=float, default=0.0, help="Only what is older, in days.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@reported
+def clear(folder: Path, kinds: tuple[str, ...], days: float, yes: bool) -> None:
+    """Remove what invkit made in FOLDER, and nothing else; the next run makes it again."""
+    from invkit.caches import entries, remove
+    from invkit.errors import SettingsError
+    from invkit.progress import spelt_bytes
+
+    found = entries(folder)
+    unknown = set(kinds) - {entry.kind for entry in found}
+    if unknown:
+        known = ", ".join(sorted({entry.kind for entry in found})) or "nothing, the folder is empty"
+        raise SettingsError("Nothing of that kind", expected=known, got=", ".join(sorted(unknown)))
+    latest = time.time() - 86_400 * days
+    chosen = [entry for entry in found if (not kinds or entry.kind in kinds) and entry.changed <= latest]
+    size = spelt_bytes(sum(entry.size for entry in chosen))
+    if chosen and not yes:
+        click.confirm(f"Remove {len(chosen)} entries, {size}?", abort=True)
+    for entry in chosen:
+        remove(entry)
+    click.echo(f"Removed {len(chosen)} entries, {size}")

@@ -1,0 +1,61 @@
+"""`invkit cache`: sees what invkit made, finds what was damaged, removes that and nothing else."""
+
+import json
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from invkit.cli import main
+from invkit.serialize import write_json, write_tensors
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_tensors(tmp_path / "t-0123456789abcdef.safetensors", {"a": torch.arange(1000)})
+    write_tensors(tmp_path / "t-0123456789abcdef.checkpoint", {"a": torch.arange(10)})
+    store = tmp_path / "representations-00112233aabbccdd" / "layer4-aaaaaaaa"
+    write_tensors(store / "000000.safetensors", {"z": torch.zeros(8, 3)})
+    write_json(store / "about.json", {"of": "ResNet layer4", "images": 8})
+    (tmp_path / "holiday.safetensors").write_text("not ours")
+    (tmp_path / "notes-2024").mkdir()
+    return tmp_path
+
+
+def run(*arguments, **options):
+    return CliRunner().invoke(main, ["cache", *map(str, arguments)], **options)
+
+
+def test_it_lists_kind_size_and_content(folder):
+    listed = run("list", folder).output
+    assert "ResNet layer4 of 8 images" in listed
+    assert "3 entries" in listed
+    found = json.loads(run("list", folder, "--json").output)
+    assert {entry["kind"] for entry in found} == {"t", "checkpoint", "representations"}
+    assert all(entry["size"] > 0 for entry in found)
+
+
+def test_it_finds_the_one_byte_that_changed(folder):
+    assert run("verify", folder).exit_code == 0
+    file = folder / "representations-00112233aabbccdd" / "layer4-aaaaaaaa" / "000000.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    result = run("verify", folder)
+    assert result.exit_code == 1
+    assert str(file) in result.output
+    assert "1 damaged" in result.output
+
+
+def test_it_removes_only_what_invkit_made(folder):
+    assert run("clear", folder, input="n\n").exit_code == 1
+    assert len(list(folder.glob("[!.]*"))) == 5
+    assert "Removed 1 entries" in run("clear", folder, "--kind", "representations", "--yes").output
+    assert "Removed 0 entries" in run("clear", folder, "--older-than", "1", "--yes").output
+    assert "Removed 2 entries" in run("clear", folder, input="y\n").output
+    assert {path.name for path in folder.glob("[!.]*")} == {"holiday.safetensors", "notes-2024"}
+
+
+def test_a_wrong_kind_or_folder_is_told(folder):
+    assert "Expected: checkpoint, representations, t" in run("clear", folder, "--kind", "z", "--yes").output
+    assert "No such cache" in run("list", folder / "nowhere").output
