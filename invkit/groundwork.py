@@ -31,7 +31,7 @@ from invkit.training import (
     psnr,
 )
 
-__all__ = ["Groundwork", "lay_groundwork", "train_t"]
+__all__ = ["Groundwork", "build_e", "build_t", "lay_groundwork", "train_t"]
 
 _ENOUGH, _SOME = 64, 4096  # training images at least, and those from which flows are initialised
 
@@ -203,10 +203,7 @@ def _with_e(ground: Groundwork, factor_sizes: Mapping[str, int] | None) -> Groun
         most = {name: c.dimensions for name, c in concepts.items()}
         factor_sizes = estimate_factor_sizes(codes.mean[rows], partners, most=most)
     sizes = {"residual": dim - sum(v for k, v in factor_sizes.items() if k != "residual"), **factor_sizes}
-    e: SemanticFlow = _build(
-        ground.seed, "e", lambda: SemanticFlow(settings.e.blocks(shape, seed=ground.seed), sizes, settings.rho)
-    )
-    e.initialize(codes[rows].sample(generator))
+    e = build_e(settings, shape, sizes, codes[rows].sample(generator), ground.seed)
     e.to(processes.device())
     held_out = (ground.held_out_codes, ground.held_out.concepts)
     decisive: list[Any] = [[*sizes.items()], settings.rho, asdict(settings.e)]  # the order of factors counts
@@ -222,6 +219,30 @@ def _with_e(ground: Groundwork, factor_sizes: Mapping[str, int] | None) -> Groun
     return replace(ground, e=e.cpu())
 
 
+def build_e(
+    settings: Settings, code: tuple[int, ...], sizes: Mapping[str, int], latents: Tensor, seed: int = 0
+) -> SemanticFlow:
+    """Build e for codes of a shape, initialised from some of them, (B, N)."""
+    e: SemanticFlow = _build(seed, "e", lambda: SemanticFlow(settings.e.blocks(code, seed=seed), sizes, settings.rho))
+    e.initialize(latents)
+    return e
+
+
+def build_t(
+    settings: Settings, code: tuple[int, ...], embedder: Embedder | None, latents: Tensor, z: Tensor, seed: int = 0
+) -> InvarianceFlow:
+    """Build t for codes of a shape, initialised from some of them, (B, N), and from their representations (B, …)."""
+
+    def build() -> InvarianceFlow:
+        h = settings.t.build_embedder(tuple(z.shape[1:]), code) if embedder is None else copy.deepcopy(embedder)
+        blocks = settings.t.blocks(code, h.condition_dim, seed=seed)
+        return InvarianceFlow(blocks, h, noise_floor=settings.noise_floor, recompute=settings.t.recompute)
+
+    t: InvarianceFlow = _build(seed, "t", build)
+    t.initialize(latents, z)
+    return t
+
+
 def train_t(
     ground: Groundwork, z: tuple[Rows, Rows], model_key: str, embedder: Embedder | None, title: str
 ) -> tuple[InvarianceFlow, bool]:
@@ -231,18 +252,9 @@ def train_t(
         t, and whether its training came to its own end.
     """
     settings, seed = ground.settings, ground.seed
-    code = ground.autoencoder.latent_shape
-
-    def build() -> InvarianceFlow:
-        shape = tuple(z[0].shape[1:])
-        h = settings.t.build_embedder(shape, code) if embedder is None else copy.deepcopy(embedder)
-        blocks = settings.t.blocks(code, h.condition_dim, seed=seed)
-        return InvarianceFlow(blocks, h, noise_floor=settings.noise_floor, recompute=settings.t.recompute)
-
-    t: InvarianceFlow = _build(seed, "t", build)
     rows = torch.randperm(len(z[0]), generator=generator_for(seed, "initialise"))[:_SOME]
-    t.initialize(ground.codes[rows].sample(generator_for(seed, "t")), z[0][rows])
-    t.to(processes.device())
+    latents = ground.codes[rows].sample(generator_for(seed, "t"))
+    t = build_t(settings, ground.autoencoder.latent_shape, embedder, latents, z[0][rows], seed).to(processes.device())
     task = InvarianceTask(t, ground.codes, z[0], (ground.held_out_codes, z[1]), title)
     path = ground.path("t", model_key, asdict(settings.t), asdict(settings.fit_t), settings.noise_floor)
     result = fit_or_load(task, settings.fit_t, path=path, seed=seed, progress=ground.progress)

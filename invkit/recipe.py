@@ -20,6 +20,7 @@ from invkit.errors import LayerError, SettingsError
 from invkit.evaluation import probe
 from invkit.explanation import Explanation, HeldOut
 from invkit.flows import Embedder, InvarianceFlow
+from invkit.forecast import forecast
 from invkit.groundwork import Groundwork, lay_groundwork, train_t
 from invkit.interpretees import ModuleInterpretee, as_interpretee
 from invkit.profiles import Profile
@@ -267,6 +268,10 @@ def profile(
     settings = settings or Settings.for_images(images)
     for name, interpretee in interpretees.items():
         _check_layers(interpretee, addresses[name], images, embedder, settings)
+    if progress and (cache is None or not any(Path(cache).glob("*"))):  # else a part of it is there already
+        layers_of = [(interpretee, addresses[name]) for name, interpretee in interpretees.items()]
+        told = forecast(images, layers_of, autoencoder=autoencoder, embedder=embedder, settings=settings)
+        say(f"{len(images)} images of {images.size} px will take {told}")
     ground = lay_groundwork(
         images,
         held_out=held_out,

@@ -111,7 +111,7 @@ def few_digits():
 class Coarse(Autoencoder):
     """Twelve mean colours are the code."""
 
-    image_size, latent_shape, config = 28, (12,), {}  # noqa: RUF012
+    image_size, latent_shape, config = 28, (12,), {}
 
     def __init__(self):
         super().__init__()

@@ -24,9 +24,9 @@ from invkit.report.figures import write_png
 from invkit.seeds import seeded
 from invkit.serialize import fingerprint
 from invkit.settings import AutoencoderSettings
-from invkit.training import AutoencoderTask, FitResult, ImageMetric, fit_or_load, seconds_per_step
+from invkit.training import AutoencoderTask, FitResult, ImageMetric, fit_or_load, seconds_of_fit
 
-__all__ = ["device_of", "fit_autoencoder", "key_of"]
+__all__ = ["autoencoder_task", "device_of", "fit_autoencoder", "key_of"]
 
 
 def key_of(train: ImageSet, held_out: ImageSet, seed: int) -> tuple[str, list[str]]:
@@ -59,25 +59,8 @@ def fit_autoencoder(
     )
     path = None if cache is None else cache / f"autoencoder-{name}.safetensors"
     found = path is not None and processes.agreed(path.exists())
-    autoencoder = build_autoencoder(settings, train.size, seed)
-    if not found:
-        load_encoder(autoencoder, settings)
-        perceptual = perceptual or perceptual_of(settings, where)
-    autoencoder = autoencoder.to(where)
-    metric = ImageMetric(settings.pixel, perceptual, settings.perceptual_weight)
-    critic = None
-    if settings.discriminator:
-        with seeded(seed, "build", "discriminator"):
-            critic = PatchDiscriminator().to(where)
-    task = AutoencoderTask(
-        autoencoder,
-        train,
-        held_out,
-        metric,
-        critic=critic,
-        critic_from=settings.discriminator_from,
-        kl_weight=settings.kl_weight,
-        augment=settings.augment,
+    autoencoder, task = autoencoder_task(
+        train, held_out, settings, perceptual=perceptual, seed=seed, device=where, to_train=not found
     )
     if progress and not found:
         _say_cost(task, autoencoder, settings, where, kept=path is not None)
@@ -85,6 +68,38 @@ def fit_autoencoder(
         task, settings.fit, path=path, seed=seed, progress=progress, on_evaluate=_sheet_writer(sheets, held_out)
     )
     return autoencoder.eval(), result
+
+
+def autoencoder_task(
+    train: ImageSet,
+    held_out: ImageSet,
+    settings: AutoencoderSettings,
+    *,
+    perceptual: PerceptualDistance | None = None,
+    seed: int = 0,
+    device: torch.device | None = None,
+    to_train: bool = True,
+) -> tuple[Autoencoder, AutoencoderTask]:
+    """Build an autoencoder and its training; with `to_train` off, for weights to be loaded, none others are needed."""
+    where = device_of(device)
+    autoencoder = build_autoencoder(settings, train.size, seed)
+    if to_train:
+        load_encoder(autoencoder, settings)
+        perceptual = perceptual or perceptual_of(settings, where)
+    critic = None
+    if settings.discriminator:
+        with seeded(seed, "build", "discriminator"):
+            critic = PatchDiscriminator().to(where)
+    return autoencoder, AutoencoderTask(
+        autoencoder.to(where),
+        train,
+        held_out,
+        ImageMetric(settings.pixel, perceptual, settings.perceptual_weight),
+        critic=critic,
+        critic_from=settings.discriminator_from,
+        kl_weight=settings.kl_weight,
+        augment=settings.augment,
+    )
 
 
 def device_of(device: str | torch.device | None) -> torch.device:
@@ -111,7 +126,7 @@ def _say_cost(
     task: AutoencoderTask, autoencoder: Autoencoder, settings: AutoencoderSettings, where: torch.device, kept: bool
 ) -> None:
     size, steps = autoencoder.image_size, settings.fit.steps
-    seconds = seconds_per_step(task, settings.fit) * steps
+    seconds = seconds_of_fit(task, settings.fit)
     count = sum(p.numel() for p in autoencoder.parameters()) / 1e6
     say(
         f"autoencoder: {type(autoencoder).__name__} at {size} px, {count:.1f} million parameters; {steps} steps take "

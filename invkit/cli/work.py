@@ -1,4 +1,4 @@
-"""`invkit demo`, `invkit explain`, `invkit profile`."""
+"""`invkit demo`, `invkit explain`, `invkit profile`, `invkit bench`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from invkit.cli.common import DATA_HELP, MODEL_HELP, OUTPUTS, SIZE, model_option
 if TYPE_CHECKING:
     from invkit.core import Interpretee
 
-__all__ = ["demo", "explain", "profile"]
+__all__ = ["bench", "demo", "explain", "profile"]
 
 _INPUTS = (
     click.argument("data"),
@@ -96,3 +96,55 @@ def profile(model: str, layers: str, out: Path, preset: str | None, as_json: boo
         return
     page = result.to_html(out / "report.html")
     click.echo(json.dumps(result.to_dict(), indent=2) if as_json else f"Report: {page}")
+
+
+@click.command(
+    help=f"Tell what explaining LAYERS of MODEL takes on this machine, for ever more images.\n\n{MODEL_HELP}"
+)
+@click.argument("model")
+@click.argument("layers")
+@click.option("--size", type=int, default=64, show_default=True, help="Side of the images in px.")
+@click.option("--images", type=int, default=0, help="A number of images to tell of beside 1,000, 10,000 and 100,000.")
+@click.option("--preset", type=click.Choice(["few", "quick", "paper"]), help="As of `invkit explain`.")
+@click.option("--autoencoder", help="As of `invkit explain`: none is to be trained.")
+@with_options(model_options)
+@click.option("--json", "as_json", is_flag=True)
+@reported
+def bench(
+    model: str, layers: str, size: int, images: int, preset: str | None, autoencoder: str | None, as_json: bool,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Tell what an explanation takes."""
+    import torch
+
+    from invkit.autoencoding import as_autoencoder
+    from invkit.data import ImageSet
+    from invkit.forecast import forecast
+    from invkit.interpretees import ModuleInterpretee
+    from invkit.progress import spelt_bytes, spelt_time
+    from invkit.settings import Settings
+
+    interpretee = open_model(model, **options)
+    wanted = layers.split(",")
+    if isinstance(interpretee, ModuleInterpretee):
+        wanted = interpretee.expand(wanted)
+    known = as_autoencoder(autoencoder)
+    side = size if known is None else known.image_size
+    made_up = ImageSet(torch.randint(256, (2048, 3, side, side), dtype=torch.uint8))
+    settings = getattr(Settings, preset)() if preset else Settings()
+    found = forecast(made_up, [(interpretee, wanted)], autoencoder=known, settings=settings)
+    counts = sorted({1000, 10_000, 100_000, *([images] if images else [])})
+    if as_json:
+        parts = {name: {**vars(cost), "pace": cost.pace} for name, cost in found.costs.items()}
+        totals = {str(n): found.seconds(n) for n in counts}
+        told = {"parts": parts, "seconds": totals, "bytes per image": found.bytes_per_image}
+        click.echo(json.dumps(told, indent=2))
+        return
+    rows = [("", "", *(f"{n:,} images" for n in counts))]
+    for name, cost in found.costs.items():
+        rows.append((name, cost.pace, *(spelt_time(cost.seconds(n)) for n in counts)))
+    rows.append(("all", "", *(spelt_time(found.seconds(n)) for n in counts)))
+    rows.append(("latents", "", *(spelt_bytes(n * found.bytes_per_image) for n in counts)))
+    for first, pace, *rest in rows:
+        click.echo(f"{first:<16}{pace:>16}" + "".join(f"{text:>16}" for text in rest))
+    click.echo(f"{len(wanted)} layers of {interpretee!r} at {side} px, with {torch.get_num_threads()} threads.")

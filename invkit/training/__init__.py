@@ -3,7 +3,7 @@
 from invkit.training.artefacts import fit_or_load
 from invkit.training.autoencoder import AutoencoderTask, psnr
 from invkit.training.flows import AnchorTask, InvarianceTask, SemanticTask, held_out_nll
-from invkit.training.loop import FitResult, FitSettings, Task, fit, seconds_per_step
+from invkit.training.loop import FitResult, FitSettings, Task, fit, seconds_of_fit, seconds_per_step
 from invkit.training.metric import ImageMetric
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "fit_or_load",
     "held_out_nll",
     "psnr",
+    "seconds_of_fit",
     "seconds_per_step",
 ]

@@ -27,7 +27,7 @@ from invkit.seeds import generator_for, seed_for
 from invkit.serialize import fingerprint
 from invkit.training.checkpoint import load_checkpoint, save_checkpoint
 
-__all__ = ["FitResult", "FitSettings", "Task", "fit", "seconds_per_step"]
+__all__ = ["FitResult", "FitSettings", "Task", "fit", "seconds_of_fit", "seconds_per_step"]
 
 _RECOVERIES = 4
 _PROBE = 5.0  # seconds that measuring may take
@@ -162,9 +162,9 @@ class _State:
         self.pieces = 1
         self.average = copy.deepcopy(module).requires_grad_(False).eval()
         self.best = copy.deepcopy(module.state_dict())
-        ours, theirs = self.average.state_dict(), module.state_dict()
-        floats = [k for k, v in ours.items() if v.is_floating_point()]
-        self._averaged = [ours[k] for k in floats], [theirs[k] for k in floats]
+        self._averaged = tuple(
+            [v for v in (*m.parameters(), *m.buffers()) if v.is_floating_point()] for m in (self.average, module)
+        )
         self.optimizer = torch.optim.AdamW(
             module.parameters(),
             lr=settings.learning_rate,
@@ -176,7 +176,8 @@ class _State:
         self.rate_factor = 1.0
 
     def average_in(self, decay: float, step: int) -> None:
-        torch._foreach_lerp_(*self._averaged, 1 - min(decay, (1 + step) / (10 + step)))
+        with torch.no_grad():
+            torch._foreach_lerp_(*self._averaged, 1 - min(decay, (1 + step) / (10 + step)))
 
     def tensors(self) -> dict[str, Tensor]:
         out: dict[str, Tensor] = {}
@@ -295,6 +296,16 @@ def seconds_per_step(task: Task, settings: FitSettings) -> float:
             _step(probe, state, settings, seed=0)
             taken.append(time.monotonic() - begun)
     return min(taken[1:])
+
+
+def seconds_of_fit(task: Task, settings: FitSettings) -> float:
+    """Measure a few steps and one evaluation, and give what all of the training takes if nothing ends it early."""
+    begun = time.monotonic()
+    with torch.no_grad():
+        task.held_out(task.module)
+    evaluation = time.monotonic() - begun
+    evaluations = 1 + math.ceil(settings.steps / settings.evaluate_every)
+    return settings.steps * seconds_per_step(task, settings) + evaluations * evaluation
 
 
 def _to_evaluation(

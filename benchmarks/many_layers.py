@@ -1,0 +1,89 @@
+"""One flow for many layers against one for each: held-out NLL of each layer, and seconds of training.
+
+make demo && python benchmarks/many_layers.py [demo-output/cache]
+
+The demo's trained SqueezeNet on ColorDigits. The amortised flow shares all blocks among the layers, each of which keeps
+its own H; a batch is dealt out to the layers.
+"""
+
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from invkit.data import represent_all
+from invkit.demo.network import PREPROCESS
+from invkit.demo.run import prepared
+from invkit.groundwork import build_t
+from invkit.interpretees import ModuleInterpretee
+from invkit.seeds import generator_for
+from invkit.training import InvarianceTask, Task, fit, held_out_nll
+
+LAYERS = (
+    "features.2",
+    "features.4",
+    "features.6",
+    "features.7",
+    "features.9",
+    "features.10",
+    "features.11",
+    "features.12",
+)
+STEPS = (1, 2, 4)  # of the amortised flow, in units of one layer's
+
+
+class AmortisedTask(Task):
+    """The mean loss of all layers, each on its share of a batch."""
+
+    title = "all layers"
+
+    def __init__(self, tasks):
+        self.tasks, self.rows = tasks, tasks[0].rows
+        self.module = nn.ModuleList(task.module for task in tasks)
+
+    def loss(self, module, rows, generator):
+        shares = zip(module, self.tasks, rows.chunk(len(self.tasks)), strict=True)
+        return torch.stack([task.loss(t, part, generator) for t, task, part in shares]).mean()
+
+    def held_out(self, module):
+        return sum(task.held_out(t) for t, task in zip(module, self.tasks, strict=True)) / len(self.tasks)
+
+
+def main(cache):
+    models, ground = prepared(cache, seed=0, progress=False)
+    interpretee, settings = ModuleInterpretee(models[max(models)], PREPROCESS), ground.settings
+    parts = [represent_all(interpretee, LAYERS, part, progress=False) for part in (ground.train, ground.held_out)]
+    rows = torch.randperm(len(ground.train), generator=generator_for(0, "initialise"))[:4096]
+    latents = ground.codes[rows].sample(generator_for(0, "t"))
+
+    def tasks():
+        found = []
+        for layer in LAYERS:
+            t = build_t(settings, ground.autoencoder.latent_shape, None, latents, parts[0][layer][rows])
+            found.append(InvarianceTask(t, ground.codes, parts[0][layer], (ground.held_out_codes, parts[1][layer])))
+        return found
+
+    def tell(title, seconds, found):
+        nll = [float(held_out_nll(task.module, ground.held_out_codes, parts[1][layer]).mean()) for layer, task in found]
+        print(f"{title:<28}{seconds:7.0f} s  " + " ".join(f"{value:7.3f}" for value in nll), flush=True)
+
+    print(f"{'held-out NLL at':<37}  " + " ".join(f"{layer.removeprefix('features.'):>7}" for layer in LAYERS))
+    separate, begun = tasks(), time.perf_counter()
+    for task in separate:
+        fit(task, settings.fit_t, progress=False)
+    tell("one flow for each", time.perf_counter() - begun, list(zip(LAYERS, separate, strict=True)))
+    for share in STEPS:
+        amortised = tasks()
+        for task in amortised[1:]:
+            task.module.blocks = amortised[0].module.blocks
+        fit_t = replace(settings.fit_t, steps=share * settings.fit_t.steps)
+        begun = time.perf_counter()
+        fit(AmortisedTask(amortised), fit_t, progress=False)
+        tell(f"one for all, steps × {share}", time.perf_counter() - begun, list(zip(LAYERS, amortised, strict=True)))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "demo-output/cache"))

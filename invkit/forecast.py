@@ -1,0 +1,199 @@
+"""What an explanation will cost on this machine: each part is tried on some images, for some steps."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from invkit.autoencoding import autoencoder_task
+from invkit.core import Autoencoder, Interpretee
+from invkit.data import Codes, Generated, ImageSet, encode_all, evenly
+from invkit.evaluation import concept_shares, determined_shares, invariance
+from invkit.flows import Embedder, InvarianceFlow, SemanticFlow
+from invkit.groundwork import build_e, build_t
+from invkit.progress import spelt_bytes, spelt_time
+from invkit.seeds import generator_for
+from invkit.settings import AutoencoderSettings, Settings
+from invkit.training import AnchorTask, FitSettings, InvarianceTask, SemanticTask, Task, held_out_nll, seconds_of_fit
+
+__all__ = ["Cost", "Forecast", "forecast"]
+
+_TRAIN, _HELD_OUT, _BATCH = 4096, 2048, 128  # images of a try
+_SAMPLES, _TENTH = 10_000, 1000  # behind eq. 19 and 20, and of a try
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a part takes.
+
+    Attributes:
+        fixed: seconds, however many images there are.
+        per_image: seconds for each image, copies included.
+        steps: of training, in the fixed seconds.
+    """
+
+    fixed: float = 0.0
+    per_image: float = 0.0
+    steps: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.fixed + other.fixed, self.per_image + other.per_image, self.steps + other.steps)
+
+    @property
+    def pace(self) -> str:
+        """How fast it goes: training in steps, a pass over the data in images, for each second."""
+        if self.steps:
+            return f"{self.steps / self.fixed:.1f} steps/s"
+        return f"{1 / self.per_image:.0f} images/s" if self.per_image and not self.fixed else ""
+
+    def seconds(self, images: int) -> float:
+        """Give the seconds for so many images."""
+        return self.fixed + images * self.per_image
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What explaining some layers will cost.
+
+    Attributes:
+        costs: by part, in their order.
+        images: number of images, copies included.
+        bytes_per_image: of latents.
+    """
+
+    costs: Mapping[str, Cost]
+    images: int
+    bytes_per_image: int
+
+    def seconds(self, images: int | None = None) -> float:
+        """Give the seconds of all parts, for these or for so many images."""
+        return sum(cost.seconds(self.images if images is None else images) for cost in self.costs.values())
+
+    def __str__(self) -> str:
+        told = {name: cost.seconds(self.images) for name, cost in self.costs.items()}
+        parts = ", ".join(f"{name} {spelt_time(seconds)}" for name, seconds in told.items() if seconds >= 1)
+        return f"about {spelt_time(self.seconds())} ({parts}) and {spelt_bytes(self.images * self.bytes_per_image)}"
+
+
+def forecast(
+    images: ImageSet,
+    layers: Sequence[tuple[Interpretee, Sequence[str]]],
+    *,
+    autoencoder: Autoencoder | None = None,
+    embedder: Embedder | None = None,
+    settings: Settings | None = None,
+) -> Forecast:
+    """Try each part of an explanation, and tell what all of it will cost.
+
+    What a cache holds is not known here.
+
+    Args:
+        images: those to explain on.
+        layers: of each model.
+        autoencoder: a trained one; None for one that is to be trained.
+        embedder: H.
+        settings: None for what suits the images.
+
+    Raises:
+        InvkitError: as of :func:`invkit.explain`, where a part cannot even be begun.
+    """
+    settings = settings or Settings.for_images(images)
+    train, test = images.split(settings.held_out, 0)
+    few = (train.take(evenly(len(train), _TRAIN)), test.take(evenly(len(test), _HELD_OUT)))
+    if autoencoder is None and isinstance(images.pixels, Generated):
+        autoencoder = images.pixels.autoencoder
+    costs: dict[str, Cost] = {}
+    if autoencoder is None:
+        chosen = settings.autoencoder or AutoencoderSettings.for_images(images.size)
+        autoencoder, task = autoencoder_task(*few, chosen)
+        costs["autoencoder"] = Cost(seconds_of_fit(task, chosen.fit), steps=chosen.fit.steps)
+    batch = train.take(evenly(len(train), _BATCH))
+    costs["codes"] = Cost(per_image=_seconds(lambda: encode_all(autoencoder, batch)) / len(batch))
+    tries = _Tries(settings, autoencoder, few, embedder)
+    costs["z̄ alone"] = tries.t((1,))[0]
+    if images.concepts:
+        costs["e"] = tries.e()
+    room = 2 * tries.dim
+    costs["representations"], costs["t"], costs["figures"] = Cost(), Cost(), Cost()
+    for interpretee, wanted in layers:
+        pixels = batch.images()
+        found = interpretee.represent(pixels, wanted)
+        seconds = _seconds(partial(interpretee.represent, pixels, wanted))
+        costs["representations"] += Cost(per_image=seconds / len(batch))
+        for z in found.values():
+            fit, figures = tries.t(tuple(z.shape[1:]))
+            costs["t"], costs["figures"] = costs["t"] + fit, costs["figures"] + figures
+            room += math.prod(z.shape[1:])
+    return Forecast(costs, len(train) * settings.copies + len(test), 4 * room)
+
+
+class _Tries:
+    """Flows on made-up latents of the right shapes."""
+
+    def __init__(
+        self, settings: Settings, autoencoder: Autoencoder, few: tuple[ImageSet, ImageSet], embedder: Embedder | None
+    ) -> None:
+        self._settings, self._few, self._embedder = settings, few, embedder
+        self._code, self.dim = autoencoder.latent_shape, math.prod(autoencoder.latent_shape)
+        self._codes = [Codes(_drawn(len(part), self.dim), torch.ones(len(part), self.dim)) for part in few]
+        self._e: SemanticFlow | None = None
+        self._known: dict[tuple[int, ...], tuple[Cost, Cost]] = {}
+
+    def t(self, shape: tuple[int, ...]) -> tuple[Cost, Cost]:
+        """Give the cost of a t of representations of a shape, and of its figures."""
+        if shape not in self._known:
+            z = [_drawn(len(part), *shape) for part in self._few]
+            embedder = None if shape == (1,) else self._embedder
+            latents = self._codes[0][slice(None)].mean
+            built: list[InvarianceFlow] = []
+            initial = _seconds(lambda: built.append(build_t(self._settings, self._code, embedder, latents, z[0])), 1)
+            task = InvarianceTask(built[0], self._codes[0], z[0], (self._codes[1], z[1]))
+            how = self._settings.fit_t
+            fit = Cost(initial + seconds_of_fit(task, how), steps=how.steps)
+            self._known[shape] = fit, self._figures(built[0].eval(), z[1])
+        return self._known[shape]
+
+    def _figures(self, t: InvarianceFlow, z: torch.Tensor) -> Cost:
+        share = _SAMPLES / _TENTH
+        seconds = share * _seconds(lambda: invariance(t, z, n=_TENTH))
+        if self._e is not None:
+            e = self._e
+            seconds += share * _seconds(
+                lambda: (concept_shares(t, e, z, n=_TENTH), determined_shares(t, e, z, n=_TENTH))
+            )
+        held_out = _seconds(lambda: held_out_nll(t, self._codes[1], z)) / len(z)
+        return Cost(seconds, held_out * self._settings.held_out)
+
+    def e(self) -> Cost:
+        """Give the cost of e."""
+        concepts = self._few[0].concepts
+        sizes = {"residual": self.dim - len(concepts), **dict.fromkeys(concepts, 1)}
+        self._e = build_e(self._settings, self._code, sizes, self._codes[0][slice(None)].mean)
+        parts: list[tuple[Callable[..., Task], FitSettings]]
+        parts = [(AnchorTask, self._settings.fit_anchors), (SemanticTask, self._settings.fit_e)]
+        total = Cost()
+        for kind, how in parts:
+            task = kind(self._e, self._codes[0], concepts, (self._codes[1], self._few[1].concepts))
+            total += Cost(seconds_of_fit(task, how), steps=how.steps)
+        self._e.eval()
+        return total
+
+
+def _drawn(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=generator_for(0, "forecast"))
+
+
+def _seconds(work: Callable[[], Any], times: int = 2) -> float:
+    """Time some work: the fastest of a few, so that what happens once is not counted."""
+    taken = []
+    for _ in range(times):
+        begun = time.monotonic()
+        work()
+        taken.append(time.monotonic() - begun)
+    return min(taken)
