@@ -23,7 +23,8 @@ T = TypeVar("T")
 @cache
 def _accelerator() -> Accelerator | None:
     """What a launcher started together; None for a process alone."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    started = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if not started and int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return None
     from accelerate import Accelerator
 

@@ -20,9 +20,18 @@ from invkit import processes
 from invkit.errors import ArtefactError
 from invkit.progress import say
 
-__all__ = ["fingerprint", "locked", "read_json", "read_tensors", "write_bytes", "write_json", "write_tensors"]
+__all__ = [
+    "clear_partials",
+    "fingerprint",
+    "locked",
+    "read_json",
+    "read_tensors",
+    "write_bytes",
+    "write_json",
+    "write_tensors",
+]
 
-_CONTENT = "invkit content"  # hash of the tensors, in the header of their file
+_CONTENT = "invkit hash"  # of the tensors and of all else in the header of their file, where it stands
 
 
 def fingerprint(*things: Any) -> str:
@@ -55,14 +64,17 @@ def write_bytes(path: Path, content: bytes) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        try:
+            with open(partial, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException:  # Ctrl-C too
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise ArtefactError(
             f"Cannot write {path}",
             expected=f"{len(content):,} bytes of room in a folder that can be written",
@@ -77,9 +89,16 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors as safetensors, atomically, with their hash in the header."""
+    """Write tensors as safetensors, atomically, with the hash of all that is in the file in its header."""
     ready = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-    write_bytes(path, save(ready, {**(metadata or {}), _CONTENT: fingerprint(ready)}))
+    about = dict(metadata or {})
+    write_bytes(path, save(ready, {**about, _CONTENT: fingerprint(ready, about)}))
+
+
+def clear_partials(folder: Path, name: str) -> None:
+    """Remove what writers that died left of files of a name, a glob pattern; call it where no other run writes them."""
+    for partial in folder.glob(f".{name}.*.partial"):
+        partial.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:
@@ -103,9 +122,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         content = path.read_bytes()
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        tensors, metadata = load(content), header.get("__metadata__", {})
-        if metadata.get(_CONTENT, known := fingerprint(tensors)) != known:
-            raise ValueError(f"content {known} instead of {metadata[_CONTENT]}")
+        tensors, metadata = load(content), dict(header.get("__metadata__", {}))
+        expected = metadata.pop(_CONTENT, None)
+        if expected not in (None, known := fingerprint(tensors, metadata)):
+            raise ValueError(f"content {known} instead of {expected}")
     except (OSError, ValueError, SafetensorError) as error:
         raise _unreadable(path, "a safetensors file", error) from error
     return tensors, metadata
@@ -116,18 +136,29 @@ def locked(path: Path | None) -> Iterator[None]:
     """Let one run at a time make the file or folder of that name; others wait. None locks nothing.
 
     A run that dies lets go. Of several processes of one run (`torchrun`) the main one stands for all.
+
+    Raises:
+        ArtefactError: nothing can be written there.
     """
     if path is None or not processes.is_main():
         yield
         return
     locks = path.parent / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
     lock = FileLock(locks / f"{path.name}.lock")
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(f"Waiting for another run that makes {path.name}")
-        lock.acquire()
+        locks.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            say(f"Waiting for another run that makes {path.name}")
+            lock.acquire()
+    except OSError as error:
+        raise ArtefactError(
+            f"Cannot write {locks}",
+            expected="a folder that can be written",
+            got=error.strerror or str(error),
+            hint="Free some space or choose another folder.",
+        ) from error
     try:
         yield
     finally:

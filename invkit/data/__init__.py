@@ -9,7 +9,7 @@ from invkit.data.images import as_image_set
 from invkit.data.imageset import ImageSet, as_bytes, evenly
 from invkit.data.latents import decode_all, encode_all, expect_finite, latent_codes, represent_all
 from invkit.data.rows import Codes, FileRows, Rows
-from invkit.data.store import LatentStore, check_room, fill, latent_store, out_of_memory
+from invkit.data.store import LatentStore, Place, check_room, fill, latent_stores, out_of_memory
 
 __all__ = [
     "Codes",
@@ -19,6 +19,7 @@ __all__ = [
     "ImageSet",
     "LatentStore",
     "Pairing",
+    "Place",
     "Rows",
     "as_bytes",
     "as_concept",
@@ -32,7 +33,7 @@ __all__ = [
     "expect_finite",
     "fill",
     "latent_codes",
-    "latent_store",
+    "latent_stores",
     "out_of_memory",
     "read_attributes",
     "represent_all",

@@ -14,7 +14,7 @@ from invkit.core import Autoencoder, Interpretee, Posterior
 from invkit.data.generated import Generated
 from invkit.data.imageset import ImageSet
 from invkit.data.rows import Codes, Rows
-from invkit.data.store import fill, latent_store
+from invkit.data.store import Place, fill, latent_stores
 from invkit.errors import LayerError
 
 __all__ = ["decode_all", "encode_all", "expect_finite", "latent_codes", "represent_all"]
@@ -80,9 +80,9 @@ def latent_codes(
 
     size = int(torch.Size(autoencoder.latent_shape).numel())
     about = {"kind": "codes", "of": type(autoencoder).__name__}
-    store = latent_store(len(data), {"mean": (size,), "std": (size,)}, folder, about)
-    fill({"codes": store}, compute, title="codes", lock=folder, batch=_batch_of(autoencoder), progress=progress)
-    return Codes(store["mean"], store["std"])
+    stores = latent_stores(len(data), {"codes": Place({"mean": (size,), "std": (size,)}, folder, about)})
+    fill(stores, compute, title="codes", lock=folder, batch=_batch_of(autoencoder), progress=progress)
+    return Codes(stores["codes"]["mean"], stores["codes"]["std"])
 
 
 @torch.no_grad()
@@ -127,15 +127,15 @@ def represent_all(
             expect_finite(f"The representation at '{layer}'", z, rows.start)
         return {layer: {"z": z} for layer, z in found.items()}
 
-    stores = {
-        layer: latent_store(
-            len(data),
+    places = {
+        layer: Place(
             {"z": shape},
             None if folder is None else folder / _as_name(layer),
             {"kind": "representations", "of": f"{interpretee!r} {layer}", "shape": shape},
         )
         for layer, shape in shapes.items()
     }
+    stores = latent_stores(len(data), places)
     fill(stores, compute, title="representations", lock=folder, batch=_BATCH, progress=progress)
     return {layer: store["z"] for layer, store in stores.items()}
 

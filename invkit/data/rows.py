@@ -70,7 +70,10 @@ class FileRows:
             try:
                 with safe_open(path, framework="pt") as file:
                     found = file.get_tensor(self._name)
-            except (OSError, SafetensorError) as error:
+                expected = (min(self._per_file, len(self) - number * self._per_file), *self.shape[1:])
+                if (tuple(found.shape), found.dtype) != (expected, torch.float32):
+                    raise ValueError(f"{found.dtype} {tuple(found.shape)} instead of {torch.float32} {expected}")
+            except (OSError, ValueError, SafetensorError) as error:
                 raise ArtefactError(
                     f"Cannot read {path}", got=str(error), hint="Run the same again: what is missing is made anew."
                 ) from error

@@ -8,6 +8,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import torch
@@ -17,9 +18,9 @@ from invkit import processes
 from invkit.data.rows import FileRows, Rows
 from invkit.errors import ArtefactError
 from invkit.progress import Progress, say, spelt_bytes
-from invkit.serialize import locked, read_tensors, write_json, write_tensors
+from invkit.serialize import clear_partials, locked, read_tensors, write_json, write_tensors
 
-__all__ = ["ABOUT", "LatentStore", "check_room", "fill", "latent_store", "out_of_memory"]
+__all__ = ["ABOUT", "LatentStore", "Place", "check_room", "fill", "latent_stores", "out_of_memory"]
 
 ABOUT = "about.json"
 _PART_ROWS, _PART_BYTES = 1024, 64 * 2**20  # most of one file; so much is computed again after a kill
@@ -112,19 +113,22 @@ class _OnDisk(LatentStore):
         write_tensors(self._path(part), tensors)
 
     def find(self) -> None:
+        clear_partials(self.folder, "*.safetensors")
         self.missing = {part for part in range(math.ceil(self.total / self.per_part)) if not self._is_whole(part)}
 
     def _is_whole(self, part: int) -> bool:
         path, rows = self._path(part), self.rows_of(part)
         if not path.exists():
             return False
+        expected = {name: ((rows.stop - rows.start, *shape), torch.float32) for name, shape in self.shapes.items()}
         try:
             tensors, _ = read_tensors(path)
+            found = {name: (tuple(values.shape), values.dtype) for name, values in tensors.items()} == expected
         except ArtefactError:
+            found = False
+        if not found:
             say(f"{path} is damaged; it is made again")
-            return False
-        expected = {name: (rows.stop - rows.start, *shape) for name, shape in self.shapes.items()}
-        return {name: tuple(values.shape) for name, values in tensors.items()} == expected
+        return found
 
     def __getitem__(self, name: str) -> Rows:
         return FileRows(name, (self.total, *self.shapes[name]), self.per_part, self._path)
@@ -138,28 +142,45 @@ class _Temporary(_OnDisk):
         super().__init__(total, shapes, Path(processes.agreed(self._made.name if self._made else "")))
 
 
-def latent_store(total: int, shapes: Shapes, folder: Path | None, about: Mapping[str, object]) -> LatentStore:
-    """Choose where latents go: into a folder if one is given, else into memory, or temporary files where it is short.
+class Place(NamedTuple):
+    """Where some tensors are to go.
+
+    Attributes:
+        shapes: by name, without the first axis.
+        folder: named by the caller after all that decides the content; None for memory, or temporary files.
+        about: what it holds, for `invkit cache list`.
+    """
+
+    shapes: Shapes
+    folder: Path | None
+    about: Mapping[str, object]
+
+
+def latent_stores(total: int, places: Mapping[str, Place]) -> dict[str, LatentStore]:
+    """Open stores of the same N images: in folders if these are given, else in memory, or temporary files if it is short.
 
     Args:
         total: N.
-        shapes: of the tensors by name, without the first axis.
-        folder: named by the caller after all that decides the content.
-        about: what it holds, for `invkit cache list`.
+        places: by name, all with a folder or none.
 
     Raises:
-        ArtefactError: the disk has too little room.
+        ArtefactError: the disk has too little room for all of them.
     """
-    size = bytes_of(total, shapes)
-    if folder is None and processes.count() == 1 and size <= _SHARE * psutil.virtual_memory().available:
-        return _InMemory(total, shapes)
-    there = 0 if folder is None else sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    check_room(size - there, folder)
-    if folder is None:
-        return _Temporary(total, shapes)
-    if processes.is_main() and not (folder / ABOUT).exists():
-        write_json(folder / ABOUT, {**about, "images": total})
-    return _OnDisk(total, shapes, folder)
+    size = sum(bytes_of(total, place.shapes) for place in places.values())
+    folders = [place.folder for place in places.values() if place.folder is not None]
+    if not folders and processes.count() == 1 and size <= _SHARE * psutil.virtual_memory().available:
+        return {name: _InMemory(total, place.shapes) for name, place in places.items()}
+    there = sum(file.stat().st_size for folder in folders for file in folder.glob("*.safetensors"))
+    check_room(size - there, folders[0] if folders else None)
+    return {name: _in_files(total, place) for name, place in places.items()}
+
+
+def _in_files(total: int, place: Place) -> LatentStore:
+    if place.folder is None:
+        return _Temporary(total, place.shapes)
+    if processes.is_main() and not (place.folder / ABOUT).exists():
+        write_json(place.folder / ABOUT, {**place.about, "images": total})
+    return _OnDisk(total, place.shapes, place.folder)
 
 
 def bytes_of(total: int, shapes: Shapes) -> int:
@@ -189,7 +210,8 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, of a GPU or of the machine."""
     from accelerate.utils.memory import should_reduce_batch_size
 
-    return isinstance(error, torch.OutOfMemoryError) or bool(should_reduce_batch_size(error))
+    known = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "bad_alloc" in str(error)
+    return known or bool(should_reduce_batch_size(error))
 
 
 def fill(
@@ -234,7 +256,7 @@ def fill(
                 wanted = [name for name, store in stores.items() if store.lacks(part)]
                 try:
                     found = compute(part, wanted) if wanted else {}
-                except RuntimeError as error:
+                except (RuntimeError, MemoryError) as error:
                     if batch == 1 or not out_of_memory(error):
                         raise
                     batch //= 2

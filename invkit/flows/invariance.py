@@ -84,12 +84,11 @@ class InvarianceFlow(nn.Module):
 
     def perceive(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Give z̃ (B, …): z centred, scaled and, where there is a floor, with noise drawn."""
-        seen = (z - self.mean) / self.scale
-        if self.noise_floor:
-            device = seen.device if generator is None else generator.device
-            noise = torch.empty_like(seen, device=device).normal_(generator=generator)
-            seen = seen + self.noise * noise.to(seen.device)
-        return seen
+        if not self.noise_floor:
+            return (z - self.mean) / self.scale
+        device = z.device if generator is None else generator.device
+        seen = torch.empty(z.shape, device=device).normal_(generator=generator).to(z)
+        return seen.mul_(self.noise * self.scale).add_(z).sub_(self.mean).div_(self.scale)  # z may be large: one copy
 
     def forward(self, latents: Tensor, z_seen: Tensor) -> Transformed:
         """Give v = t(z̄ | z̃) and its log-determinant, for z̃ from :meth:`perceive`."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from invkit import processes
 from invkit.errors import ArtefactError
 from invkit.progress import say
-from invkit.serialize import locked, read_tensors, write_tensors
+from invkit.serialize import clear_partials, locked, read_tensors, write_tensors
 from invkit.training.loop import FitResult, FitSettings, Task, fit
 
 __all__ = ["fit_or_load"]
@@ -40,17 +40,22 @@ def fit_or_load(
         on_evaluate: see :func:`fit`.
 
     Raises:
-        ArtefactError: the file can't be written; a damaged one is made again.
+        ArtefactError: the file can't be written, or is there and can't be read; a damaged one is made again.
         TrainingError: training diverged.
     """
     if path is None:
         return fit(task, settings, seed=seed, progress=progress, on_evaluate=on_evaluate)
     checkpoint = path.with_suffix(".checkpoint")
     with locked(path):
-        if processes.agreed(_is_whole(path)):
+        if processes.is_main():
+            for file in (path, checkpoint):
+                clear_partials(path.parent, file.name)
+        if processes.agreed(processes.is_main() and _is_whole(path, task.module)):
             weights, metadata = read_tensors(path)
             task.module.load_state_dict(weights)
             task.module.eval()
+            if processes.is_main():
+                checkpoint.unlink(missing_ok=True)  # of a run that died just before it did this
             say(f"{task.title}: found, made earlier", show=progress)
             return FitResult(**json.loads(metadata["result"]))
         if processes.is_main():
@@ -63,14 +68,28 @@ def fit_or_load(
     return result
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a file is there; a damaged one is removed, to be made again."""
+def _is_whole(path: Path, module: nn.Module | None = None) -> bool:
+    """Whether a file is there, and is that module's if one is given; a damaged one is removed, to be made again.
+
+    Raises:
+        ArtefactError: it cannot be read for a reason that does not lie in it, such as too many open files.
+    """
     if not path.exists():
         return False
     try:
-        read_tensors(path)
-    except ArtefactError:
+        weights, metadata = read_tensors(path)
+    except ArtefactError as error:
+        if isinstance(error.__cause__, OSError):
+            raise
+        found = False
+    else:
+        own = {} if module is None else module.state_dict()
+        found = module is None or ("result" in metadata and _shapes(weights) == _shapes(own))
+    if not found:
         say(f"{path} is damaged; it is made again")
         path.unlink(missing_ok=True)
-        return False
-    return True
+    return found
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(values.shape) for name, values in tensors.items()}
