@@ -162,7 +162,7 @@ class _State:
         self.pieces = 1
         self.average = copy.deepcopy(module).requires_grad_(False).eval()
         self.best = copy.deepcopy(module.state_dict())
-        self._averaged = tuple(
+        self._averaged, self._current = (
             [v for v in (*m.parameters(), *m.buffers()) if v.is_floating_point()] for m in (self.average, module)
         )
         self.optimizer = torch.optim.AdamW(
@@ -177,7 +177,7 @@ class _State:
 
     def average_in(self, decay: float, step: int) -> None:
         with torch.no_grad():
-            torch._foreach_lerp_(*self._averaged, 1 - min(decay, (1 + step) / (10 + step)))
+            torch._foreach_lerp_(self._averaged, self._current, 1 - min(decay, (1 + step) / (10 + step)))
 
     def tensors(self) -> dict[str, Tensor]:
         out: dict[str, Tensor] = {}
