@@ -56,7 +56,7 @@ def test_the_command_line_tells_of_any_number_of_images(tmp_path):
         "from torch import nn\ndef build():\n    return nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.Flatten())\n"
     )
     model = f"{tmp_path / 'net.py'}:build"
-    command = ["bench", model, "0", *"--size 28 --preset quick --images 5000 --json".split()]
+    command = ["bench", model, "0", "--size", "28", "--preset", "quick", "--images", "5000", "--json"]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)

@@ -37,9 +37,12 @@ class FlowBlock(nn.Module, ABC):
     Attributes:
         config: JSON-able arguments that build the same block again (but for blocks inside it), with D as `dim`, or with
             the `shape` (C, H, W) of the map that a code (B, C·H·W) is.
+        broadcasts: whether :meth:`inverse` also takes n codes of each condition, (B, n, D) with (B, 1, C), and then
+            works on each condition once.
     """
 
     config: dict[str, Any]
+    broadcasts: bool = False
 
     @property
     def dim(self) -> int:

@@ -21,6 +21,8 @@ class ActNorm(FlowBlock):
         dim: number of channels D.
     """
 
+    broadcasts = True
+
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.config = {"dim": dim}
@@ -30,12 +32,12 @@ class ActNorm(FlowBlock):
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Transformed:
         """Normalise x (B, D)."""
         log_scale = soft_bound(self.raw_log_scale)
-        return Transformed((x - self.loc) * log_scale.exp(), sum_log_scale(log_scale.expand_as(x)))
+        return Transformed((x - self.loc) * log_scale.exp(), sum_log_scale(log_scale).expand(x.shape[:-1]))
 
     def inverse(self, y: Tensor, condition: Tensor | None = None) -> Transformed:
         """Undo :meth:`forward`."""
         log_scale = soft_bound(self.raw_log_scale)
-        return Transformed(y * (-log_scale).exp() + self.loc, -sum_log_scale(log_scale.expand_as(y)))
+        return Transformed(y * (-log_scale).exp() + self.loc, -sum_log_scale(log_scale).expand(y.shape[:-1]))
 
     @torch.no_grad()
     def initialize(self, x: Tensor, condition: Tensor | None = None) -> None:

@@ -25,6 +25,8 @@ class AffineCoupling(FlowBlock):
         limit: log s lies in (−limit, limit).
     """
 
+    broadcasts = True
+
     def __init__(self, dim: int, condition_dim: int = 0, width: int = 256, depth: int = 1, limit: float = 2.0) -> None:
         super().__init__()
         self.config = {
@@ -44,9 +46,9 @@ class AffineCoupling(FlowBlock):
         """Transform the first half given the second, then the second given the new first."""
         x1, x2 = x.split(self.split, -1)
         log_s1, t1 = self._affine(self.drive1, x2, condition)
-        y1 = x1 * log_s1.exp() + t1
+        y1 = torch.addcmul(t1, x1, log_s1.exp())
         log_s2, t2 = self._affine(self.drive2, y1, condition)
-        y2 = x2 * log_s2.exp() + t2
+        y2 = torch.addcmul(t2, x2, log_s2.exp())
         return Transformed(torch.cat([y1, y2], -1), sum_log_scale(log_s1) + sum_log_scale(log_s2))
 
     def inverse(self, y: Tensor, condition: Tensor | None = None) -> Transformed:

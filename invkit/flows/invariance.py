@@ -110,9 +110,11 @@ class InvarianceFlow(nn.Module):
 
     def inverse_given(self, v: Tensor, h: Tensor) -> Tensor:
         """Give z̄ = t⁻¹(v | z̃) for h = H(z̃) (B, C): v is (B, N), or (B, n, N) for n codes of each, and so is z̄."""
-        if v.ndim == 3:
-            return self.inverse_given(v.flatten(0, 1), h.repeat_interleave(v.shape[1], 0)).unflatten(0, v.shape[:2])
-        return self.blocks.inverse(v, h).value
+        if v.ndim == 2:
+            return self.blocks.inverse(v, h).value
+        if self.blocks.broadcasts:
+            return self.blocks.inverse(v, h[:, None]).value
+        return self.inverse_given(v.flatten(0, 1), h.repeat_interleave(v.shape[1], 0)).unflatten(0, v.shape[:2])
 
     def sample(self, z_seen: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw n codes for each z̃, (B, n, N). H runs once for each z̃."""

@@ -26,9 +26,11 @@ class FlowSequence(FlowBlock):
 
     def __init__(self, blocks: Iterable[FlowBlock], *, recompute: bool = False) -> None:
         super().__init__()
+        blocks = list(blocks)
         self.blocks = nn.ModuleList(blocks)
         self.recompute = recompute
         self.config = {"recompute": recompute}
+        self.broadcasts = all(block.broadcasts for block in blocks)
 
     @property
     def dim(self) -> int:

@@ -20,6 +20,7 @@ class Permutation(FlowBlock):
         config: see :class:`FlowBlock`.
     """
 
+    broadcasts = True
     permutation: Tensor
     inverse_permutation: Tensor
 
@@ -31,11 +32,11 @@ class Permutation(FlowBlock):
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Transformed:
         """Permute."""
-        return Transformed(x[..., self.permutation], _zeros(x))
+        return Transformed(x.index_select(-1, self.permutation), _zeros(x))
 
     def inverse(self, y: Tensor, condition: Tensor | None = None) -> Transformed:
         """Permute back."""
-        return Transformed(y[..., self.inverse_permutation], _zeros(y))
+        return Transformed(y.index_select(-1, self.inverse_permutation), _zeros(y))
 
 
 class Shuffle(Permutation):

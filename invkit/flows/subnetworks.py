@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 __all__ = ["Subnetwork"]
@@ -25,9 +26,9 @@ class Subnetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.dim_condition = dim_condition
-        layers: list[nn.Module] = [nn.Linear(dim_in + dim_condition, width), nn.LeakyReLU(0.01)]
+        layers: list[nn.Module] = [nn.Linear(dim_in + dim_condition, width), nn.LeakyReLU(0.01, inplace=True)]
         for _ in range(depth):
-            layers += [nn.Linear(width, width), nn.LeakyReLU(0.01)]
+            layers += [nn.Linear(width, width), nn.LeakyReLU(0.01, inplace=True)]
         last = nn.Linear(width, dim_out)
         if zero:
             nn.init.zeros_(last.weight)
@@ -35,9 +36,22 @@ class Subnetwork(nn.Module):
         self.main = nn.Sequential(*layers, last)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Give the outputs in x's dtype, whatever autocast does inside."""
-        if self.dim_condition:
-            assert condition is not None, "this block was built with a condition"
-            x = torch.cat([x, condition.to(x.dtype)], -1)
-        out: Tensor = self.main(x)
+        """Give the outputs in x's dtype, whatever autocast does inside.
+
+        The condition of many x (B, n, D) may be (B, 1, C): its share of the first layer is then computed once.
+        """
+        if not self.dim_condition:
+            out: Tensor = self.main(x)
+            return out.to(x.dtype)
+        assert condition is not None, "this block was built with a condition"
+        condition = condition.to(x.dtype)
+        if condition.shape[:-1] == x.shape[:-1]:
+            out = self.main(torch.cat([x, condition], -1))
+            return out.to(x.dtype)
+        first, *others = self.main
+        assert isinstance(first, nn.Linear)
+        of_x, of_condition = first.weight.split([x.shape[-1], self.dim_condition], 1)
+        out = F.linear(x, of_x) + F.linear(condition, of_condition, first.bias)
+        for layer in others:
+            out = layer(out)
         return out.to(x.dtype)

@@ -109,3 +109,18 @@ def test_samples_share_their_v_across_images():
     t = InvarianceFlow(FlowSettings(n_flow=2, width=8).blocks(4, 4), VectorEmbedder((3,), 4))
     v, z = torch.randn(6, 4), torch.randn(6, 3)
     torch.testing.assert_close(t(t.inverse(v, z), z).value, v, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "settings", [FlowSettings(3, 16), FlowSettings.paper(3, 16, 1), FlowSettings(2, 16, mixing="linear")]
+)
+def test_many_codes_of_one_condition_are_those_of_the_condition_repeated(settings):
+    torch.manual_seed(0)
+    h = settings.build_embedder((5,), 6)
+    t = InvarianceFlow(settings.blocks(6, h.condition_dim), h)
+    for parameter in t.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    v, condition = torch.randn(4, 7, 6), torch.randn(4, h.condition_dim)
+    one_by_one = torch.stack([t.inverse_given(v[:, k], condition) for k in range(7)], 1)
+    torch.testing.assert_close(t.inverse_given(v, condition), one_by_one, atol=1e-4, rtol=1e-4)
+    assert t.blocks.broadcasts == (settings.mixing == "shuffle")

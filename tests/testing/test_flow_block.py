@@ -153,6 +153,16 @@ class DrawsNumbers(Right):
         return super().forward(x, condition)
 
 
+class SeesTheFirstOfMany(Right):
+    broadcasts = True
+
+    def inverse(self, y, condition=None):
+        if y.ndim == 2:
+            return super().inverse(y, condition)
+        value, log_det = super().inverse(y[:, 0], condition[:, 0])
+        return Transformed(value[:, None].expand_as(y), log_det[:, None].expand(y.shape[:2]))
+
+
 WRONG = [
     (NarrowValue, "it_maps_rows_to_rows", "values are (5, 1)"),
     (LogDetOfEachChannel, "it_maps_rows_to_rows", "log-determinants are (5, 2)"),
@@ -169,6 +179,7 @@ WRONG = [
     (BranchOnAValue, "it_compiles_as_one_graph", "ata-dependent"),
     (HalfUnderAutocast, "log_det_stays_in_float32_under_autocast", "log-determinants are torch.bfloat16"),
     (IgnoresItsCondition, "the_condition_matters", "another condition gives the same values"),
+    (SeesTheFirstOfMany, "many_codes_of_one_condition_are_as_each_alone", "code 1 of many and alone"),
     (InitialisesInForward, "forward_changes_no_state", "the parameter 'shift', the buffer 'ready'"),
     (CountsWhileTraining, "forward_changes_no_state", "the buffer 'steps'"),
     (DrawsNumbers, "forward_changes_no_state", "torch's random state"),
