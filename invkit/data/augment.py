@@ -54,4 +54,4 @@ def augmented(data: ImageSet, copies: int, seed: int) -> ImageSet:
         pixels += [as_bytes(mirrored_and_cropped(data.images(part), generator)) for part in parts]
     groups = torch.arange(len(data)) if data.groups is None else data.groups
     concepts = {name: concept.take(rows) for name, concept in data.concepts.items()}
-    return ImageSet(torch.cat(pixels), concepts, groups[rows])
+    return ImageSet(torch.cat(pixels), concepts, groups[rows], data.numbers_of(rows))

@@ -11,8 +11,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from invkit.errors import DataError, InvkitWarning
-from invkit.progress import Progress
+from invkit.data.reading import read_each
+from invkit.errors import DataError
 
 __all__ = ["SUFFIXES", "find_images", "read_files", "square"]
 
@@ -40,36 +40,24 @@ def read_files(files: Sequence[Path], size: int, *, progress: bool = True) -> tu
     """Read files as (N, 3, size, size) uint8: shorter side to `size`, centre cropped, as torchvision does.
 
     Grey, palette, CMYK and 16-bit files become RGB, transparency lies on white, EXIF rotation is applied. A
-    file that cannot be read is left out, and all of those are named in one warning.
+    file that cannot be read is left out, and all of those are told in one warning.
 
     Returns:
         the pixels, and for each the index of its file.
 
     Raises:
-        DataError: none could be read.
+        DataError: more than a tenth could not be read.
     """
     pixels = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
     kept: list[int] = []
-    failed: list[str] = []
-    bar = Progress("reading images", len(files), show=progress)
-    for index, file in enumerate(files):
-        try:
-            with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
-                pixels[len(kept)] = torch.from_numpy(np.asarray(square(to_rgb(image), size)).copy()).movedim(-1, 0)
-            kept.append(index)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            failed.append(f"{file.name} ({type(error).__name__})")
-        bar.advance()
-    bar.close()
-    if not kept:
-        raise DataError("None of the image files could be read", got=", ".join(failed[:5]))
-    if failed:
-        more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
-        warnings.warn(
-            f"{len(failed)} of {len(files)} images could not be read and are left out: {', '.join(failed[:5])}{more}.",
-            InvkitWarning,
-            stacklevel=2,
-        )
+
+    def read(index: int) -> Tensor:
+        with warnings.catch_warnings(action="ignore"), Image.open(files[index]) as image:
+            return torch.from_numpy(np.asarray(square(to_rgb(image), size)).copy()).movedim(-1, 0)
+
+    for index, image in read_each(read, len(files), name=lambda k: files[k].name, progress=progress):
+        pixels[len(kept)] = image
+        kept.append(index)
     return pixels[: len(kept)], torch.tensor(kept)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,14 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import RandomSampler
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler
 
 from invkit.data.attributes import read_attributes
 from invkit.data.concepts import Concept, as_concept
 from invkit.data.files import find_images, read_files, square, to_rgb
 from invkit.data.generated import Generated
 from invkit.data.imageset import ImageSet, as_bytes
+from invkit.data.reading import read_each, read_on, tried
 from invkit.errors import DataError
 from invkit.plugins import list_names, load_named
 from invkit.progress import Progress
@@ -47,8 +50,11 @@ def as_image_set(
         groups: images of one group are never split between training and held-out.
         progress: show it.
 
+    An image that cannot be read is tried again twice, then left out with a warning, together with its labels and group;
+    of an iterable data set or a loader that cannot be done.
+
     Raises:
-        DataError: not images, not finite, out of range, none, or labels that don't fit.
+        DataError: not images, not finite, out of range, none, too many that cannot be read, or labels that don't fit.
     """
     if isinstance(data, str) and _is_name(data):
         data = load_named("dataset", data, object)
@@ -58,15 +64,15 @@ def as_image_set(
         raise DataError("There are no images", expected="at least one")
     if isinstance(concepts, (str, Path)):
         concepts = read_attributes(Path(concepts), Path(data), found.files)
-    given = {name: _chosen(name, labels, found.kept) for name, labels in (concepts or {}).items()}
+    given = {name: _chosen(f"The concept '{name}'", labels, found) for name, labels in (concepts or {}).items()}
     read = {name: as_concept(name, labels) for name, labels in {**found.labels, **given}.items()}
-    groups = found.groups if groups is None else _numbered(_chosen("groups", groups, found.kept))
+    groups = found.groups if groups is None else _numbered(_chosen("`groups`", groups, found))
     if groups is not None and len(groups) != len(found.pixels):
         raise DataError("`groups` does not fit the images", expected=f"{len(found.pixels)} values", got=len(groups))
     if isinstance(found.pixels, Generated):
-        made = ImageSet(found.pixels, read, groups)
+        made = ImageSet(found.pixels, read, groups, found.kept)
         return made.resized(size or made.size)
-    images = ImageSet(_sized(_checked(found.pixels), None), read, groups)
+    images = ImageSet(_sized(_checked(found.pixels), None), read, groups, found.kept)
     return images.resized(size or min(64, max(28, images.size)))
 
 
@@ -88,13 +94,14 @@ def _check_labels_beside(data: Any, concepts: Any, groups: Any) -> None:
 
 @dataclass(frozen=True)
 class _Found:
-    """What data holds: images, labels that come with them, files, and which of these could be read."""
+    """What data holds: images, labels that come with them, files; and which of how many were kept, if not all."""
 
     pixels: Tensor | Generated
     labels: Mapping[str, Any] = field(default_factory=dict)
     groups: Tensor | None = None
     files: Sequence[Path] = ()
     kept: Tensor | None = None
+    total: int = 0
 
 
 def _read(data: Any, size: int | None, progress: bool) -> _Found:
@@ -104,12 +111,11 @@ def _read(data: Any, size: int | None, progress: bool) -> _Found:
         files, names = find_images(Path(data)) if isinstance(data, (str, Path)) else ([Path(f) for f in data], None)
         pixels, kept = read_files(files, size or _own_side(files), progress=progress)
         labels = {} if names is None else {"class": np.asarray(names)[kept.numpy()]}
-        return _Found(pixels, labels, files=files, kept=kept)
+        return _Found(pixels, labels, None, files, kept if len(kept) < len(files) else None, len(files))
     if isinstance(data, (np.ndarray, Tensor)):
         return _Found(_from_array(data))
     if hasattr(data, "__getitem__") or hasattr(data, "__iter__"):
-        pixels, classes = _from_items(data, size, progress)
-        return _Found(pixels, {} if classes is None else {"class": classes})
+        return _from_items(data, size, progress)
     raise DataError(
         "Cannot read images from this",
         expected="a folder, files, an array (N, 3, H, W) or (N, H, W, 3), a data set or a DataLoader",
@@ -138,22 +144,35 @@ def _own_side(files: Sequence[Path]) -> int:
     """The usual shorter side of the files, within what the built-in autoencoder takes."""
     sides = []
     for file in files[:20]:
-        try:
-            with Image.open(file) as image:
-                sides.append(min(image.size))
-        except OSError:
-            continue
+        with suppress(Exception):  # those that cannot be read are told later
+            sides.append(tried(lambda: _side(file)))  # noqa: B023 - called at once
     return min(64, max(28, int(np.median(sides)))) if sides else 64
 
 
-def _chosen(name: str, labels: Any, kept: Tensor | None) -> Any:
-    """Labels of the images that could be read; labels for these alone pass too."""
-    if kept is None or isinstance(labels, Concept):
+def _side(file: Path) -> int:
+    with Image.open(file) as image:
+        return min(image.size)
+
+
+def _chosen(what: str, labels: Any, found: _Found) -> Any:
+    """Give the labels of the images that could be read.
+
+    Raises:
+        DataError: not as many as there are images, those that could not be read included.
+    """
+    if found.kept is None:
         return labels
-    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-    if len(array) == len(kept) or int(kept.max()) >= len(array):
-        return array  # a wrong length is reported by ImageSet
-    return array[kept.numpy()]
+    concept = labels if isinstance(labels, Concept) else None
+    values = labels if concept is None else concept.values
+    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if len(array) != found.total:
+        raise DataError(
+            f"{what} does not fit the images",
+            expected=f"{found.total} values, one for each image, also for those that could not be read",
+            got=len(array),
+            hint="Give the labels in the order of the images.",
+        )
+    return array[found.kept.numpy()] if concept is None else concept.take(found.kept)
 
 
 def _from_array(array: np.ndarray[Any, Any] | Tensor) -> Tensor:
@@ -171,31 +190,53 @@ def _from_array(array: np.ndarray[Any, Any] | Tensor) -> Tensor:
     return pixels.expand(-1, 3, -1, -1).contiguous()
 
 
-def _from_items(data: Any, size: int | None, progress: bool) -> tuple[Tensor, Any]:
+def _from_items(data: Any, size: int | None, progress: bool) -> _Found:
     """Read a data set item by item, or a loader batch by batch."""
     images: list[Tensor] = []
     labels: list[Any] = []
-    loader = isinstance(data, torch.utils.data.DataLoader)
+    kept: list[int] = []
+    loader = isinstance(data, DataLoader)
     total = len(data) if hasattr(data, "__len__") else 0
-    bar = Progress("reading images", total, show=progress)
-    for item in _iterate(data):
-        image, *rest = item if isinstance(item, (tuple, list)) else (item,)
-        batch = image if loader else _one(image, size).unsqueeze(0)
-        images.append(_sized(_checked(_from_array(batch)), size or images[0].shape[-1] if images else size))
-        label = rest[0] if rest else None
+    found: Iterable[tuple[int, tuple[Tensor, Any]]]
+    if not isinstance(data, (DataLoader, IterableDataset)) and total and hasattr(data, "__getitem__"):
+        found = read_each(lambda number: _item(data[number], size), total, progress=progress)
+    else:
+        found = _in_turn(data, size, total, progress)
+    for number, (batch, label) in found:
+        pixels = _checked(_from_array(batch), number)
+        images.append(_sized(pixels, size or images[0].shape[-1] if images else size))
         labels += (list(torch.as_tensor(label)) if label is not None else [None] * len(batch)) if loader else [label]
+        kept.append(number)
+    if not images:
+        return _Found(torch.empty(0, 3, 1, 1))
+    known = all(label is not None and torch.as_tensor(label).ndim == 0 for label in labels)
+    classes = {"class": torch.as_tensor([torch.as_tensor(v).item() for v in labels])} if known else {}
+    some = len(kept) < total and not loader
+    return _Found(torch.cat(images), classes, kept=torch.tensor(kept) if some else None, total=total)
+
+
+def _in_turn(data: Any, size: int | None, total: int, progress: bool) -> Iterator[tuple[int, tuple[Tensor, Any]]]:
+    """Read an iterable data set, or a loader; give each image, or batch, with the number of its first image."""
+    number, loader = 0, isinstance(data, DataLoader)
+    bar = Progress("reading images", total, show=progress)
+    read = _parts if loader else partial(_item, size=size)
+    for batch, label in read_on(data, read, kind="Batch" if loader else "Item"):
+        yield number, (batch, label)
+        number += len(batch)
         bar.advance()
     bar.close()
-    if not images:
-        return torch.empty(0, 3, 1, 1), None
-    known = all(label is not None and torch.as_tensor(label).ndim == 0 for label in labels)
-    return torch.cat(images), torch.as_tensor([torch.as_tensor(v).item() for v in labels]) if known else None
 
 
-def _iterate(data: Any) -> Iterable[Any]:
-    if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
-        return (data[k] for k in range(len(data)))
-    return iter(data)
+def _parts(item: Any) -> tuple[Any, Any]:
+    """Take image and label, if there is one, out of what a data set or loader gives."""
+    image, *rest = item if isinstance(item, (tuple, list)) else (item,)
+    return image, rest[0] if rest else None
+
+
+def _item(item: Any, size: int | None) -> tuple[Tensor, Any]:
+    """Give an item's image, (1, C, H, W), and its label."""
+    image, label = _parts(item)
+    return _one(image, size).unsqueeze(0), label
 
 
 def _one(image: Any, size: int | None) -> Tensor:
@@ -209,8 +250,8 @@ def _one(image: Any, size: int | None) -> Tensor:
     return tensor if tensor.ndim == 3 else tensor.unsqueeze(0)
 
 
-def _checked(pixels: Tensor) -> Tensor:
-    """Refuse what is not an image in range."""
+def _checked(pixels: Tensor, start: int = 0) -> Tensor:
+    """Refuse what is not an image in range; `start` is the number of the first."""
     if pixels.dtype == torch.uint8:
         return pixels
     if not pixels.is_floating_point():
@@ -220,7 +261,7 @@ def _checked(pixels: Tensor) -> Tensor:
         raise DataError(
             "Images with NaN or infinity",
             expected="finite values in [0, 1]",
-            got=f"{len(bad)} such images, the first at index {int(bad[0])}",
+            got=f"{len(bad)} such images, the first at index {start + int(bad[0])}",
             hint="Leave them out.",
         )
     low, high = float(pixels.min()), float(pixels.max())

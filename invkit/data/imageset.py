@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -38,11 +38,13 @@ class ImageSet:
         concepts: by name, the value that each image has.
         groups: (N,), images of one group (one original in several colours, one person) are never split
             between training and held-out; None where each stands alone.
+        numbers: (N,), the place of each in the data that it was read from, for messages; None where it is its own.
     """
 
     pixels: Tensor | Generated
     concepts: Mapping[str, Concept] = field(default_factory=dict)
     groups: Tensor | None = None
+    numbers: Tensor | None = None
 
     def __post_init__(self) -> None:
         for name, concept in self.concepts.items():
@@ -75,7 +77,14 @@ class ImageSet:
             self.pixels[rows],
             {name: concept.take(rows) for name, concept in self.concepts.items()},
             None if self.groups is None else self.groups[rows],
+            self.numbers_of(rows),
         )
+
+    def numbers_of(self, rows: Tensor | slice) -> Tensor:
+        """Give the place of each of these rows in the data that they were read from."""
+        if self.numbers is None and isinstance(rows, slice):
+            return torch.arange(*rows.indices(len(self)))
+        return (torch.arange(len(self)) if self.numbers is None else self.numbers)[rows]
 
     def split(self, share: float, seed: int) -> tuple[ImageSet, ImageSet]:
         """Split into training and held-out images, whole groups to one side.
@@ -102,8 +111,7 @@ class ImageSet:
             F.interpolate(self.images(slice(k, k + 512)), (size, size), mode="bilinear", antialias=True)
             for k in range(0, len(self), 512)
         ]
-        pixels = torch.cat([as_bytes(part) for part in small])
-        return ImageSet(pixels, self.concepts, self.groups)
+        return replace(self, pixels=torch.cat([as_bytes(part) for part in small]))
 
     def numbered_as(self, other: ImageSet) -> ImageSet:
         """Give the same set with classes under the numbers that they have in another.
@@ -119,7 +127,7 @@ class ImageSet:
                 hint="Hand over `held_out` as `invkit.as_image_set(images, concepts={...})`.",
             )
         concepts = {name: self.concepts[name].numbered_as(known, name) for name, known in other.concepts.items()}
-        return ImageSet(self.pixels, concepts, self.groups)
+        return replace(self, concepts=concepts)
 
     def fingerprint(self, *, with_concepts: bool = True) -> str:
         """Hash images, and concepts and groups with them."""

@@ -75,7 +75,7 @@ def latent_codes(
     def compute(rows: slice, _: Sequence[str]) -> Mapping[str, Mapping[str, Tensor]]:
         found = vars(_encode(autoencoder, data, rows))
         for values in found.values():
-            expect_finite("The autoencoder's code", values, rows.start)
+            expect_finite("The autoencoder's code", values, data.numbers_of(rows))
         return {"codes": found}
 
     size = int(torch.Size(autoencoder.latent_shape).numel())
@@ -124,7 +124,7 @@ def represent_all(
     def compute(rows: slice, wanted: Sequence[str]) -> Mapping[str, Mapping[str, Tensor]]:
         found = interpretee.represent(data.images(rows), wanted)
         for layer, z in found.items():
-            expect_finite(f"The representation at '{layer}'", z, rows.start)
+            expect_finite(f"The representation at '{layer}'", z, data.numbers_of(rows))
         return {layer: {"z": z} for layer, z in found.items()}
 
     places = {
@@ -145,21 +145,22 @@ def _as_name(layer: str) -> str:
     return f"{re.sub(r'[^A-Za-z0-9.]+', '-', layer)[:40]}-{hashlib.sha256(layer.encode()).hexdigest()[:8]}"
 
 
-def expect_finite(what: str, values: Tensor, start: int = 0) -> None:
+def expect_finite(what: str, values: Tensor, numbers: Tensor | None = None) -> None:
     """Refuse latents with NaN or infinity.
 
     Args:
         what: the latents.
         values: (B, …).
-        start: number of the first image.
+        numbers: (B,), place of each image in the data; None counts from 0.
 
     Raises:
         LayerError: there are some.
     """
     bad = (~values.isfinite().flatten(1).all(1)).nonzero().flatten()
     if len(bad):
+        first = int(bad[0] if numbers is None else numbers[bad[0]])
         raise LayerError(
-            f"{what} is not finite for {len(bad)} of {len(values)} images, the first at index {start + int(bad[0])}",
+            f"{what} is not finite for {len(bad)} of {len(values)} images, the first at index {first}",
             expected="finite numbers",
             hint="Check weights and preprocessing; in half precision, use float32.",
         )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import FileIO
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from invkit.core import Posterior
@@ -17,7 +19,7 @@ from invkit.errors import ArtefactError
 
 __all__ = ["Codes", "FileRows", "Rows"]
 
-_MAPPED = 128 * 2**20  # bytes of files that one tensor keeps mapped, since what is mapped counts as memory in use
+_HEADER = 2**20  # bytes that the header of a file may take
 
 
 class Rows(Protocol):
@@ -33,10 +35,13 @@ class Rows(Protocol):
 
 
 class FileRows:
-    """A tensor in safetensors files of `per_file` rows each, memory-mapped, and never whole in memory.
+    """A tensor in safetensors files of `per_file` rows each, of which the rows that are asked for are read.
+
+    The files are not memory-mapped: what is mapped counts as memory in use, and a process dies where a mapped file is
+    cut short.
 
     Args:
-        name: of the tensor in each file.
+        name: of the tensor in each file, float32.
         shape: (N, …).
         per_file: rows of a file; the last may have fewer.
         path: gives the file of a number.
@@ -45,43 +50,64 @@ class FileRows:
     def __init__(self, name: str, shape: tuple[int, ...], per_file: int, path: Callable[[int], Path]) -> None:
         self.shape = shape
         self._name, self._per_file, self._path = name, per_file, path
-        self._mapped: OrderedDict[int, Tensor] = OrderedDict()
-        self._bytes = 0
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows: Tensor | slice, /) -> Tensor:
+        """Give rows, (B, …).
+
+        Raises:
+            ArtefactError: a file is missing, cut short, or does not hold the tensor.
+        """
         if isinstance(rows, slice):
             rows = torch.arange(len(self))[rows]
         out = torch.empty(len(rows), *self.shape[1:])
+        if out.numel() == 0:
+            return out
+        size, content = out[0].nbytes, out.view(-1).numpy().data.cast("B")
+        places = rows.argsort(stable=True)
+        rows = rows[places]
         files = rows // self._per_file
-        order = files.argsort(stable=True)
-        numbers, counts = files[order].unique_consecutive(return_counts=True)
-        for number, places in zip(numbers.tolist(), order.split(counts.tolist()), strict=True):
-            out[places] = self._open(number)[rows[places] - number * self._per_file]
-        return out
-
-    def _open(self, number: int) -> Tensor:
-        """Map a file, or find it mapped; those used least recently are let go."""
-        found = self._mapped.pop(number, None)
-        if found is None:
+        breaks = (files.diff() != 0) | (rows.diff() != 1) | (places.diff() != 1)
+        first = torch.cat([torch.zeros(1, dtype=torch.long), breaks.nonzero().flatten() + 1])  # of each run of rows
+        counts = torch.cat([first, torch.tensor([len(rows)])]).diff()
+        runs = zip(*(v.tolist() for v in (files[first], rows[first], places[first], counts)), strict=True)
+        for number, own in groupby(runs, key=itemgetter(0)):
             path = self._path(number)
             try:
-                with safe_open(path, framework="pt") as file:
-                    found = file.get_tensor(self._name)
-                expected = (min(self._per_file, len(self) - number * self._per_file), *self.shape[1:])
-                if (tuple(found.shape), found.dtype) != (expected, torch.float32):
-                    raise ValueError(f"{found.dtype} {tuple(found.shape)} instead of {torch.float32} {expected}")
-            except (OSError, ValueError, SafetensorError) as error:
+                with open(path, "rb", buffering=0) as file:
+                    start = self._start(file, number)
+                    for _, row, place, count in own:
+                        file.seek(start + (row - number * self._per_file) * size)
+                        _read_into(file, content[place * size : (place + count) * size])
+            except (OSError, ValueError, LookupError, TypeError) as error:
                 raise ArtefactError(
-                    f"Cannot read {path}", got=str(error), hint="Run the same again: what is missing is made anew."
+                    f"Cannot read {path}",
+                    got=error.strerror if isinstance(error, OSError) else f"a damaged file ({error})",
+                    hint="Run the same again: what is missing is made anew.",
                 ) from error
-            self._bytes += found.nbytes
-            while self._mapped and self._bytes > _MAPPED:
-                self._bytes -= self._mapped.popitem(last=False)[1].nbytes
-        self._mapped[number] = found
-        return found
+        return out
+
+    def _start(self, file: FileIO, number: int) -> int:
+        """Give the place of the tensor's first byte, by the file's header."""
+        length = int.from_bytes(file.read(8), "little")
+        if not 0 < length <= _HEADER:
+            raise ValueError("no header")
+        about = json.loads(file.read(length))[self._name]
+        shape = [min(self._per_file, len(self) - number * self._per_file), *self.shape[1:]]
+        if about["dtype"] != "F32" or about["shape"] != shape:
+            raise ValueError(f"{about} instead of F32 {shape}")
+        return 8 + length + int(about["data_offsets"][0])
+
+
+def _read_into(file: FileIO, content: memoryview) -> None:
+    """Read just as many bytes as there is room for."""
+    while len(content):
+        count = file.readinto(content)
+        if not count:
+            raise ValueError("it is cut short")
+        content = content[count:]
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class LatentStore(ABC):
 
     @abstractmethod
     def find(self) -> None:
-        """Look which parts are there already, whole and unchanged."""
+        """Look which parts are there already, whole and unchanged; no other run may write there at the time."""
 
     @abstractmethod
     def __getitem__(self, name: str) -> Rows:
@@ -102,9 +102,9 @@ class _InMemory(LatentStore):
 class _OnDisk(LatentStore):
     """A file for each part, written whole or not at all and checked before it is used."""
 
-    def __init__(self, total: int, shapes: Shapes, folder: Path) -> None:
+    def __init__(self, total: int, shapes: Shapes, folder: Path, about: Mapping[str, object] | None = None) -> None:
         super().__init__(total, shapes)
-        self.folder = folder
+        self.folder, self._about = folder, about
 
     def _path(self, part: int) -> Path:
         return self.folder / f"{part:06d}.safetensors"
@@ -113,7 +113,9 @@ class _OnDisk(LatentStore):
         write_tensors(self._path(part), tensors)
 
     def find(self) -> None:
-        clear_partials(self.folder, "*.safetensors")
+        clear_partials(self.folder, "*")
+        if self._about is not None and not (self.folder / ABOUT).exists():
+            write_json(self.folder / ABOUT, {**self._about, "images": self.total})
         self.missing = {part for part in range(math.ceil(self.total / self.per_part)) if not self._is_whole(part)}
 
     def _is_whole(self, part: int) -> bool:
@@ -157,7 +159,7 @@ class Place(NamedTuple):
 
 
 def latent_stores(total: int, places: Mapping[str, Place]) -> dict[str, LatentStore]:
-    """Open stores of the same N images: in folders if these are given, else in memory, or temporary files if it is short.
+    """Open stores of the same N images: in folders if given, else in memory, or in temporary files where it is short.
 
     Args:
         total: N.
@@ -172,15 +174,10 @@ def latent_stores(total: int, places: Mapping[str, Place]) -> dict[str, LatentSt
         return {name: _InMemory(total, place.shapes) for name, place in places.items()}
     there = sum(file.stat().st_size for folder in folders for file in folder.glob("*.safetensors"))
     check_room(size - there, folders[0] if folders else None)
-    return {name: _in_files(total, place) for name, place in places.items()}
-
-
-def _in_files(total: int, place: Place) -> LatentStore:
-    if place.folder is None:
-        return _Temporary(total, place.shapes)
-    if processes.is_main() and not (place.folder / ABOUT).exists():
-        write_json(place.folder / ABOUT, {**place.about, "images": total})
-    return _OnDisk(total, place.shapes, place.folder)
+    return {
+        name: _Temporary(total, shapes) if folder is None else _OnDisk(total, shapes, folder, about)
+        for name, (shapes, folder, about) in places.items()
+    }
 
 
 def bytes_of(total: int, shapes: Shapes) -> int:

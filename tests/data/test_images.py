@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from torchvision.datasets import ImageFolder
 
-from invkit.data import ImageSet, as_image_set, color_digits
+from invkit.data import ImageSet, as_concept, as_image_set, color_digits
 from invkit.errors import DataError, InvkitWarning
 
 
@@ -63,29 +63,157 @@ def test_a_one_pixel_image_is_enlarged(tmp_path):
 
 
 def test_unreadable_and_truncated_files_are_left_out_and_reported_once(tmp_path):
-    for k in range(3):
+    for k in range(10):
         save(tmp_path / "cat" / f"{k}.png")
         save(tmp_path / "dog" / f"{k}.png", value=(0, 0, 250))
     whole = (tmp_path / "cat" / "0.png").read_bytes()
     (tmp_path / "cat" / "0.png").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "dog" / "9.jpg").write_text("no image")
+    (tmp_path / "dog" / "99.jpg").write_text("no image")
     with pytest.warns(InvkitWarning) as found:
         data = as_image_set(tmp_path, progress=False)
     assert len(found) == 1
-    assert "2 of 7" in str(found[0].message)
-    assert "0.png" in str(found[0].message)
-    assert len(data) == 5
+    assert "2 of 21 images could not be read and are left out: 0.png (OSError" in str(found[0].message)
+    assert "99.jpg (UnidentifiedImageError: cannot identify" in str(found[0].message)
+    assert len(data) == 19
     assert data.concepts["class"].names == ("cat", "dog")
-    assert data.concepts["class"].values.tolist() == [0, 0, 1, 1, 1]
+    assert data.concepts["class"].values.tolist() == [0] * 9 + [1] * 10
 
 
 def test_labels_of_a_folder_stay_with_their_images(tmp_path):
-    for k in range(4):
+    for k in range(10):
         save(tmp_path / f"{k}.png")
     (tmp_path / "1.png").write_text("no image")
+    ages, kept = [float(k) for k in range(10)], [0, 2, 3, 4, 5, 6, 7, 8, 9]
     with warnings.catch_warnings(action="ignore"):
-        data = as_image_set(tmp_path, concepts={"age": [0.0, 1.0, 2.0, 3.0]}, progress=False)
-    assert data.concepts["age"].values.flatten().tolist() == [0.0, 2.0, 3.0]
+        data = as_image_set(tmp_path, concepts={"age": ages}, groups=[k // 2 for k in range(10)], progress=False)
+        also = as_image_set(tmp_path, concepts={"age": as_concept("age", ages)}, progress=False)
+    for found in (data, also):
+        assert found.concepts["age"].values.flatten().tolist() == kept
+    assert data.groups.tolist() == [k // 2 for k in kept]
+    assert data.numbers_of(slice(2)).tolist() == [0, 2]
+    for count in (9, 11):  # nine would fit the images that are left, and not be theirs
+        with (
+            pytest.raises(DataError, match=rf"'age'.*10 values.*also for those.*Got: {count}"),
+            pytest.warns(InvkitWarning),
+        ):
+            as_image_set(tmp_path, concepts={"age": [0.0] * count}, progress=False)
+
+
+class Flaky(Dataset):
+    """Images of one grey each, the row's own, and labels; some fail a few times, some always."""
+
+    def __init__(self, total=200, failures=None):
+        self.total, self.left = total, dict(failures or {})
+        self.read = []
+
+    def __len__(self):
+        return self.total
+
+    def __getitem__(self, row):
+        self.read.append(row)
+        if self.left.get(row, 0) > 0:
+            self.left[row] -= 1
+            raise OSError(f"row {row}:\nconnection reset")
+        return torch.full((3, 30, 30), row / self.total), row % 7
+
+
+def rows_of(data, total=200):
+    return (data.images()[:, 0, 0, 0] * total).round().int().tolist()
+
+
+def test_an_item_that_fails_now_and_then_is_not_lost():
+    class Chance(Flaky):
+        failed, generator = 0, torch.Generator().manual_seed(0)
+
+        def __getitem__(self, row):
+            if float(torch.rand(1, generator=self.generator)) < 0.01:
+                self.failed += 1
+                raise OSError("connection reset")
+            return super().__getitem__(row)
+
+    data = Chance(1000)
+    found = as_image_set(data, progress=False)
+    assert data.failed > 3
+    assert rows_of(found, 1000) == list(range(1000))
+    assert found.concepts["class"].values.tolist() == [row % 7 for row in range(1000)]
+
+
+def test_an_item_that_fails_twice_is_read_and_one_that_fails_always_is_left_out_with_all_that_is_known_of_it():
+    data, rows = Flaky(failures={3: 2, 17: 3, 40: 99}), [row for row in range(200) if row not in (17, 40)]
+    with pytest.warns(InvkitWarning) as told:
+        found = as_image_set(
+            data,
+            concepts={"age": torch.arange(200.0), "half": as_concept("half", [row // 100 for row in range(200)])},
+            groups=[row // 2 for row in range(200)],
+            progress=False,
+        )
+    assert [str(each.message) for each in told] == [
+        "2 of 200 images could not be read and are left out: "
+        "17 (OSError: row 17: connection reset), 40 (OSError: row 40: connection reset)."
+    ]
+    assert [data.read.count(row) for row in (3, 17, 40, 41)] == [3, 3, 3, 1]
+    assert rows_of(found) == rows == found.concepts["age"].values.flatten().tolist()
+    assert found.concepts["class"].values.tolist() == [row % 7 for row in rows]
+    assert found.concepts["half"].values.tolist() == [row // 100 for row in rows]
+    assert found.groups.tolist() == np.unique([row // 2 for row in rows], return_inverse=True)[1].tolist()
+    assert found.take(torch.tensor([16, 17])).numbers_of(slice(None)).tolist() == [16, 18]
+
+
+def test_a_tenth_may_fail_and_no_more_and_the_rest_is_not_read():
+    with pytest.warns(InvkitWarning, match=r"20 of 200.*and 15 more"):
+        assert len(as_image_set(Flaky(failures=dict.fromkeys(range(0, 200, 10), 9)), progress=False)) == 180
+    data = Flaky(failures=dict.fromkeys(range(0, 200, 5), 9))
+    with pytest.raises(DataError, match=r"10% of 200 at most.*21 of the first 101: 0 \(OSError: row 0: conn") as error:
+        as_image_set(data, progress=False)
+    assert str(error.value.__cause__) == "row 0:\nconnection reset"
+    assert max(data.read) == 100
+
+
+def test_files_fail_as_items_do(tmp_path, monkeypatch):
+    for k in range(20):
+        save(tmp_path / f"{k:02d}.png", size=(33, 33))
+    opened, whole = [], Image.open
+
+    def flaky(file):
+        opened.append(file.name)
+        if opened.count(file.name) in (2, 3):  # the first is a look at its size
+            raise OSError("stale handle")
+        return whole(file)
+
+    monkeypatch.setattr(Image, "open", flaky)
+    assert as_image_set(tmp_path, progress=False).pixels.shape == (20, 3, 33, 33)
+    monkeypatch.setattr(Image, "open", whole)
+    for k in (7, 11, 13):
+        (tmp_path / f"{k:02d}.png").write_text("no image")
+    with pytest.raises(DataError, match=r"10% of 20 at most.*3 of the first 14: 07.png \(Unidentified"):
+        as_image_set(tmp_path, progress=False)
+
+
+def test_what_can_be_read_only_once_tells_where_it_failed():
+    class Stream(IterableDataset):
+        def __len__(self):
+            return 200
+
+        def __iter__(self):
+            return (Flaky.__getitem__(data, row) for row in range(200))
+
+    data = Flaky(failures={17: 1})
+    for source, words in [
+        (Stream(), "Item 17 .*OSError: row 17: conn"),
+        (DataLoader(Flaky(failures={17: 1}), batch_size=4), "Batch 4 .*OSError: row 17: conn"),
+        (([0.0, torch.zeros(3, 30, 30), "image"][k] for k in (1, 1, 2)), "Item 2 .*TypeError"),
+    ]:
+        with pytest.raises(DataError, match=words) as error:
+            as_image_set(source, progress=False)
+        assert isinstance(error.value.__cause__, (OSError, TypeError))
+
+
+def test_a_bad_image_of_a_data_set_is_told_by_its_own_number():
+    images = [torch.rand(3, 30, 30) for _ in range(12)]
+    images[8][0, 0, 0] = float("nan")
+    for source in (images, iter(images), DataLoader(images, batch_size=5)):
+        with pytest.raises(DataError, match="index 8"):
+            as_image_set(source, progress=False)
 
 
 def test_arrays_tensors_datasets_and_loaders_agree(tmp_path):
