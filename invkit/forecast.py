@@ -13,7 +13,7 @@ import torch
 
 from invkit.autoencoding import autoencoder_task
 from invkit.core import Autoencoder, Interpretee
-from invkit.data import Codes, Generated, ImageSet, encode_all, evenly
+from invkit.data import Codes, Generated, ImageSet, encode_all, evenly, represent_all
 from invkit.evaluation import concept_shares, determined_shares, invariance
 from invkit.flows import Embedder, InvarianceFlow, SemanticFlow
 from invkit.groundwork import build_e, build_t
@@ -122,12 +122,12 @@ def forecast(
     room = 2 * tries.dim
     costs["representations"], costs["t"], costs["figures"] = Cost(), Cost(), Cost()
     for interpretee, wanted in layers:
-        pixels = batch.images()
-        found = interpretee.represent(pixels, wanted)
-        seconds = _seconds(partial(interpretee.represent, pixels, wanted))
+        work = partial(represent_all, interpretee, wanted, batch, progress=False)
+        found = work()
+        seconds = _seconds(work)
         costs["representations"] += Cost(per_image=seconds / len(batch))
         for z in found.values():
-            fit, figures = tries.t(tuple(z.shape[1:]))
+            fit, figures = tries.t(z.shape[1:])
             costs["t"], costs["figures"] = costs["t"] + fit, costs["figures"] + figures
             room += math.prod(z.shape[1:])
     return Forecast(costs, len(train) * settings.copies + len(test), 4 * room)

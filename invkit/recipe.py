@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from invkit import processes
 from invkit.autoencoding import TrainedAutoencoder, as_autoencoder, check_size
 from invkit.core import Autoencoder, Interpretee
-from invkit.data import ImageSet, Rows, as_image_set, evenly, expect_finite, represent_all
+from invkit.data import ImageSet, Rows, as_image_set, evenly, expect_finite, expect_room, represent_all
 from invkit.errors import LayerError, SettingsError
 from invkit.evaluation import probe
 from invkit.explanation import Explanation, HeldOut
@@ -266,9 +266,14 @@ def profile(
     if held_out is not None:
         held_out = as_image_set(held_out, size=images.size, progress=progress)
     settings = settings or Settings.for_images(images)
-    for name, interpretee in interpretees.items():
-        _check_layers(interpretee, addresses[name], images, embedder, settings)
-    if progress and (cache is None or not any(Path(cache).glob("*"))):  # else a part of it is there already
+    sizes = [_check_layers(each, addresses[name], images, embedder, settings) for name, each in interpretees.items()]
+    fresh = cache is None or not any(Path(cache).glob("*"))  # else a part of it is there already
+    if fresh:
+        test = round(settings.held_out * len(images)) if held_out is None else len(held_out)
+        train = len(images) - test if held_out is None else len(images)
+        of_an_image = max(sizes) if cache is None else sum(sizes)  # without a cache those of a model go before the next
+        expect_room((train * settings.copies + test) * of_an_image, None if cache is None else Path(cache))
+    if progress and fresh:
         layers_of = [(interpretee, addresses[name]) for name, interpretee in interpretees.items()]
         told = forecast(images, layers_of, autoencoder=autoencoder, embedder=embedder, settings=settings)
         say(f"{len(images)} images of {images.size} px will take {told}")
@@ -300,8 +305,13 @@ def _addresses(interpretee: Interpretee, layers: Sequence[str | nn.Module]) -> l
 
 def _check_layers(
     interpretee: Interpretee, layers: Sequence[str], images: ImageSet, embedder: Embedder | None, settings: Settings
-) -> None:
-    """Run the model on the first two images and build H, so that a bad layer is told before any long work."""
+) -> int:
+    """Run the model on the first two images and build H, so that a bad layer is told before any long work.
+
+    Returns:
+        bytes of all representations of one image.
+    """
+    size = 0
     for layer, z in interpretee.represent(images.images(slice(2)), layers).items():
         if z.ndim < 2 or len(z) != min(2, len(images)):
             raise LayerError(
@@ -311,6 +321,7 @@ def _check_layers(
             )
         expect_finite(f"The representation at '{layer}'", z)
         shape = tuple(z.shape[1:])
+        size += 4 * math.prod(shape)
         if embedder is None:
             with torch.device("meta"):
                 settings.t.build_embedder(shape, code=2)
@@ -318,3 +329,4 @@ def _check_layers(
             raise SettingsError(
                 f"The embedder does not fit the layer '{layer}'", expected=shape, got=tuple(embedder.config["shape"])
             )
+    return size

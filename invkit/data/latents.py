@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from invkit.errors import LayerError
 __all__ = ["decode_all", "encode_all", "expect_finite", "latent_codes", "represent_all"]
 
 _BATCH = 128
-_PIXELS = 2**19  # that an autoencoder works on at once: 128 images of 64 px, 8 of 256
+_PIXELS = 2**19  # that a network works on at once: 128 images of 64 px, 8 of 256
 
 
 @torch.no_grad()
@@ -29,7 +30,7 @@ def encode_all(autoencoder: Autoencoder, data: ImageSet) -> Posterior:
 
     Of images that this autoencoder made it is their own code.
     """
-    size = _batch_of(autoencoder)
+    size = _fitting(autoencoder.image_size**2)
     own = _own_codes(autoencoder, data)
     if own is not None:
         return own[slice(None)]
@@ -81,7 +82,7 @@ def latent_codes(
     size = int(torch.Size(autoencoder.latent_shape).numel())
     about = {"kind": "codes", "of": type(autoencoder).__name__}
     stores = latent_stores(len(data), {"codes": Place({"mean": (size,), "std": (size,)}, folder, about)})
-    fill(stores, compute, title="codes", lock=folder, batch=_batch_of(autoencoder), progress=progress)
+    fill(stores, compute, title="codes", lock=folder, batch=_fitting(autoencoder.image_size**2), progress=progress)
     return Codes(stores["codes"]["mean"], stores["codes"]["std"])
 
 
@@ -89,11 +90,12 @@ def latent_codes(
 def decode_all(autoencoder: Autoencoder, latents: Tensor) -> Tensor:
     """Give the images (M, 3, S, S) of flat codes (M, N), on the CPU, part by part."""
     codes = latents.to(autoencoder.device).unflatten(1, autoencoder.latent_shape)
-    return torch.cat([autoencoder.decode(part).cpu() for part in codes.split(_batch_of(autoencoder))])
+    return torch.cat([autoencoder.decode(part).cpu() for part in codes.split(_fitting(autoencoder.image_size**2))])
 
 
-def _batch_of(autoencoder: Autoencoder) -> int:
-    return max(1, min(_BATCH, _PIXELS // autoencoder.image_size**2))
+def _fitting(pixels: int) -> int:
+    """Give how many images of so many pixels go into a batch: larger ones only push each other out of a CPU's cache."""
+    return max(1, min(_BATCH, _PIXELS // pixels))
 
 
 def represent_all(
@@ -136,7 +138,9 @@ def represent_all(
         for layer, shape in shapes.items()
     }
     stores = latent_stores(len(data), places)
-    fill(stores, compute, title="representations", lock=folder, batch=_BATCH, progress=progress)
+    shape = getattr(getattr(interpretee, "preprocess", None), "shape", None) or (data.size, data.size)  # what it sees
+    batch = _BATCH if torch.cuda.is_available() else _fitting(math.prod(shape))
+    fill(stores, compute, title="representations", lock=folder, batch=batch, progress=progress)
     return {layer: store["z"] for layer, store in stores.items()}
 
 

@@ -20,7 +20,7 @@ from invkit.errors import ArtefactError
 from invkit.progress import Progress, say, spelt_bytes
 from invkit.serialize import clear_partials, locked, read_tensors, write_json, write_tensors
 
-__all__ = ["ABOUT", "LatentStore", "Place", "check_room", "fill", "latent_stores", "out_of_memory"]
+__all__ = ["ABOUT", "LatentStore", "Place", "check_room", "expect_room", "fill", "latent_stores", "out_of_memory"]
 
 ABOUT = "about.json"
 _PART_ROWS, _PART_BYTES = 1024, 64 * 2**20  # most of one file; so much is computed again after a kill
@@ -170,7 +170,7 @@ def latent_stores(total: int, places: Mapping[str, Place]) -> dict[str, LatentSt
     """
     size = sum(bytes_of(total, place.shapes) for place in places.values())
     folders = [place.folder for place in places.values() if place.folder is not None]
-    if not folders and processes.count() == 1 and size <= _SHARE * psutil.virtual_memory().available:
+    if not folders and _fits_memory(size):
         return {name: _InMemory(total, place.shapes) for name, place in places.items()}
     there = sum(file.stat().st_size for folder in folders for file in folder.glob("*.safetensors"))
     check_room(size - there, folders[0] if folders else None)
@@ -183,6 +183,20 @@ def latent_stores(total: int, places: Mapping[str, Place]) -> dict[str, LatentSt
 def bytes_of(total: int, shapes: Shapes) -> int:
     """Give what tensors of so many images take."""
     return 4 * total * sum(math.prod(shape) for shape in shapes.values())
+
+
+def expect_room(size: int, folder: Path | None) -> None:
+    """Refuse, before any long work, latents for which there will be no room: in a folder, or in memory or on disk.
+
+    Raises:
+        ArtefactError: too little room for so many bytes.
+    """
+    if folder is not None or not _fits_memory(size):
+        check_room(size, folder)
+
+
+def _fits_memory(size: int) -> bool:
+    return processes.count() == 1 and size <= _SHARE * psutil.virtual_memory().available
 
 
 def check_room(size: int, folder: Path | None) -> None:

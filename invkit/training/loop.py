@@ -254,6 +254,10 @@ def fit(
     task.module.train()
     with _interruptible() as interrupted, torch.random.fork_rng([]):
         while state.result.steps < settings.steps and not interrupted.is_set():
+            stale = state.result.steps - state.result.best_step
+            if state.result.steps and stale >= settings.patience * settings.evaluate_every:
+                state.result.stopped = "early"  # told here, so that a resumed run stops where an undisturbed one does
+                break
             train = _to_evaluation(task, state, settings, seed, bar, interrupted)
             if train is None:
                 break
@@ -269,9 +273,6 @@ def fit(
                 on_evaluate(state.result.steps, state.average)
             if checkpoint is not None and processes.is_main():
                 save_checkpoint(checkpoint, key, *good)
-            if state.result.steps - state.result.best_step >= settings.patience * settings.evaluate_every:
-                state.result.stopped = "early"
-                break
         if interrupted.is_set() and state.result.steps < settings.steps:
             state.result.stopped = "interrupted"
             state.result.seconds = spent + time.monotonic() - begun
@@ -364,7 +365,7 @@ def _gradients(task: Task, state: _State, settings: FitSettings, rows: Tensor, s
                 torch.autograd.backward(loss)
                 total += float(loss.detach())
             return total
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if processes.count() > 1 or state.pieces >= len(rows) or not out_of_memory(error):
                 raise
             state.pieces *= 2
