@@ -267,16 +267,15 @@ def profile(
         held_out = as_image_set(held_out, size=images.size, progress=progress)
     settings = settings or Settings.for_images(images)
     sizes = [_check_layers(each, addresses[name], images, embedder, settings) for name, each in interpretees.items()]
-    fresh = cache is None or not any(Path(cache).glob("*"))  # else a part of it is there already
-    if fresh:
+    if cache is None or not any(Path(cache).glob("*")):  # else a part of it is there already
         test = round(settings.held_out * len(images)) if held_out is None else len(held_out)
         train = len(images) - test if held_out is None else len(images)
         of_an_image = max(sizes) if cache is None else sum(sizes)  # without a cache those of a model go before the next
         expect_room((train * settings.copies + test) * of_an_image, None if cache is None else Path(cache))
-    if progress and fresh:
-        layers_of = [(interpretee, addresses[name]) for name, interpretee in interpretees.items()]
-        told = forecast(images, layers_of, autoencoder=autoencoder, embedder=embedder, settings=settings)
-        say(f"{len(images)} images of {images.size} px will take {told}")
+        if progress and processes.count() == 1:
+            wanted_of = [(interpretee, addresses[name]) for name, interpretee in interpretees.items()]
+            told = forecast(images, wanted_of, autoencoder=autoencoder, embedder=embedder, settings=settings)
+            say(f"{len(images)} images of {images.size} px will take {told}")
     ground = lay_groundwork(
         images,
         held_out=held_out,
