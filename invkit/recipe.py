@@ -26,7 +26,7 @@ from invkit.interpretees import ModuleInterpretee, as_interpretee
 from invkit.profiles import Profile
 from invkit.progress import say
 from invkit.seeds import generator_for
-from invkit.serialize import fingerprint
+from invkit.serialize import clear_partials, fingerprint, locked
 from invkit.settings import Settings
 from invkit.training import held_out_nll
 
@@ -65,7 +65,9 @@ def explain_each(
             t, complete = train_t(ground, z, fingerprint(model_key, layer), embedder, title)
             found = _explanation(ground, interpretee, layer, t, z)
             if folder is not None and complete and processes.is_main():
-                found.save(folder)
+                with locked(folder):
+                    clear_partials(folder, "*")
+                    found.save(folder)
             yield found
         else:
             assert folder is not None

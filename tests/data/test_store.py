@@ -244,6 +244,20 @@ def test_a_full_disk_keeps_all_that_was_written_and_leaves_nothing_half_done(tmp
         assert all(file.stat().st_mtime_ns == time for file, time in before.items())
 
 
+def test_an_interrupt_while_a_file_is_written_leaves_the_old_one_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "x.safetensors"
+    write_tensors(path, {"a": torch.zeros(1)})
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_tensors(path, {"a": torch.ones(1)})
+    assert list(tmp_path.iterdir()) == [path]
+    assert read_tensors(path)[0]["a"] == 0
+
+
 def test_no_lock_can_be_made_where_nothing_can_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtefactError, match=r"Cannot write .*\.locks.*another folder"):
