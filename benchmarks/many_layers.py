@@ -22,17 +22,8 @@ from invkit.interpretees import ModuleInterpretee
 from invkit.seeds import generator_for
 from invkit.training import InvarianceTask, Task, fit, held_out_nll
 
-LAYERS = (
-    "features.2",
-    "features.4",
-    "features.6",
-    "features.7",
-    "features.9",
-    "features.10",
-    "features.11",
-    "features.12",
-)
-STEPS = (1, 2, 4)  # of the amortised flow, in units of one layer's
+LAYERS = ("features.4", "features.7", "features.10", "features.12")
+STEPS = (1, 2)  # of the amortised flow, in units of one layer's
 
 
 class AmortisedTask(Task):
