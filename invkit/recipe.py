@@ -16,7 +16,7 @@ from invkit import processes
 from invkit.autoencoding import TrainedAutoencoder, as_autoencoder, check_size
 from invkit.core import Autoencoder, Interpretee
 from invkit.data import ImageSet, Rows, as_image_set, evenly, expect_finite, expect_room, represent_all
-from invkit.errors import LayerError, SettingsError
+from invkit.errors import ArtefactError, LayerError, SettingsError
 from invkit.evaluation import probe
 from invkit.explanation import Explanation, HeldOut
 from invkit.flows import Embedder, InvarianceFlow
@@ -50,16 +50,17 @@ def explain_each(
     weights = interpretee.fingerprint()
     model_key = fingerprint(weights, *own_h)
     folders = {layer: _folder(ground, model_key, layer) for layer in layers}
-    missing = [layer for layer, f in folders.items() if f is None or not (f / "manifest.json").exists()]
-    missing = processes.agreed(missing)
+    kept = {layer: _kept(ground, interpretee, folder, embedder) for layer, folder in folders.items()}
+    missing = processes.agreed([layer for layer, found in kept.items() if found is None])
     z_train, z_test = (
         represent_all(
             interpretee, missing, part, ground.folder("representations", weights, name), progress=ground.progress
         )
         for name, part in (("train", ground.train), ("held-out", ground.held_out))
     )
-    for layer, folder in folders.items():
+    for layer, found in kept.items():
         if layer in missing:
+            folder = folders[layer]
             z = (z_train.pop(layer), z_test.pop(layer))
             title = f"t of {name}{' ' if name else ''}{layer}"
             t, complete = train_t(ground, z, fingerprint(model_key, layer), embedder, title)
@@ -69,9 +70,21 @@ def explain_each(
                     clear_partials(folder, "*")
                     found.save(folder)
             yield found
-        else:
-            assert folder is not None
-            yield Explanation.load(folder, interpretee, autoencoder=ground.autoencoder, embedder=embedder)
+        elif found is not None:
+            yield found
+
+
+def _kept(
+    ground: Groundwork, interpretee: Interpretee, folder: Path | None, embedder: Embedder | None
+) -> Explanation | None:
+    """Load an explanation that was made earlier; None where there is none, or a damaged one."""
+    if folder is None or not (folder / "manifest.json").exists():
+        return None
+    try:
+        return Explanation.load(folder, interpretee, autoencoder=ground.autoencoder, embedder=embedder)
+    except ArtefactError as error:
+        say(f"{error.what}; it is made again")
+        return None
 
 
 def _folder(ground: Groundwork, model_key: str, layer: str) -> Path | None:

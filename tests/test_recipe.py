@@ -104,6 +104,13 @@ def swap_files(folder):
     file.write_bytes((folder / "held_out.safetensors").read_bytes())
 
 
+def change_a_figure(folder):
+    file = folder / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["figures"]["nll"] += 0.001
+    file.write_text(json.dumps(manifest))
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -112,6 +119,7 @@ def swap_files(folder):
         (swap_files, "does not belong"),
         (lambda folder: (folder / "manifest.json").unlink(), "no such file"),
         (lambda folder: (folder / "manifest.json").write_text("{"), "truncated"),
+        (change_a_figure, "was changed"),
     ],
 )
 def test_a_damaged_folder_is_refused(explanation, tmp_path, damage, words):
@@ -137,6 +145,14 @@ def test_the_cache_gives_the_same_without_training(model, digits, tiny, tmp_path
     assert again.figures == first.figures
     x = digits.images(slice(2))
     assert torch.equal(again.sample(x, 2), first.sample(x, 2))
+
+
+def test_a_damaged_explanation_in_the_cache_is_made_again(model, digits, tiny, tmp_path, capsys):
+    options = {"settings": tiny, "cache": tmp_path, "progress": False}
+    first = invkit.explain(model, "4", digits, **options)
+    truncate_weights(next(tmp_path.glob("explanation-*")))
+    assert invkit.explain(model, "4", digits, **options).figures == first.figures
+    assert "made again" in capsys.readouterr().err
 
 
 def test_the_same_seed_gives_the_same_and_another_does_not(model, digits, tiny, explanation):

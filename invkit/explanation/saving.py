@@ -55,7 +55,7 @@ def save_explanation(explanation: Explanation, folder: Path) -> Path:
         "protocol": explanation.protocol,
         "contents": {"weights": fingerprint(weights), "held_out": fingerprint(held_out)},
     }
-    write_json(folder / "manifest.json", manifest)
+    write_json(folder / "manifest.json", {**manifest, "hash": fingerprint(manifest)})
     return folder
 
 
@@ -77,6 +77,14 @@ def load_explanation(
             expected=f"format {_FORMAT}",
             got=manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__,
             hint="Load it with the version that wrote it, or explain again.",
+        )
+    own = {name: value for name, value in manifest.items() if name != "hash"}
+    if manifest.get("hash", known := fingerprint(own)) != known:
+        raise ArtefactError(
+            f"{folder / 'manifest.json'} was changed",
+            expected=f"content {manifest['hash']}",
+            got=known,
+            hint="Copy it or make it again.",
         )
     weights, held_out = (_checked(folder, name, manifest["contents"][name]) for name in ("weights", "held_out"))
     found, t, e = _models(manifest, weights, autoencoder, embedder)

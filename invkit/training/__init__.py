@@ -1,6 +1,6 @@
 """One loop and the three tasks that pass through it."""
 
-from invkit.training.artefacts import fit_or_load
+from invkit.training.artefacts import fit_or_load, is_whole
 from invkit.training.autoencoder import AutoencoderTask, psnr
 from invkit.training.flows import AnchorTask, InvarianceTask, SemanticTask, held_out_nll
 from invkit.training.loop import FitResult, FitSettings, Task, fit, seconds_of_fit, seconds_per_step
@@ -18,6 +18,7 @@ __all__ = [
     "fit",
     "fit_or_load",
     "held_out_nll",
+    "is_whole",
     "psnr",
     "seconds_of_fit",
     "seconds_per_step",

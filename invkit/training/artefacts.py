@@ -15,7 +15,7 @@ from invkit.progress import say
 from invkit.serialize import clear_partials, locked, read_tensors, write_tensors
 from invkit.training.loop import FitResult, FitSettings, Task, fit
 
-__all__ = ["fit_or_load"]
+__all__ = ["fit_or_load", "is_whole"]
 
 
 def fit_or_load(
@@ -50,7 +50,7 @@ def fit_or_load(
         if processes.is_main():
             for file in (path, checkpoint):
                 clear_partials(path.parent, file.name)
-        if processes.agreed(processes.is_main() and _is_whole(path, task.module)):
+        if processes.agreed(processes.is_main() and is_whole(path, task.module)):
             weights, metadata = read_tensors(path)
             task.module.load_state_dict(weights)
             task.module.eval()
@@ -59,7 +59,7 @@ def fit_or_load(
             say(f"{task.title}: found, made earlier", show=progress)
             return FitResult(**json.loads(metadata["result"]))
         if processes.is_main():
-            _is_whole(checkpoint)
+            is_whole(checkpoint)
         result = fit(task, settings, seed=seed, checkpoint=checkpoint, progress=progress, on_evaluate=on_evaluate)
         if result.complete and processes.is_main():
             write_tensors(path, task.module.state_dict(), {"result": json.dumps(asdict(result))})
@@ -68,7 +68,7 @@ def fit_or_load(
     return result
 
 
-def _is_whole(path: Path, module: nn.Module | None = None) -> bool:
+def is_whole(path: Path, module: nn.Module | None = None) -> bool:
     """Whether a file is there, and is that module's if one is given; a damaged one is removed, to be made again.
 
     Raises:
