@@ -24,7 +24,7 @@ from invkit.interpretees import ModuleInterpretee, Preprocess
 from invkit.settings import Settings
 from invkit.training import FitSettings, InvarianceTask, fit
 
-IMAGES, ROWS, STEPS, SECONDS = 512, 8192, 40, 5.0
+IMAGES, ROWS, STEPS, SECONDS = 4096, 8192, 40, 5.0
 
 
 def products():
@@ -39,9 +39,9 @@ def products():
 
 def latents(folder):
     """Images a second through ResNet-18, all processes together."""
-    interpretee = ModuleInterpretee(models.resnet18().eval(), Preprocess(size=112))
+    interpretee = ModuleInterpretee(models.resnet18().eval(), Preprocess(size=56))
     images = ImageSet(torch.randint(256, (IMAGES, 3, 64, 64), dtype=torch.uint8))
-    layers = [f"layer{k}" for k in (1, 2, 3, 4)]  # parts of 64 rows and more, to be shared
+    layers = [f"layer{k}" for k in (1, 2, 3, 4)]  # in parts of 1,024 images, which processes share
     represent_all(interpretee, layers, images.take(torch.arange(8)), folder / "warm", progress=False)
     processes.wait()
     begun = time.perf_counter()
@@ -49,8 +49,8 @@ def latents(folder):
     return IMAGES / (time.perf_counter() - begun)
 
 
-def steps():
-    """Steps a second of t at its default settings, batch 512 over all processes."""
+def steps(batch):
+    """Steps a second of t at its default settings, the batch dealt out to all processes."""
     settings = Settings()
     torch.manual_seed(0)
     mean, z = torch.randn(ROWS, 64), torch.randn(ROWS, 512)
@@ -58,14 +58,14 @@ def steps():
     t = build_t(settings, (64,), None, mean[:2048], z[:2048])
     held_out = (Codes(mean[:64], codes.std[:64]), z[:64])
     task = InvarianceTask(t, codes, z, held_out)
-    for count in (3, STEPS):
+    for count in (3, STEPS * 512 // batch):
         begun = time.perf_counter()
-        fit(task, FitSettings(steps=count, batch_size=512, evaluate_every=count, bf16=True), progress=False)
-    return STEPS / (time.perf_counter() - begun)
+        fit(task, FitSettings(steps=count, batch_size=batch, evaluate_every=count, bf16=True), progress=False)
+    return (STEPS * 512 // batch) / (time.perf_counter() - begun)
 
 
 def worker(folder):
-    found = {"latents, images/s": latents(folder), "t, steps/s": steps()}
+    found = {"latents, images/s": latents(folder), "t, steps/s": steps(512), "t, batch 4096": steps(4096)}
     processes.wait()
     bare = processes.mean(torch.tensor([products()])).item() * processes.count()
     if processes.is_main():
