@@ -12,8 +12,9 @@ from typing import Any
 from invkit.errors import ArtefactError
 from invkit.serialize import locked, read_json, read_tensors
 
-__all__ = ["Entry", "damaged_files", "entries", "remove"]
+__all__ = ["ABOUT", "Entry", "damaged_files", "entries", "remove"]
 
+ABOUT = "about.json"  # in a folder of latents: what they are
 _NAME = re.compile(r"\.?(?P<kind>[a-z]+)-[0-9a-f]{16}(-\d+)?(?P<suffix>(\.safetensors|\.checkpoint)(\.\d+\.partial)?)?")
 
 
@@ -63,7 +64,7 @@ def _files(path: Path) -> list[Path]:
 def _about(path: Path) -> str:
     """Put together what the folders of an entry say."""
     told = []
-    for file in sorted(path.rglob("about.json")) if path.is_dir() else []:
+    for file in sorted(path.rglob(ABOUT)) if path.is_dir() else []:
         about: dict[str, Any] = read_json(file)
         told.append(f"{about.get('of', '')} of {about.get('images', '?')} images")
     return "; ".join(told)

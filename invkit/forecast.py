@@ -22,7 +22,7 @@ from invkit.seeds import generator_for
 from invkit.settings import AutoencoderSettings, Settings
 from invkit.training import AnchorTask, FitSettings, InvarianceTask, SemanticTask, Task, held_out_nll, seconds_of_fit
 
-__all__ = ["Cost", "Forecast", "forecast"]
+__all__ = ["Cost", "Forecast", "forecast", "parts_of"]
 
 _TRAIN, _HELD_OUT, _BATCH = 4096, 2048, 128  # images of a try
 _SAMPLES, _TENTH = 10_000, 1000  # behind eq. 19 and 20, and of a try
@@ -85,6 +85,7 @@ def forecast(
     images: ImageSet,
     layers: Sequence[tuple[Interpretee, Sequence[str]]],
     *,
+    held_out: ImageSet | None = None,
     autoencoder: Autoencoder | None = None,
     embedder: Embedder | None = None,
     settings: Settings | None = None,
@@ -96,6 +97,7 @@ def forecast(
     Args:
         images: those to explain on.
         layers: of each model.
+        held_out: those to judge by; None for a share of the others.
         autoencoder: a trained one; None for one that is to be trained.
         embedder: H.
         settings: None for what suits the images.
@@ -104,8 +106,9 @@ def forecast(
         InvkitError: as of :func:`invkit.explain`, where a part cannot even be begun.
     """
     settings = settings or Settings.for_images(images)
-    train, test = images.split(settings.held_out, 0)
-    few = (train.take(evenly(len(train), _TRAIN)), test.take(evenly(len(test), _HELD_OUT)))
+    train, test = parts_of(images, held_out, settings)
+    some = evenly(len(images), min(train, _TRAIN)), evenly(len(images), min(test, _HELD_OUT))
+    few = (images.take(some[0]), images.take(some[1]))  # to time work on, it matters not which
     if autoencoder is None and isinstance(images.pixels, Generated):
         autoencoder = images.pixels.autoencoder
     costs: dict[str, Cost] = {}
@@ -113,7 +116,7 @@ def forecast(
         chosen = settings.autoencoder or AutoencoderSettings.for_images(images.size)
         autoencoder, task = autoencoder_task(*few, chosen)
         costs["autoencoder"] = Cost(seconds_of_fit(task, chosen.fit), steps=chosen.fit.steps)
-    batch = train.take(evenly(len(train), _BATCH))
+    batch = images.take(evenly(len(images), _BATCH))
     costs["codes"] = Cost(per_image=_seconds(lambda: encode_all(autoencoder, batch)) / len(batch))
     tries = _Tries(settings, autoencoder, few, embedder)
     costs["z̄ alone"] = tries.t((1,))[0]
@@ -130,7 +133,13 @@ def forecast(
             fit, figures = tries.t(z.shape[1:])
             costs["t"], costs["figures"] = costs["t"] + fit, costs["figures"] + figures
             room += math.prod(z.shape[1:])
-    return Forecast(costs, len(train) * settings.copies + len(test), 4 * room)
+    return Forecast(costs, train * settings.copies + test, 4 * room)
+
+
+def parts_of(images: ImageSet, held_out: ImageSet | None, settings: Settings) -> tuple[int, int]:
+    """Give about how many images, without copies, there will be to train on and to judge by (groups stay together)."""
+    test = max(1, round(settings.held_out * len(images))) if held_out is None else len(held_out)
+    return len(images) - test if held_out is None else len(images), test
 
 
 class _Tries:

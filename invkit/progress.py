@@ -48,7 +48,7 @@ class Progress:
 
     def __init__(self, title: str, total: int, *, start: int = 0, show: bool = True) -> None:
         self.title, self.total, self.step, self.note = title, total, start, ""
-        show = show and processes.is_main()
+        show = self.show = show and processes.is_main()
         self._log = show and not sys.stderr.isatty()
         bar = show and not self._log
         self._bar = tqdm(total=total, initial=start, desc=title, leave=False, disable=not bar)

@@ -20,7 +20,7 @@ from invkit.errors import ArtefactError, LayerError, SettingsError
 from invkit.evaluation import probe
 from invkit.explanation import Explanation, HeldOut
 from invkit.flows import Embedder, InvarianceFlow
-from invkit.forecast import forecast
+from invkit.forecast import forecast, parts_of
 from invkit.groundwork import Groundwork, lay_groundwork, train_t
 from invkit.interpretees import ModuleInterpretee, as_interpretee
 from invkit.profiles import Profile
@@ -30,7 +30,7 @@ from invkit.serialize import clear_partials, fingerprint, locked
 from invkit.settings import Settings
 from invkit.training import held_out_nll
 
-__all__ = ["explain", "explain_each", "profile"]
+__all__ = ["addresses_in", "explain", "explain_each", "profile"]
 
 _KEPT, _KEPT_LEAST = 600, 100  # held-out images that an explanation carries with it
 _KEPT_BYTES = 2**28  # of their representations
@@ -195,7 +195,7 @@ def explain(
         TrainingError: training diverged.
     """
     interpretee = as_interpretee(model, preprocess)
-    addresses = _addresses(interpretee, [layer])
+    addresses = addresses_in(interpretee, [layer])
     if len(addresses) != 1:
         raise LayerError(
             f"'{layer}' names several layers",
@@ -265,7 +265,7 @@ def profile(
     models = model if isinstance(model, Mapping) else {"": model}
     wanted = [layers] if isinstance(layers, (str, nn.Module)) else list(layers)
     interpretees = {name: as_interpretee(m, preprocess) for name, m in models.items()}
-    addresses = {name: _addresses(i, wanted) for name, i in interpretees.items()}
+    addresses = {name: addresses_in(i, wanted) for name, i in interpretees.items()}
     autoencoder = as_autoencoder(autoencoder)
     if autoencoder is None and size is not None:
         check_size(None if settings is None else settings.autoencoder, size)
@@ -283,13 +283,14 @@ def profile(
     settings = settings or Settings.for_images(images)
     sizes = [_check_layers(each, addresses[name], images, embedder, settings) for name, each in interpretees.items()]
     if cache is None or not any(Path(cache).glob("*")):  # else a part of it is there already
-        test = round(settings.held_out * len(images)) if held_out is None else len(held_out)
-        train = len(images) - test if held_out is None else len(images)
+        train, test = parts_of(images, held_out, settings)
         of_an_image = max(sizes) if cache is None else sum(sizes)  # without a cache those of a model go before the next
         expect_room((train * settings.copies + test) * of_an_image, None if cache is None else Path(cache))
         if progress and processes.count() == 1:
             wanted_of = [(interpretee, addresses[name]) for name, interpretee in interpretees.items()]
-            told = forecast(images, wanted_of, autoencoder=autoencoder, embedder=embedder, settings=settings)
+            told = forecast(
+                images, wanted_of, held_out=held_out, autoencoder=autoencoder, embedder=embedder, settings=settings
+            )
             say(f"{len(images)} images of {images.size} px will take {told}")
     ground = lay_groundwork(
         images,
@@ -311,7 +312,8 @@ def profile(
     return Profile(found, axis="checkpoint" if isinstance(model, Mapping) else "layer")
 
 
-def _addresses(interpretee: Interpretee, layers: Sequence[str | nn.Module]) -> list[str]:
+def addresses_in(interpretee: Interpretee, layers: Sequence[str | nn.Module]) -> list[str]:
+    """Give the addresses that names, modules and globs stand for in a model."""
     if isinstance(interpretee, ModuleInterpretee):
         return interpretee.expand(layers)
     return [layer if isinstance(layer, str) else str(layer) for layer in layers]

@@ -24,7 +24,7 @@ from invkit.report.figures import write_png
 from invkit.seeds import seeded
 from invkit.serialize import fingerprint
 from invkit.settings import AutoencoderSettings
-from invkit.training import AutoencoderTask, FitResult, ImageMetric, fit_or_load, is_whole, seconds_of_fit
+from invkit.training import AutoencoderTask, FitResult, ImageMetric, fit_or_load, read_whole, seconds_of_fit
 
 __all__ = ["autoencoder_task", "device_of", "fit_autoencoder", "key_of"]
 
@@ -58,7 +58,7 @@ def fit_autoencoder(
         key, asdict(settings), _content(settings.encoder_weights), perceptual and perceptual.fingerprint()
     )
     path = None if cache is None else cache / f"autoencoder-{name}.safetensors"
-    found = path is not None and processes.agreed(processes.is_main() and is_whole(path))
+    found = path is not None and processes.agreed(processes.is_main() and read_whole(path) is not None)
     autoencoder, task = autoencoder_task(
         train, held_out, settings, perceptual=perceptual, seed=seed, device=where, to_train=not found
     )

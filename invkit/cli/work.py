@@ -120,14 +120,12 @@ def bench(
     from invkit.autoencoding import as_autoencoder
     from invkit.data import ImageSet
     from invkit.forecast import forecast
-    from invkit.interpretees import ModuleInterpretee
     from invkit.progress import spelt_bytes, spelt_time
+    from invkit.recipe import addresses_in
     from invkit.settings import Settings
 
     interpretee = open_model(model, **options)
-    wanted = layers.split(",")
-    if isinstance(interpretee, ModuleInterpretee):
-        wanted = interpretee.expand(wanted)
+    wanted = addresses_in(interpretee, layers.split(","))
     known = as_autoencoder(autoencoder)
     side = size if known is None else known.image_size
     made_up = ImageSet(torch.randint(256, (2048, 3, side, side), dtype=torch.uint8))

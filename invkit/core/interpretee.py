@@ -78,6 +78,11 @@ class Interpretee(ABC):
             hint="That of any torch.nn.Module has them: invkit.ModuleInterpretee(model).",
         )
 
+    @property
+    def input_shape(self) -> tuple[int, int] | None:
+        """Height and width in px of what the model sees, where these are fixed; None for the images' own."""
+        return None
+
     @abstractmethod
     def decide(self, images: Tensor) -> Tensor:
         """Give the model's decision f(x): logits or an embedding, (B, C)."""

@@ -9,7 +9,7 @@ from invkit.data.images import as_image_set
 from invkit.data.imageset import ImageSet, as_bytes, evenly
 from invkit.data.latents import decode_all, encode_all, expect_finite, latent_codes, represent_all
 from invkit.data.rows import Codes, FileRows, Rows
-from invkit.data.store import LatentStore, Place, check_room, expect_room, fill, latent_stores, out_of_memory
+from invkit.data.store import LatentStore, Place, expect_room, fill, latent_stores, out_of_memory
 
 __all__ = [
     "Codes",
@@ -25,7 +25,6 @@ __all__ = [
     "as_concept",
     "as_image_set",
     "augmented",
-    "check_room",
     "color_digits",
     "decode_all",
     "encode_all",

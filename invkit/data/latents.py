@@ -138,8 +138,8 @@ def represent_all(
         for layer, shape in shapes.items()
     }
     stores = latent_stores(len(data), places)
-    shape = getattr(getattr(interpretee, "preprocess", None), "shape", None) or (data.size, data.size)  # what it sees
-    batch = _BATCH if torch.cuda.is_available() else _fitting(math.prod(shape))
+    pixels = math.prod(interpretee.input_shape or (data.size, data.size))
+    batch = _BATCH if torch.cuda.is_available() else _fitting(pixels)
     fill(stores, compute, title="representations", lock=folder, batch=batch, progress=progress)
     return {layer: store["z"] for layer, store in stores.items()}
 

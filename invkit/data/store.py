@@ -15,18 +15,19 @@ import torch
 from torch import Tensor
 
 from invkit import processes
+from invkit.caches import ABOUT
 from invkit.data.rows import FileRows, Rows
 from invkit.errors import ArtefactError
 from invkit.progress import Progress, say, spelt_bytes
 from invkit.serialize import clear_partials, locked, read_tensors, write_json, write_tensors
 
-__all__ = ["ABOUT", "LatentStore", "Place", "check_room", "expect_room", "fill", "latent_stores", "out_of_memory"]
+__all__ = ["LatentStore", "Place", "expect_room", "fill", "latent_stores", "out_of_memory"]
 
-ABOUT = "about.json"
 _PART_ROWS, _PART_BYTES = 1024, 64 * 2**20  # most of one file; so much is computed again after a kill
 _SHARE = 0.5  # of the free memory that latents may take
 
 Shapes = Mapping[str, tuple[int, ...]]
+_Compute = Callable[[slice, Sequence[str]], Mapping[str, Mapping[str, Tensor]]]
 
 
 class LatentStore(ABC):
@@ -227,7 +228,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 def fill(
     stores: Mapping[str, LatentStore],
-    compute: Callable[[slice, Sequence[str]], Mapping[str, Mapping[str, Tensor]]],
+    compute: _Compute,
     *,
     title: str,
     lock: Path | None = None,
@@ -261,21 +262,27 @@ def fill(
         mine = units[processes.rank() :: processes.count()]
         bar = Progress(title, sum(rows.stop - rows.start for rows in mine), show=progress and bool(mine))
         for rows in mine:
-            start = rows.start
-            while start < rows.stop:
-                part = slice(start, min(rows.stop, start + batch))
-                wanted = [name for name, store in stores.items() if store.lacks(part)]
-                try:
-                    found = compute(part, wanted) if wanted else {}
-                except (RuntimeError, MemoryError) as error:
-                    if batch == 1 or not out_of_memory(error):
-                        raise
-                    batch //= 2
-                    say(f"{title}: too little memory, going on with {batch} images at once", show=progress)
-                    continue
-                for name in wanted:
-                    stores[name].put(part, found[name])
-                bar.advance(part.stop - part.start)
-                start = part.stop
+            batch = _fill_rows(stores, compute, rows, batch, bar)
         bar.close()
         processes.wait()
+
+
+def _fill_rows(stores: Mapping[str, LatentStore], compute: _Compute, rows: slice, batch: int, bar: Progress) -> int:
+    """Compute what is missing of some rows; give how many images at once memory had room for."""
+    start = rows.start
+    while start < rows.stop:
+        part = slice(start, min(rows.stop, start + batch))
+        wanted = [name for name, store in stores.items() if store.lacks(part)]
+        try:
+            found = compute(part, wanted) if wanted else {}
+        except (RuntimeError, MemoryError) as error:
+            if batch == 1 or not out_of_memory(error):
+                raise
+            batch //= 2
+            say(f"{bar.title}: too little memory, going on with {batch} images at once", show=bar.show)
+            continue
+        for name in wanted:
+            stores[name].put(part, found[name])
+        bar.advance(part.stop - part.start)
+        start = part.stop
+    return batch

@@ -178,7 +178,12 @@ class ModuleInterpretee(Interpretee):
     def _image(self, images: Tensor | None) -> Tensor:
         if images is not None:
             return images[:1]
-        return torch.full((1, 3, *(getattr(self.preprocess, "shape", None) or (64, 64))), 0.5)
+        return torch.full((1, 3, *(self.input_shape or (64, 64))), 0.5)
+
+    @property
+    def input_shape(self) -> tuple[int, int] | None:
+        """Height and width in px of what the model sees, where the preprocessing fixes them."""
+        return getattr(self.preprocess, "shape", None)
 
     def expand(self, layers: Sequence[str | nn.Module]) -> list[str]:
         """Give addresses for modules, names and globs; a glob matches layers that fire."""

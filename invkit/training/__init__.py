@@ -1,6 +1,6 @@
 """One loop and the three tasks that pass through it."""
 
-from invkit.training.artefacts import fit_or_load, is_whole
+from invkit.training.artefacts import fit_or_load, read_whole
 from invkit.training.autoencoder import AutoencoderTask, psnr
 from invkit.training.flows import AnchorTask, InvarianceTask, SemanticTask, held_out_nll
 from invkit.training.loop import FitResult, FitSettings, Task, fit, seconds_of_fit, seconds_per_step
@@ -18,8 +18,8 @@ __all__ = [
     "fit",
     "fit_or_load",
     "held_out_nll",
-    "is_whole",
     "psnr",
+    "read_whole",
     "seconds_of_fit",
     "seconds_per_step",
 ]

@@ -15,7 +15,7 @@ from invkit.progress import say
 from invkit.serialize import clear_partials, locked, read_tensors, write_tensors
 from invkit.training.loop import FitResult, FitSettings, Task, fit
 
-__all__ = ["fit_or_load", "is_whole"]
+__all__ = ["fit_or_load", "read_whole"]
 
 
 def fit_or_load(
@@ -50,8 +50,9 @@ def fit_or_load(
         if processes.is_main():
             for file in (path, checkpoint):
                 clear_partials(path.parent, file.name)
-        if processes.agreed(processes.is_main() and is_whole(path, task.module)):
-            weights, metadata = read_tensors(path)
+        found = read_whole(path, task.module) if processes.is_main() else None
+        if processes.agreed(found is not None):
+            weights, metadata = found or read_tensors(path)
             task.module.load_state_dict(weights)
             task.module.eval()
             if processes.is_main():
@@ -59,7 +60,7 @@ def fit_or_load(
             say(f"{task.title}: found, made earlier", show=progress)
             return FitResult(**json.loads(metadata["result"]))
         if processes.is_main():
-            is_whole(checkpoint)
+            read_whole(checkpoint)
         result = fit(task, settings, seed=seed, checkpoint=checkpoint, progress=progress, on_evaluate=on_evaluate)
         if result.complete and processes.is_main():
             write_tensors(path, task.module.state_dict(), {"result": json.dumps(asdict(result))})
@@ -68,27 +69,24 @@ def fit_or_load(
     return result
 
 
-def is_whole(path: Path, module: nn.Module | None = None) -> bool:
-    """Whether a file is there, and is that module's if one is given; a damaged one is removed, to be made again.
+def read_whole(path: Path, module: nn.Module | None = None) -> tuple[dict[str, Tensor], dict[str, str]] | None:
+    """Read a file if it is there, and is that module's if one is given; a damaged one is removed, to be made again.
 
     Raises:
         ArtefactError: it cannot be read for a reason that does not lie in it, such as too many open files.
     """
     if not path.exists():
-        return False
+        return None
     try:
         weights, metadata = read_tensors(path)
+        if module is None or ("result" in metadata and _shapes(weights) == _shapes(module.state_dict())):
+            return weights, metadata
     except ArtefactError as error:
         if isinstance(error.__cause__, OSError):
             raise
-        found = False
-    else:
-        own = {} if module is None else module.state_dict()
-        found = module is None or ("result" in metadata and _shapes(weights) == _shapes(own))
-    if not found:
-        say(f"{path} is damaged; it is made again")
-        path.unlink(missing_ok=True)
-    return found
+    say(f"{path} is damaged; it is made again")
+    path.unlink(missing_ok=True)
+    return None
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -11,8 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +18,18 @@ import torch
 from torch import Tensor, nn
 
 from invkit import processes
-from invkit.data.store import out_of_memory
+from invkit.data import out_of_memory
 from invkit.errors import TrainingError
 from invkit.progress import Progress, say
 from invkit.seeds import generator_for, seed_for
 from invkit.serialize import fingerprint
 from invkit.training.checkpoint import load_checkpoint, save_checkpoint
+from invkit.training.order import batch_rows
 
 __all__ = ["FitResult", "FitSettings", "Task", "fit", "seconds_of_fit", "seconds_per_step"]
 
 _RECOVERIES = 4
 _PROBE = 5.0  # seconds that measuring may take
-_BLOCK, _WINDOW = 1024, 64 * 1024  # rows that lie together, and rows between which an order is drawn
 
 
 @dataclass(frozen=True)
@@ -244,10 +242,12 @@ def fit(
         state.restore(*load_checkpoint(checkpoint, key))
         state.result.stopped = "done"
         say(f"{task.title}: resumed at step {state.result.steps}", show=progress)
+    if not processes.is_main():
+        checkpoint = on_evaluate = None  # the main process writes for all
     bar = Progress(task.title, settings.steps, start=state.result.steps, show=progress)
     if state.result.steps == 0:
         _evaluate(task, state, {})  # where training only makes things worse, the start is kept
-        if on_evaluate is not None and processes.is_main():
+        if on_evaluate is not None:
             on_evaluate(0, state.average)
     good = (state.tensors(), copy.deepcopy(state.counters()))
     begun, spent = time.monotonic(), state.result.seconds
@@ -269,14 +269,14 @@ def fit(
             bar.tell(f"held-out {held_out:.4f}")
             state.result.seconds = spent + time.monotonic() - begun
             good = (state.tensors(), copy.deepcopy(state.counters()))
-            if on_evaluate is not None and processes.is_main():
+            if on_evaluate is not None:
                 on_evaluate(state.result.steps, state.average)
-            if checkpoint is not None and processes.is_main():
+            if checkpoint is not None:
                 save_checkpoint(checkpoint, key, *good)
         if interrupted.is_set() and state.result.steps < settings.steps:
             state.result.stopped = "interrupted"
             state.result.seconds = spent + time.monotonic() - begun
-            if checkpoint is not None and processes.is_main():
+            if checkpoint is not None:
                 save_checkpoint(checkpoint, key, state.tensors(), state.counters())
     bar.close()
     task.module.load_state_dict(processes.agreed(state.best))  # buffers are each process's own
@@ -338,7 +338,7 @@ def _to_evaluation(
 def _step(task: Task, state: _State, settings: FitSettings, seed: int) -> float:
     """Do one optimiser step and give its loss; nothing is changed if the loss isn't finite."""
     step = task.step = state.result.steps
-    rows = _batch(task.rows, settings.batch_size, step, seed)[processes.rank() :: processes.count()]
+    rows = batch_rows(task.rows, settings.batch_size, step, seed)[processes.rank() :: processes.count()]
     loss = _gradients(task, state, settings, rows, seed)
     norms = [nn.utils.clip_grad_norm_(part.parameters(), settings.clip) for part in task.parts]
     value = loss + 0 * float(sum(norms))  # NaN when any is not finite
@@ -370,39 +370,6 @@ def _gradients(task: Task, state: _State, settings: FitSettings, rows: Tensor, s
                 raise
             state.pieces *= 2
             say(f"{task.title}: too little memory, going on with {math.ceil(len(rows) / state.pieces)} rows at once")
-
-
-def _batch(rows: int, size: int, step: int, seed: int) -> Tensor:
-    """Rows of a step: without replacement within an epoch, the same whenever the step is reached.
-
-    Of very many, an epoch goes through windows of blocks, so that what is read from files in a while lies together.
-    """
-    size = min(size, rows)
-    blocks = rows // _BLOCK
-    windows = max(1, rows // max(_WINDOW, 4 * size))
-    bounds = [k * blocks // windows for k in range(windows)] + [blocks]
-    lengths = [_BLOCK * (b - a) for a, b in pairwise(bounds)]
-    lengths[-1] = rows - sum(lengths[:-1])
-    steps = [length // size for length in lengths]
-    epoch, step = divmod(step, sum(steps))
-    window = 0
-    while step >= steps[window]:
-        step -= steps[window]
-        window += 1
-    return _order(rows, bounds[window], bounds[window + 1], seed, epoch)[step * size : (step + 1) * size]
-
-
-@lru_cache(maxsize=2)
-def _order(rows: int, first: int, last: int, seed: int, epoch: int) -> Tensor:
-    """Give the rows of the blocks that come first to last in an epoch, in random order; the last take the remainder."""
-    blocks = rows // _BLOCK
-    if last - first == blocks:
-        return torch.randperm(rows, generator=generator_for(seed, "epoch", epoch))
-    drawn = torch.randperm(blocks, generator=generator_for(seed, "epoch", epoch))[first:last]
-    found = (drawn[:, None] * _BLOCK + torch.arange(_BLOCK)).flatten()
-    if last == blocks:
-        found = torch.cat([found, torch.arange(blocks * _BLOCK, rows)])
-    return found[torch.randperm(len(found), generator=generator_for(seed, "epoch", epoch, first))]
 
 
 def _evaluate(task: Task, state: _State, train: dict[str, float]) -> float:

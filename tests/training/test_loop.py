@@ -14,7 +14,7 @@ from torch import nn
 from invkit.errors import ArtefactError, TrainingError
 from invkit.serialize import read_tensors
 from invkit.training import FitSettings, Task, fit, fit_or_load
-from invkit.training.loop import _batch
+from invkit.training.order import batch_rows
 
 SETTINGS = FitSettings(steps=60, batch_size=16, learning_rate=1e-2, evaluate_every=10)
 
@@ -218,16 +218,16 @@ def test_a_full_disk_is_reported_and_the_old_file_kept(tmp_path):
 @pytest.mark.parametrize("rows", [100, 5000, 200_000, 200_300])
 def test_an_epoch_meets_each_row_at_most_once_and_nearly_all(rows):
     size = 512
-    batches = [_batch(rows, size, step, seed=0) for step in range(rows // min(size, rows) - rows // 65_536)]
+    batches = [batch_rows(rows, size, step, seed=0) for step in range(rows // min(size, rows) - rows // 65_536)]
     seen = torch.cat(batches)
     assert len(seen.unique()) == len(seen)
     assert len(seen) > 0.98 * (rows - rows % min(size, rows))
-    assert torch.equal(batches[-1], _batch(rows, size, len(batches) - 1, seed=0))
-    assert not torch.equal(batches[0], _batch(rows, size, 0, seed=1))
+    assert torch.equal(batches[-1], batch_rows(rows, size, len(batches) - 1, seed=0))
+    assert not torch.equal(batches[0], batch_rows(rows, size, 0, seed=1))
 
 
 def test_of_very_many_rows_those_of_a_while_lie_together():
-    rows = torch.cat([_batch(1_000_000, 512, step, seed=0) for step in range(100)])
+    rows = torch.cat([batch_rows(1_000_000, 512, step, seed=0) for step in range(100)])
     assert len((rows // 1024).unique()) < 80
     assert rows.min() < 100_000
     assert rows.max() > 900_000
