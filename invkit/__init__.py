@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Attribution": "invkit.explanation",
     "Autoencoder": "invkit.core",
     "AutoencoderSettings": "invkit.settings",
     "BigAutoencoder": "invkit.autoencoders",
@@ -46,6 +47,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Attribution",
     "Autoencoder",
     "AutoencoderSettings",
     "BigAutoencoder",
@@ -81,7 +83,7 @@ if TYPE_CHECKING:
     from invkit.data import ImageSet, as_image_set, color_digits
     from invkit.errors import InvkitError
     from invkit.evaluation import Estimate
-    from invkit.explanation import Explanation
+    from invkit.explanation import Attribution, Explanation
     from invkit.flows import FlowSettings
     from invkit.interpretees import ModuleInterpretee, PerceptualDistance, Preprocess, load_model
     from invkit.profiles import Profile

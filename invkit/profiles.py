@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from invkit.evaluation import Estimate
 from invkit.explanation import Explanation
-from invkit.explanation.page import disagreement_text, figures_table, protocol_section, samples_section
+from invkit.explanation.fidelity import disagreement_text
+from invkit.explanation.page import fidelity_section, figures_table, protocol_section, samples_section
 from invkit.report import Picture, Section, Table, curves, write_page
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ class Profile:
             name: {"layer": explanation.layer, **explanation.figures} for name, explanation in self.explanations.items()
         }
 
-    def sections(self) -> list[Section]:
-        """Give the sections of a page: curves, table, samples of the first and the last."""
+    def sections(self, *, every: bool = False) -> list[Section]:
+        """Give the sections of a page: curves, table, what to trust, samples of the first and the last, or of all."""
         header, rows = figures_table(dict(self.explanations))
         caption = (
             "Invariance (eq. 19): share of the variance of the image code that the representation leaves open. "
@@ -67,8 +68,9 @@ class Profile:
         doubts = {name: disagreement_text(explanation) for name, explanation in self.explanations.items()}
         text = " ".join(f"{self.axis.capitalize()} {name}: {doubt}" for name, doubt in doubts.items() if doubt)
         found = [Section("Curves", text, [Picture(self.plot(), caption)], [Table(header, rows)])]
-        ends = dict.fromkeys([next(iter(self.explanations)), list(self.explanations)[-1]])
-        for name in ends:
+        found.append(fidelity_section(dict(self.explanations)))
+        names = list(self.explanations)
+        for name in names if every else dict.fromkeys([names[0], names[-1]]):
             title = f"Images that {self.axis} {name} cannot tell apart"
             found.append(samples_section(self.explanations[name], title))
         return found

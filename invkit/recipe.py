@@ -30,7 +30,7 @@ from invkit.serialize import clear_partials, fingerprint, locked
 from invkit.settings import Settings
 from invkit.training import held_out_nll
 
-__all__ = ["addresses_in", "explain", "explain_each", "profile"]
+__all__ = ["addresses_in", "explain", "explain_each", "explanation_of", "profile"]
 
 _KEPT, _KEPT_LEAST = 600, 100  # held-out images that an explanation carries with it
 _KEPT_BYTES = 2**28  # of their representations
@@ -64,7 +64,7 @@ def explain_each(
             z = (z_train.pop(layer), z_test.pop(layer))
             title = f"t of {name}{' ' if name else ''}{layer}"
             t, complete = train_t(ground, z, fingerprint(model_key, layer), embedder, title)
-            found = _explanation(ground, interpretee, layer, t, z)
+            found = explanation_of(ground, interpretee, layer, t, z)
             if folder is not None and complete and processes.is_main():
                 with locked(folder):
                     clear_partials(folder, "*")
@@ -97,7 +97,7 @@ def _folder(ground: Groundwork, model_key: str, layer: str) -> Path | None:
     return ground.folder("explanation", model_key, layer, *decisive)
 
 
-def _explanation(
+def explanation_of(
     ground: Groundwork, interpretee: Interpretee, layer: str, t: InvarianceFlow, z: tuple[Rows, Rows]
 ) -> Explanation:
     """Put an explanation together with its held-out figures; `z` is of training and of held-out images."""
@@ -120,6 +120,9 @@ def _explanation(
     found = Explanation(layer, ground.autoencoder, t, ground.e, held_out, figures, protocol, interpretee)
     figures["invariance"] = vars(found.invariance())
     figures["concepts"] = {name: vars(share) for name, share in found.concepts().items()}
+    figures["fidelity"] = {
+        name: value if isinstance(value, float) else vars(value) for name, value in found.fidelity().figures.items()
+    }
     figures["determined"] = {name: vars(share) for name, share in found.determined().items()}
     return found
 

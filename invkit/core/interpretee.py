@@ -87,6 +87,14 @@ class Interpretee(ABC):
     def decide(self, images: Tensor) -> Tensor:
         """Give the model's decision f(x): logits or an embedding, (B, C)."""
 
+    def __call__(self, images: Tensor) -> Tensor:
+        """Give f(x) as :meth:`decide` does, for libraries that take a model as a function of images (captum).
+
+        A model that has :meth:`features` gives gradients to the images here too, while torch records any. The default
+        gives none, which is enough for methods that change the images and look, such as occlusion.
+        """
+        return self.decide(images)
+
     @abstractmethod
     def fingerprint(self) -> str:
         """Give a hash of everything that decides the representation: weights, buffers, preprocessing."""

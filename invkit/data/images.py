@@ -205,14 +205,25 @@ def _from_items(data: Any, size: int | None, progress: bool) -> _Found:
     for number, (batch, label) in found:
         pixels = _checked(_from_array(batch), number)
         images.append(_sized(pixels, size or images[0].shape[-1] if images else size))
-        labels += (list(torch.as_tensor(label)) if label is not None else [None] * len(batch)) if loader else [label]
+        labels += (list(label) if label is not None else [None] * len(batch)) if loader else [label]
         kept.append(number)
     if not images:
         return _Found(torch.empty(0, 3, 1, 1))
-    known = all(label is not None and torch.as_tensor(label).ndim == 0 for label in labels)
-    classes = {"class": torch.as_tensor([torch.as_tensor(v).item() for v in labels])} if known else {}
+    values = [_plain(label) for label in labels]
+    classes = {} if any(value is None for value in values) else {"class": np.asarray(values)}
     some = len(kept) < total and not loader
     return _Found(torch.cat(images), classes, kept=torch.tensor(kept) if some else None, total=total)
+
+
+def _plain(label: Any) -> float | str | None:
+    """Give a label that is one number or one word; None for any other."""
+    if isinstance(label, str):
+        return label
+    try:
+        value = torch.as_tensor(label)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    return value.item() if value.ndim == 0 else None
 
 
 def _in_turn(data: Any, size: int | None, total: int, progress: bool) -> Iterator[tuple[int, tuple[Tensor, Any]]]:

@@ -1,23 +1,42 @@
 """Numbers about explanations, each with its standard error."""
 
+from invkit.evaluation.calibration import Calibration, calibration
+from invkit.evaluation.consistency import Consistency, agreement, consistency
+from invkit.evaluation.coverage import Coverage, coverage
 from invkit.evaluation.estimate import Estimate
+from invkit.evaluation.features import Features
 from invkit.evaluation.frechet import frechet_distance
 from invkit.evaluation.judge import Judge, JudgeTask
+from invkit.evaluation.kernel import kernel_distance
 from invkit.evaluation.probe import order_disagreements, probe
-from invkit.evaluation.reconstruction import Features, reconstruction_figures
+from invkit.evaluation.reconstruction import reconstruction_figures
+from invkit.evaluation.sanity import cascade, randomised
+from invkit.evaluation.trust import Light, lights
 from invkit.evaluation.variance import concept_shares, determined_shares, invariance, within_share
 
 __all__ = [
+    "Calibration",
+    "Consistency",
+    "Coverage",
     "Estimate",
     "Features",
     "Judge",
     "JudgeTask",
+    "Light",
+    "agreement",
+    "calibration",
+    "cascade",
     "concept_shares",
+    "consistency",
+    "coverage",
     "determined_shares",
     "frechet_distance",
     "invariance",
+    "kernel_distance",
+    "lights",
     "order_disagreements",
     "probe",
+    "randomised",
     "reconstruction_figures",
     "within_share",
 ]

@@ -3,46 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from invkit.core import Autoencoder, Interpretee
+from invkit.core import Autoencoder
 from invkit.data import ImageSet, decode_all, encode_all
 from invkit.evaluation.estimate import Estimate, jackknife
+from invkit.evaluation.features import Features
 from invkit.evaluation.frechet import frechet_distance
 from invkit.interpretees import PerceptualDistance
 from invkit.seeds import generator_for
 from invkit.training import psnr
 
-__all__ = ["Features", "reconstruction_figures"]
+__all__ = ["reconstruction_figures"]
 
 _BATCH = 64
-
-
-@dataclass(frozen=True)
-class Features:
-    """A network's layer whose features a Fréchet distance is taken in; maps and tokens are averaged over positions.
-
-    Attributes:
-        interpretee: the network.
-        layer: its address.
-    """
-
-    interpretee: Interpretee
-    layer: str
-
-    def of(self, images: Tensor) -> Tensor:
-        """Give the features (B, C) of images (B, 3, S, S) in [0, 1]."""
-        parts = [self.interpretee.represent(part, [self.layer])[self.layer] for part in images.split(_BATCH)]
-        return torch.cat([_pooled(z) for z in parts])
-
-
-def _pooled(z: Tensor) -> Tensor:
-    """Give (B, C) of vectors (B, C), tokens (B, T, C) and maps (B, C, H, W)."""
-    return z.mean(1) if z.ndim == 3 else z.flatten(2).mean(2) if z.ndim == 4 else z.flatten(1)
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +15,16 @@ from torch import Tensor
 from invkit.core import Autoencoder, Interpretee
 from invkit.data import ImageSet, decode_all, encode_all, evenly
 from invkit.errors import ArtefactError, DataError, SettingsError
-from invkit.evaluation import Estimate, concept_shares, determined_shares, invariance
+from invkit.evaluation import Estimate, Features, concept_shares, determined_shares, invariance
 from invkit.flows import InvarianceFlow, SemanticFlow
+from invkit.interpretees import PerceptualDistance
 from invkit.seeds import generator_for
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from invkit.explanation.attribution import Attribution
+    from invkit.explanation.fidelity import Fidelity
 
 __all__ = ["Explanation", "HeldOut"]
 
@@ -108,6 +112,31 @@ class Explanation:
             return {}
         return self._once((kind, n, seed), lambda: compute(self.t, self.e, **self._basis(n, seed)))
 
+    def fidelity(
+        self,
+        layers: Sequence[str] = (),
+        *,
+        features: Features | None = None,
+        perceptual: PerceptualDistance | None = None,
+        n: int = 128,
+        seed: int = 0,
+    ) -> Fidelity:
+        """Judge whether the explanation is true: what it can be trusted for, and the figures behind that.
+
+        Held-out images and samples of them are sent through the model again, where it is at hand.
+
+        Args:
+            layers: more of them, later ones say, at which samples are compared with their images.
+            features: a network's layer in which Fréchet and kernel distances are taken.
+            perceptual: distance of two images, for the diversity of samples.
+            n: held-out images that are sent back.
+            seed: of the draws.
+        """
+        from invkit.explanation.fidelity import measure, read
+
+        key = ("fidelity", tuple(layers), features, perceptual, n, seed)
+        return read(self, self._once(key, lambda: measure(self, layers, features, perceptual, n, seed)))
+
     def _basis(self, n: int, seed: int) -> dict[str, Any]:
         return {"z": self.held_out.z, "groups": self.held_out.data.groups, "n": n, "seed": seed}
 
@@ -124,6 +153,11 @@ class Explanation:
             known["invariance", 10_000, 0] = Estimate(**self.figures["invariance"])
             for kind in {"concepts", "determined"} & self.figures.keys():
                 known[kind, 10_000, 0] = {name: Estimate(**share) for name, share in self.figures[kind].items()}
+        if "fidelity" in self.figures:
+            known["fidelity", (), None, None, 128, 0] = {
+                name: Estimate(**value) if isinstance(value, dict) else value
+                for name, value in self.figures["fidelity"].items()
+            }
         return known
 
     def _once(self, key: Any, compute: Callable[[], Any]) -> Any:
@@ -139,13 +173,18 @@ class Explanation:
         Raises:
             ArtefactError: the explanation was loaded without its model.
         """
+        return self._model.represent(self._sized(images), [self.layer])[self.layer]
+
+    @property
+    def _model(self) -> Interpretee:
+        """The interpretee, where there must be one."""
         if self.interpretee is None:
             raise ArtefactError(
                 "This explanation was loaded without its model",
                 expected="the model, to represent new images",
                 hint="Explanation.load(folder, model=model).",
             )
-        return self.interpretee.represent(self._sized(images), [self.layer])[self.layer]
+        return self.interpretee
 
     def _sized(self, images: Tensor) -> Tensor:
         if images.ndim == 3:
@@ -247,6 +286,53 @@ class Explanation:
         path = torch.stack([torch.lerp(start, end, float(w)) for w in torch.linspace(0, 1, steps)], 1).flatten(0, 1)
         latents = path if e is None else e.inverse(path)
         return self._decode(latents).unflatten(0, (-1, steps))
+
+    def attribute(
+        self,
+        images: Tensor,
+        *,
+        concept: str | None = None,
+        layer: str | None = None,
+        methods: Sequence[str] = ("integrated gradients", "occlusion"),
+        baseline: Tensor | None = None,
+        n: int = 64,
+        seed: int = 0,
+    ) -> Attribution:
+        """Show where in images a concept or a representation lies, beside what the layer leaves open there.
+
+        What captum attributes to pixels is a vector g(x): a concept's factor e_i(E_μ(x)), or a representation Φ(x).
+        Attributions need a number; it is how far g has come from its value in a baseline image b towards that in x,
+        s(x′) = ⟨g(x′) − g(b), g(x) − g(b)⟩ / ‖g(x) − g(b)‖: 0 in b, and the distance ‖g(x) − g(b)‖ in x. Being linear
+        in g it adds no nonlinearity of its own (the gradient of a norm vanishes at zero), and an image whose concept
+        is hardly another than the baseline's has faint maps. Units are those of g; a factor's are standard deviations
+        of its prior. Integrated gradients sum to the distance, up to the error of the integral.
+
+        invkit's own maps are standard deviations of a pixel's intensity: over samples D(t⁻¹(v | z)), which the
+        explained layer cannot tell apart; and with a concept over images D(e⁻¹(·)) with its factor alone exchanged for
+        those of other held-out images. With a concept and without the model (after loading) the first is left out.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+            concept: whose factor is attributed.
+            layer: whose representation is attributed; None for the explained one. Without effect on invkit's own map.
+            methods: of captum: `integrated gradients`, `occlusion`; none for invkit's own maps alone.
+            baseline: b, (3, H, W) or one for each image; None for the mean held-out image.
+            n: samples, or exchanged factors, of each image.
+            seed: of these draws.
+
+        Raises:
+            SettingsError: an unknown concept or method, a concept and a layer, or a concept without an encoder.
+            ArtefactError: a representation after loading without the model.
+            LayerError: no such layer, or a model without gradients.
+            DataError: not a batch of images.
+            PluginError: captum is not installed.
+        """
+        from invkit.explanation.attribution import attribute
+
+        start = None if baseline is None else self._sized(baseline)
+        return attribute(
+            self, self._sized(images), concept=concept, layer=layer, methods=methods, baseline=start, n=n, seed=seed
+        )
 
     def _semantic(self, wanted: Any) -> SemanticFlow:
         known = [] if self.e is None else self.e.concepts

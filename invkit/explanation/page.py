@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from invkit.evaluation import Estimate, order_disagreements
+from invkit.evaluation import Estimate
+from invkit.explanation.fidelity import disagreement_text
 from invkit.report import Picture, Section, Table, sample_sheet, shares, write_page
 
 if TYPE_CHECKING:
     from invkit.explanation.explanation import Explanation
 
 __all__ = [
-    "disagreement_text",
     "edits_section",
+    "fidelity_section",
     "figures_table",
     "protocol_section",
     "samples_section",
@@ -28,6 +29,7 @@ def write_explanation(explanation: Explanation, file: Path) -> Path:
     """Write the page of one explanation."""
     sections = [
         samples_section(explanation, "What the layer cannot tell apart"),
+        fidelity_section({explanation.layer: explanation}),
         _numbers_section(explanation),
     ]
     if explanation.e is not None and explanation.autoencoder.has_encoder:
@@ -58,17 +60,27 @@ def _numbers_section(explanation: Explanation) -> Section:
     return Section("How much", disagreement_text(explanation), [Picture(bars, caption)], [Table(header, rows)])
 
 
-def disagreement_text(explanation: Explanation) -> str:
-    """Say where eq. 20 and the probe order concepts differently; empty where they agree."""
-    probes = {name: Estimate(**share) for name, share in explanation.figures.get("probe", {}).items()}
-    pairs = order_disagreements(explanation.concepts(), probes)
-    if not pairs:
-        return ""
-    found = "; ".join(f"{a} above {b}" for a, b in pairs)
-    return (
-        f"At '{explanation.layer}', eq. 20 and the probe disagree in order: eq. 20 puts {found}, and the probe the "
-        "other way round. What z alone determines is then the safer figure."
-    )
+def fidelity_section(explanations: dict[str, Explanation]) -> Section:
+    """What each explanation can be trusted for, and the figures behind that."""
+    several = len(explanations) > 1
+    found = {name: explanation.fidelity() for name, explanation in explanations.items()}
+    judged = [
+        [*([name] if several else []), light.about, light.colour, light.text]
+        for name, fidelity in found.items()
+        for light in fidelity.lights
+    ]
+    names = dict.fromkeys(name for fidelity in found.values() for name in fidelity.figures)
+    cells = {name: [_told(fidelity.figures.get(name)) for fidelity in found.values()] for name in names}
+    tables = [
+        Table([*([""] if several else []), "trust it for", "", "because"], judged),
+        Table(["figure", *explanations], [[name, *row] for name, row in cells.items()]),
+    ]
+    text = "Green: trust it. Amber: mind what stands beside it. Red: do not. All figures are of held-out images."
+    return Section("What to trust", text, (), tables)
+
+
+def _told(figure: Estimate | float | None) -> str:
+    return "" if figure is None else f"{figure:.3f}" if isinstance(figure, float) else str(figure)
 
 
 def figures_table(explanations: dict[str, Explanation]) -> tuple[list[str], list[list[str]]]:

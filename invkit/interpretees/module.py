@@ -14,6 +14,7 @@ from invkit.core import Interpretee, LayerInfo
 from invkit.errors import DataError, LayerError
 from invkit.interpretees.addresses import OUTPUT, Address, expand, parse, pick, unknown_layer
 from invkit.interpretees.capture import capture, untouched
+from invkit.interpretees.hookable import hookable
 from invkit.interpretees.preprocess import Preprocess
 from invkit.interpretees.receptive import receptive_fields
 from invkit.interpretees.tokens import TokenLayout
@@ -215,13 +216,50 @@ class ModuleInterpretee(Interpretee):
         """Give the model's output, (B, C), or the layer that is named ``output``."""
         if "output" in self.named:
             return self.represent(images, ["output"])["output"]
-        return pick(self.forward(images), Address("output", OUTPUT, 0, ())).float().to(images.device)
+        return self._as_decision(self.forward(images), images)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Give f(x) as :meth:`decide` does, with gradients to the images while torch records any.
+
+        So it is a forward function of captum's methods: ``IntegratedGradients(interpretee)``, and of its layer methods
+        with :meth:`module_at`: ``LayerGradCam(interpretee, interpretee.module_at("features.11"))``.
+        """
+        if not torch.is_grad_enabled():
+            return self.decide(images)
+        if "output" in self.named:
+            return self.features(images, ["output"])["output"]
+        return self._as_decision(self._run(images, gradients=True), images)
+
+    @staticmethod
+    def _as_decision(output: Any, images: Tensor) -> Tensor:
+        return pick(output, Address("output", OUTPUT, 0, ())).float().to(images.device)
 
     def forward(self, images: Tensor) -> Any:
         """Give whatever the model returns for images (B, 3, H, W) in [0, 1]."""
+        return self._run(images, gradients=False)
+
+    def _run(self, images: Tensor, *, gradients: bool) -> Any:
         self._expect_weights()
-        with untouched(self.module):
+        with untouched(self.module, gradients=gradients):
             return self.module(self._inputs(images))
+
+    def module_at(self, layer: str, images: Tensor | None = None) -> nn.Module:
+        """Give the module whose output is the layer, for libraries that hook it themselves (captum's layer methods).
+
+        Args:
+            layer: an address, or another name such as the paper's ``conv5``.
+            images: what to run the model on, to see that the module is called once; as of :meth:`layers`.
+
+        Raises:
+            LayerError: an address that names nothing, or no module's one output as a whole: ``input``, ``output``, a
+                part (tokens), one of several calls, a layer that never fires, or one that a function is applied to.
+        """
+        applied = layer in self.named and self.named[layer].then is not None
+        return hookable(self._parse(layer), self._modules, lambda: self.forward(self._image(images)), applied=applied)
+
+    def around(self, model: nn.Module) -> ModuleInterpretee:
+        """Give the interpretee of another model of the same architecture, say with other weights."""
+        return ModuleInterpretee(model, self.preprocess, self.categories, tokens=self.tokens, named=self.named)
 
     def fingerprint(self) -> str:
         """Hash weights, buffers, structure, preprocessing, layout of tokens and named layers."""

@@ -33,7 +33,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under a header."""
+    """Rows of text under a header; the words green, amber and red stand as lights."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]

@@ -235,6 +235,15 @@ def test_arrays_tensors_datasets_and_loaders_agree(tmp_path):
             assert data.concepts["class"].values.tolist() == labels.tolist()
 
 
+def test_labels_may_be_words_and_those_that_are_neither_words_nor_numbers_are_left_out():
+    images, words = torch.rand(6, 3, 28, 28), ["cat", "dog", "cat", "dog", "dog", "cat"]
+    items = list(zip(images, words, strict=True))
+    for source in (items, DataLoader(items, batch_size=4)):
+        concept = as_image_set(source).concepts["class"]
+        assert (concept.names, concept.values.tolist()) == (("cat", "dog"), [0, 1, 0, 1, 1, 0])
+    assert not as_image_set([(image, {"box": word}) for image, word in items]).concepts
+
+
 def test_a_torchvision_dataset_of_pil_images_brings_its_labels(tmp_path):
     for k, name in enumerate(["a", "b"]):
         for i in range(2):

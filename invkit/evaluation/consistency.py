@@ -1,0 +1,78 @@
+"""Do samples have the representation that they were drawn for?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from invkit.evaluation.estimate import Estimate, jackknife
+
+__all__ = ["Consistency", "agreement", "consistency", "others", "squared_distances"]
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """How near representations of made images come to those they were made for.
+
+    Attributes:
+        distance: E‖Φ(x̄) − z‖² / E‖z' − z‖², z' of other images: 0 where the layer cannot tell a made image from its
+            own, 1 where it is like any other.
+        rank: share of other images that lie farther from z than a made image does: 1 at best, 0.5 by chance.
+    """
+
+    distance: Estimate
+    rank: Estimate
+
+
+def consistency(own: Tensor, made: Tensor, groups: Tensor | None = None) -> Consistency:
+    """Compare representations of made images with those of the images that they were made for.
+
+    The null distribution is that of distances between different images, as in the test of model metamers (Feather et
+    al., 2023). Standard errors are the jackknife's over groups of images.
+
+    Args:
+        own: z of M images, (M, …).
+        made: Φ(x̄) of n made images for each, (M, n, …).
+        groups: (M,), images of one group count as the same; None where each stands alone.
+    """
+    z = own.flatten(1).double()
+    moved = (made.flatten(2).double() - z[:, None]).square().sum(-1)  # (M, n)
+    between, other = squared_distances(z, z), others(len(z), groups)
+    null = (between * other).sum(1) / other.sum(1)
+    farther = (between[:, None] > moved[..., None]) & other[:, None]
+    rank = (farther.sum(-1) / other.sum(1)[:, None]).mean(1)
+    n = moved.numel()
+    return Consistency(
+        jackknife(lambda m: m[..., 0] / m[..., 1].clamp(min=1e-30), torch.stack([moved.mean(1), null], 1), n, groups),
+        jackknife(lambda m: m[..., 0], rank[:, None].double(), n, groups),
+    )
+
+
+def agreement(own: Tensor, made: Tensor, groups: Tensor | None = None) -> tuple[Estimate, float]:
+    """Give how often the largest output is the same for a made image as for its own, and for two different images.
+
+    Args:
+        own: f(x), (M, C).
+        made: f(x̄), (M, n, C).
+        groups: as of :func:`consistency`.
+    """
+    decided = own.argmax(1)
+    same = (made.argmax(2) == decided[:, None]).double().mean(1, keepdim=True)
+    other = others(len(own), groups)
+    chance = ((decided[:, None] == decided) & other).sum() / other.sum()
+    return jackknife(lambda m: m[..., 0], same, made.shape[0] * made.shape[1], groups), float(chance)
+
+
+def others(m: int, groups: Tensor | None) -> Tensor:
+    """Say which pairs of M images are of different groups, (M, M) of bool."""
+    names = torch.arange(m) if groups is None else groups
+    return names[:, None] != names
+
+
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Give ‖a_i − b_j‖² of float64 vectors (M, D) and (K, D), (M, K)."""
+    centre = b.mean(0)  # far from zero, the sums would cancel badly
+    a, b = a - centre, b - centre
+    return (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp(min=0)

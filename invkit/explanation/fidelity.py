@@ -1,0 +1,211 @@
+"""Is the explanation true? Samples sent back through the model, v held against a normal, neighbours against samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from invkit.core import Interpretee
+from invkit.data import Codes, ImageSet, decode_all, evenly, latent_codes, represent_all
+from invkit.errors import LayerError
+from invkit.evaluation import (
+    Estimate,
+    Features,
+    Light,
+    agreement,
+    calibration,
+    consistency,
+    coverage,
+    frechet_distance,
+    kernel_distance,
+    lights,
+    order_disagreements,
+)
+from invkit.evaluation.estimate import jackknife
+from invkit.interpretees import PerceptualDistance
+from invkit.seeds import generator_for
+from invkit.training import held_out_nll
+
+if TYPE_CHECKING:
+    from invkit.explanation.explanation import Explanation
+
+__all__ = ["Fidelity", "disagreement_text", "measure", "read"]
+
+_DRAWN = 16  # codes of each image, for coverage
+_SENT = 2  # of them decoded and sent through the model
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How far an explanation can be trusted.
+
+    Attributes:
+        figures: numbers, with their standard errors where they have one:
+            `reconstruction`, R² of the autoencoder's reconstructions (1 − squared error / variance);
+            `gain from z`, NLL(z̄ | z of another image) − NLL(z̄ | z) in nats per dimension;
+            `energy of v`, `KS distance of v`, `dimensions of v rejected`, `correlation of v`: :class:`Calibration`;
+            `neighbours covered`, `open among neighbours`: :class:`Coverage`;
+            `diversity`, root mean square over pixels of the standard deviation of samples of one image, in [0, 1];
+            with the model `distance` and `rank` of samples at the layer (:class:`Consistency`), at each later one that
+            was asked for (`distance at LAYER`) and at `output`, the same `of reconstructions`,
+            `autoencoder's share` of the distance, and `agreement` of the largest output;
+            `perceptual diversity`, and with `features` Fréchet and kernel distances of samples and reconstructions.
+        lights: what that means.
+    """
+
+    figures: Mapping[str, Estimate | float]
+    lights: Sequence[Light]
+
+    def __str__(self) -> str:
+        return "\n".join(f"{light.colour:<6} {light.about}: {light.text}" for light in self.lights)
+
+
+def disagreement_text(explanation: Explanation) -> str:
+    """Say where eq. 20 and the probe order concepts differently; empty where they agree."""
+    probes = {name: Estimate(**share) for name, share in explanation.figures.get("probe", {}).items()}
+    pairs = order_disagreements(explanation.concepts(), probes)
+    if not pairs:
+        return ""
+    found = "; ".join(f"{a} above {b}" for a, b in pairs)
+    return (
+        f"At '{explanation.layer}', eq. 20 and the probe disagree in order: eq. 20 puts {found}, and the probe the "
+        "other way round. What z alone determines is then the safer figure."
+    )
+
+
+def read(explanation: Explanation, figures: Mapping[str, Estimate | float]) -> Fidelity:
+    """Say what fidelity figures mean."""
+    doubts = disagreement_text(explanation) if explanation.figures.get("probe") else None
+    return Fidelity(figures, lights(figures, doubts))
+
+
+@torch.no_grad()
+def measure(
+    explanation: Explanation,
+    layers: Sequence[str] = (),
+    features: Features | None = None,
+    perceptual: PerceptualDistance | None = None,
+    n: int = 128,
+    seed: int = 0,
+) -> dict[str, Estimate | float]:
+    """Give the figures of :class:`Fidelity` from n of the held-out images, those of v and of coverage from all."""
+    data, z, t = explanation.held_out.data, explanation.held_out.z, explanation.t
+    codes = latent_codes(explanation.autoencoder, data, progress=False)
+    generator = generator_for(seed, "fidelity")
+    h = t.condition(z, generator)
+    v = torch.randn(len(z), _DRAWN, t.dim, generator=generator)
+    drawn = t.inverse_given(v, h)
+    known = explanation.figures
+    figures: dict[str, Estimate | float] = {
+        **({"information": float(known["information"])} if "information" in known else {}),
+        "invariance": explanation.invariance(),
+        **_likelihood(explanation, codes, seed),
+        **_coverage(z, codes, drawn, data.groups, seed),
+    }
+    rows = evenly(len(data), n)
+    some = data.take(rows)
+    samples = decode_all(explanation.autoencoder, drawn[rows, :_SENT].flatten(0, 1)).unflatten(0, (-1, _SENT))
+    made = {"": samples}
+    if explanation.autoencoder.has_encoder:
+        made[" of reconstructions"] = decode_all(explanation.autoencoder, codes.mean[rows])[:, None]
+        figures["reconstruction"] = _r2(some.images(), made[" of reconstructions"][:, 0], some.groups)
+    figures |= _diversity(samples, some.groups, perceptual)
+    if explanation.interpretee is not None:
+        figures |= _sent_back(explanation.interpretee, [explanation.layer, *layers], some, made)
+    if features is not None:
+        figures |= _distances(features, data, some, made)
+    return figures
+
+
+def _likelihood(explanation: Explanation, codes: Codes, seed: int) -> dict[str, Estimate | float]:
+    z, groups, t = explanation.held_out.z, explanation.held_out.data.groups, explanation.t
+    other = torch.arange(len(z)).roll(len(z) // 2)  # far enough to be of another group
+    gain = (held_out_nll(t, codes, z[other]) - held_out_nll(t, codes, z)).double()
+    found = jackknife(lambda m: m[..., 0], gain[:, None], len(z), groups)
+    generator = generator_for(seed, "calibration")
+    v = torch.cat([
+        t(codes[rows].sample(generator), t.perceive(z[rows], generator)).value
+        for rows in torch.arange(len(z)).split(_BATCH)
+    ])  # fmt: skip
+    fit = calibration(v, groups)
+    return {
+        "gain from z": found,
+        "energy of v": fit.energy,
+        "KS distance of v": fit.ks,
+        "KS distance of N(0, 1)": fit.ks_of_normal,
+        "dimensions of v rejected": fit.rejected,
+        "correlation of v": fit.correlation,
+    }
+
+
+def _coverage(z: Tensor, codes: Codes, drawn: Tensor, groups: Tensor | None, seed: int) -> dict[str, Estimate | float]:
+    found = coverage(z, codes[slice(None)].sample(generator_for(seed, "codes")), drawn, groups, seed)
+    return {
+        "neighbours covered": found.covered,
+        "open among neighbours": found.neighbours_open,
+    }
+
+
+def _r2(images: Tensor, made: Tensor, groups: Tensor | None) -> Estimate:
+    error, spread = ((images - other).square().flatten(1).sum(1) for other in (made, images.mean(0)))
+    units = torch.stack([error, spread], 1).double()
+    return jackknife(lambda m: 1 - m[..., 0] / m[..., 1].clamp(min=1e-12), units, len(images), groups)
+
+
+def _diversity(samples: Tensor, groups: Tensor | None, perceptual: PerceptualDistance | None) -> dict[str, Any]:
+    variance = samples.var(1).flatten(1).mean(1, keepdim=True).double()
+    found = {"diversity": jackknife(lambda m: m[..., 0].clamp(min=0).sqrt(), variance, samples.shape[0], groups)}
+    if perceptual is not None:
+        apart = torch.cat([perceptual(part[:, 0], part[:, 1]).cpu() for part in samples.split(_BATCH)])
+        found["perceptual diversity"] = jackknife(lambda m: m[..., 0], apart[:, None].double(), len(apart), groups)
+    return found
+
+
+def _sent_back(
+    interpretee: Interpretee, layers: Sequence[str], data: ImageSet, made: Mapping[str, Tensor]
+) -> dict[str, Estimate | float]:
+    """Send made images, by name (M, n, 3, S, S), through the model."""
+    layers = [*layers, *_output(interpretee, data)]
+    own = represent_all(interpretee, layers, data, progress=False)
+    chance, found = math.nan, {}
+    for name, images in made.items():
+        seen = represent_all(interpretee, layers, ImageSet(images.flatten(0, 1)), progress=False)
+        for layer, values in seen.items():
+            z, back = own[layer][slice(None)], values[slice(None)].unflatten(0, images.shape[:2])
+            at = "" if layer == layers[0] else f" at {layer}"
+            compared = consistency(z, back, data.groups)
+            found |= {f"distance{name}{at}": compared.distance, f"rank{name}{at}": compared.rank}
+            if layer == "output" and z.ndim == 2 and z.shape[1] > 1:
+                found[f"agreement{name}"], chance = agreement(z, back, data.groups)
+    if not math.isnan(chance):
+        found["agreement by chance"] = chance
+    if "distance of reconstructions" in found:
+        of_samples, of_codes = found["distance"], found["distance of reconstructions"]
+        found["autoencoder's share"] = min(1.0, of_codes.value / max(of_samples.value, 1e-12))
+    return found
+
+
+def _output(interpretee: Interpretee, data: ImageSet) -> list[str]:
+    """Give the address of the decision, where a model has one: detectors return boxes."""
+    try:
+        interpretee.represent(data.images(slice(1)), ["output"])
+    except LayerError:
+        return []
+    return ["output"]
+
+
+def _distances(features: Features, data: ImageSet, some: ImageSet, made: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Fréchet and kernel distances between held-out images and as many made ones."""
+    real, found = features.of(data.images()), {}
+    for name, images in made.items():
+        fake = features.of(images[:, 0])
+        label = name or " of samples"
+        found[f"Fréchet distance{label}"] = frechet_distance(real, fake, some.groups)
+        found[f"kernel distance{label}"] = kernel_distance(real, fake)
+    return found

@@ -1,0 +1,41 @@
+"""Distances of made images, against loops and known cases."""
+
+import pytest
+import torch
+
+from invkit.evaluation import agreement, consistency
+
+
+def test_images_that_are_like_their_own_are_at_distance_0_and_those_like_any_other_at_1():
+    z = torch.randn(300, 4, 3)
+    same = consistency(z, z[:, None])
+    assert same.distance.value == pytest.approx(0, abs=1e-12)
+    assert same.rank.value == 1.0
+    any_other = consistency(z, torch.randn(300, 5, 4, 3))
+    assert abs(any_other.distance.value - 1) < 3 * any_other.distance.standard_error
+    assert abs(any_other.rank.value - 0.5) < 3 * any_other.rank.standard_error
+
+
+def test_distance_and_rank_equal_what_loops_over_images_of_other_groups_give():
+    z, made = torch.randn(12, 3) + 100, torch.randn(12, 2, 3) + 100
+    groups = torch.arange(12) // 3
+    moved, null, ranks = [], [], []
+    for i in range(12):
+        far = [(z[j] - z[i]).double().square().sum() for j in range(12) if groups[j] != groups[i]]
+        null.append(sum(far) / len(far))
+        for k in range(2):
+            own = (made[i, k] - z[i]).double().square().sum()
+            moved.append(own)
+            ranks.append(sum(float(d > own) for d in far) / len(far))
+    found = consistency(z, made, groups)
+    assert found.distance.value == pytest.approx(float(sum(moved) / len(moved) / (sum(null) / len(null))), rel=1e-6)
+    assert found.rank.value == pytest.approx(sum(ranks) / len(ranks))
+    assert found.distance.n == 24
+
+
+def test_agreement_counts_equal_decisions_and_tells_what_chance_gives():
+    own = torch.eye(3)[[0, 1, 2, 0]]
+    made = torch.eye(3)[torch.tensor([[0, 0], [1, 2], [0, 0], [0, 1]])]
+    same, chance = agreement(own, made)
+    assert same.value == pytest.approx((1 + 0.5 + 0 + 0.5) / 4)
+    assert chance == pytest.approx(2 / 12)

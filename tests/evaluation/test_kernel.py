@@ -1,0 +1,110 @@
+"""The kernel distance against its closed form, and features of Inception with weights in a file."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import invkit
+from invkit.errors import ArtefactError, DataError
+from invkit.evaluation import Features, kernel_distance
+from invkit.interpretees import ModuleInterpretee
+
+
+def closed_form(a, b):
+    """Unbiased MMD² of as many rows of each, by two loops."""
+
+    def k(x, y):
+        return (float(x @ y) / len(x) + 1) ** 3
+
+    n = len(a)
+    off = [(i, j) for i in range(n) for j in range(n) if i != j]
+    same = sum(k(a[i], a[j]) + k(b[i], b[j]) for i, j in off) / (n * (n - 1))
+    return same - 2 * sum(k(x, y) for x in a for y in b) / n**2
+
+
+def test_it_is_the_unbiased_estimate_of_the_mean_discrepancy():
+    a, b = torch.randn(20, 5), 1.5 * torch.randn(20, 5) + 0.5
+    assert kernel_distance(a, b).value == pytest.approx(closed_form(a, b), rel=1e-5)
+    assert kernel_distance(a, b, seed=3).value == pytest.approx(closed_form(a, b), rel=1e-5)
+
+
+def test_it_takes_as_many_rows_of_both_sets():
+    a, b = torch.randn(41, 5), torch.randn(21, 5) + 1
+    assert kernel_distance(a, b).value == pytest.approx(closed_form(a[::2], b), rel=1e-5)
+    assert kernel_distance(a, b, most=11).n == 11
+
+
+def test_its_error_is_the_spread_over_draws_and_its_mean_is_not_biased():
+    found = [kernel_distance(torch.randn(60, 4), torch.randn(60, 4) + shift) for shift in (0.0, 0.7) for _ in range(60)]
+    same, apart = found[:60], found[60:]
+    mean, spread = np.mean([e.value for e in same]), np.std([e.value for e in same])
+    assert abs(mean) < 3 * spread / 60**0.5
+    spread = np.std([e.value for e in apart])
+    assert np.mean([e.standard_error for e in apart]) == pytest.approx(spread, rel=0.35)
+
+
+def test_copies_of_one_image_do_not_make_it_surer():
+    a, b = torch.randn(400, 4), torch.randn(100, 4) + 0.5
+    copied, groups = b.repeat_interleave(4, 0), torch.arange(100).repeat_interleave(4)
+    blind, seeing = kernel_distance(a, copied), kernel_distance(a, copied, groups)
+    assert seeing.standard_error > 1.2 * blind.standard_error
+
+
+def test_a_few_images_are_refused():
+    with pytest.raises(DataError, match="Too few images"):
+        kernel_distance(torch.randn(3, 4), torch.randn(50, 4))
+
+
+def test_global_random_numbers_are_left_alone():
+    state = torch.get_rng_state()
+    kernel_distance(torch.randn(20, 4, generator=torch.Generator().manual_seed(0)), torch.ones(20, 4))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_features_of_maps_are_averaged_over_positions():
+    network = nn.Conv2d(3, 4, 3)
+    features = Features(ModuleInterpretee(network, invkit.Preprocess()), "output")
+    images = torch.rand(5, 3, 8, 8)
+    assert torch.allclose(features.of(images), network(images).mean((2, 3)), atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def inception(tmp_path_factory):
+    """torch-fidelity's network with random weights, and the file that they are in."""
+    fidelity = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    file = tmp_path_factory.mktemp("inception") / "weights.pth"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fidelity, "load_state_dict_from_url", lambda *_, **__: {})
+        patch.setattr(nn.Module, "load_state_dict", lambda *_, **__: None)
+        network = fidelity.FeatureExtractorInceptionV3("random", ["2048"])
+    torch.save(network.state_dict(), file)
+    return network, file
+
+
+def test_inceptions_features_are_torch_fidelitys_for_bytes(inception):
+    network, file = inception
+    images = torch.randint(0, 256, (2, 3, 40, 40), dtype=torch.uint8)
+    found = Features.inception(file).of(images / 255)
+    assert found.shape == (2, 2048)
+    assert torch.allclose(found, network(images)[0], atol=1e-5)
+
+
+def test_files_that_are_no_inception_are_told(tmp_path, inception):
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(ArtefactError, match="another network"):
+        Features.inception(tmp_path / "other.pth")
+    with pytest.raises(ArtefactError, match="No weights at"):
+        Features.inception(tmp_path / "missing.pth")
+
+
+def test_weights_that_cannot_be_downloaded_are_told(tmp_path, monkeypatch):
+    pytest.importorskip("torch_fidelity")
+
+    def fail(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
+    with pytest.raises(ArtefactError, match="pass its path as `weights`"):
+        Features.inception()

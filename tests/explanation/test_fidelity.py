@@ -1,0 +1,102 @@
+"""What an explanation can be trusted for: three ways to be wrong are each caught, a right one is not."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import invkit
+from invkit.autoencoders import ConvAutoencoder
+from invkit.data import color_digits
+from invkit.evaluation import Features, frechet_distance
+from invkit.interpretees import as_interpretee
+from invkit.settings import Settings
+from invkit.studies.preparing import lay
+from invkit.studies.sanity import explain_shuffled
+
+
+class Colours(nn.Module):
+    """Sees the mean colour of each quarter."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = nn.AdaptiveAvgPool2d(2)
+
+    def forward(self, x):
+        return self.seen(x).flatten(1)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return invkit.explain(
+        Colours(), "seen", color_digits(copies=1), settings=Settings.tiny(), preprocess=lambda x: x, progress=False
+    )
+
+
+def colours(fidelity):
+    return {light.about: light.colour for light in fidelity.lights}
+
+
+def test_figures_are_kept_with_the_explanation_and_need_the_model_for_some_only(small, tmp_path):
+    fidelity = small.fidelity()
+    small.save(tmp_path)
+    loaded = invkit.Explanation.load(tmp_path)
+    assert loaded.fidelity().figures == dict(fidelity.figures)
+    assert str(loaded.fidelity()) == str(fidelity)
+    alone = loaded.fidelity(n=50).figures  # measured anew, without the model
+    assert set(fidelity.figures) - set(alone) >= {"distance", "rank", "agreement", "autoencoder's share"}
+    assert "What to trust" in small.to_html(tmp_path / "page.html").read_text()
+
+
+def test_later_layers_features_and_a_perceptual_distance_are_measured_where_they_are_asked_for(small):
+    features = Features(as_interpretee(Colours(), lambda x: x), "seen")
+    distance = invkit.PerceptualDistance(as_interpretee(Colours(), lambda x: x), ["seen"])
+    figures = small.fidelity(["input"], features=features, perceptual=distance, n=40).figures
+    assert figures["distance at input"].value > figures["distance at output"].value
+    assert figures["perceptual diversity"].value > 0
+    assert {"kernel distance of samples", "kernel distance of reconstructions"} <= set(figures)
+    data = small.held_out.data
+    some = torch.linspace(0, len(data) - 1, 40).long()
+    made = small.reconstruct(data.images(some))
+    expected = frechet_distance(features.of(data.images()), features.of(made), data.groups[some])
+    assert figures["Fréchet distance of reconstructions"].value == pytest.approx(expected.value, rel=1e-4)
+
+
+def test_equal_seeds_give_equal_figures_and_others_do_not(small):
+    assert small.fidelity(n=41, seed=3).figures == dict(small.fidelity(n=41, seed=3).figures)
+    assert small.fidelity(n=41, seed=4).figures["diversity"] != small.fidelity(n=41, seed=3).figures["diversity"]
+
+
+@pytest.mark.slow
+def test_a_trained_explanation_is_green_and_each_of_three_defects_is_red(tmp_path):
+    quick = Settings.quick()
+    quick = replace(quick, fit_t=replace(quick.fit_t, steps=300))
+    data = color_digits(copies=6)
+    data = invkit.ImageSet(data.pixels, groups=data.groups)
+    model = Colours()
+
+    def explain(settings=quick, **more):
+        return invkit.explain(
+            model, "seen", data, settings=settings, preprocess=lambda x: x, cache=tmp_path, progress=False, **more
+        )
+
+    right = explain()
+    found = colours(right.fidelity())
+    assert "red" not in found.values(), str(right.fidelity())
+    assert found["The images' codes"] == found["Samples look the same to the layer"] == "green", str(right.fidelity())
+
+    under_trained = replace(quick, fit_t=replace(quick.fit_t, steps=5))
+    assert colours(explain(under_trained).fidelity())["What t finds in the layer"] == "red"
+
+    collapsed = ConvAutoencoder(28, latent_dim=64)
+    with torch.no_grad():
+        collapsed.to_posterior.weight.zero_()
+        collapsed.from_latent.weight.zero_()
+    broken = colours(explain(autoencoder=collapsed.eval()).fidelity())
+    assert broken["The images' codes"] == broken["What t finds in the layer"] == "red"
+
+    ground = lay(data, {"settings": quick, "cache": tmp_path, "progress": False})
+    shuffled = explain_shuffled(ground, as_interpretee(model, lambda x: x), "seen", None)
+    wrong = colours(shuffled.fidelity())
+    assert wrong["What t finds in the layer"] == wrong["Samples look the same to the layer"] == "red"
