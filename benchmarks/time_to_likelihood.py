@@ -2,7 +2,7 @@
 
 python benchmarks/time_to_likelihood.py [FOLDER] [--fashion ROOT] [--budget SECONDS] [--sizes 64 128] [--steps STEPS]
 
-The codes are real, of ColorDigits and, if ROOT is given (torchvision's folder, ROOT/FashionMNIST/raw), of
+The codes are real, of ColorDigits or, if ROOT is given (torchvision's folder, ROOT/FashionMNIST/raw), of
 Fashion-MNIST, by invkit's autoencoder with 64 and 128 dimensions. The explained layer is the penultimate Fire of the
 demo's SqueezeNet, trained as in the demo. Autoencoders and networks are kept in FOLDER (demo-output/cache, where
 `make demo` leaves some); nothing else is, so that each run measures all it tells.
@@ -218,12 +218,10 @@ def fashion(root):
 
 
 def main(folder, fashion_root, sizes, steps, budget):
-    sets = {"ColorDigits": (color_digits("train"), color_digits("test", copies=4))}
-    if fashion_root:
-        sets["Fashion-MNIST"] = fashion(fashion_root)
-    for name, (train, test) in sets.items():
-        for dim in sizes:
-            compare(Latents(name, train, test, dim, folder), dim, steps, budget)
+    name = "Fashion-MNIST" if fashion_root else "ColorDigits"
+    train, test = fashion(fashion_root) if fashion_root else (color_digits("train"), color_digits("test", copies=4))
+    for dim in sizes:
+        compare(Latents(name, train, test, dim, folder), dim, steps, budget)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from invkit.autoencoding import autoencoder_task
 from invkit.core import Autoencoder, Interpretee
 from invkit.data import Codes, Generated, ImageSet, encode_all, evenly, represent_all
 from invkit.evaluation import concept_shares, determined_shares, invariance
+from invkit.explanation.fidelity import IMAGES, TIMES_SENT
 from invkit.flows import Embedder, InvarianceFlow, SemanticFlow
 from invkit.groundwork import build_e, build_t
 from invkit.progress import spelt_bytes, spelt_time
@@ -129,8 +130,10 @@ def forecast(
         found = work()
         seconds = _seconds(work)
         costs["representations"] += Cost(per_image=seconds / len(batch))
+        sent_back = Cost(min(IMAGES, test) * TIMES_SENT * seconds / len(batch))
         for z in found.values():
             fit, figures = tries.t(z.shape[1:])
+            figures += sent_back
             costs["t"], costs["figures"] = costs["t"] + fit, costs["figures"] + figures
             room += math.prod(z.shape[1:])
     return Forecast(costs, train * settings.copies + test, 4 * room)

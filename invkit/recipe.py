@@ -30,7 +30,7 @@ from invkit.serialize import clear_partials, fingerprint, locked
 from invkit.settings import Settings
 from invkit.training import held_out_nll
 
-__all__ = ["addresses_in", "explain", "explain_each", "explanation_of", "profile"]
+__all__ = ["addresses_in", "explain", "explain_each", "explanation_of", "prepare", "profile"]
 
 _KEPT, _KEPT_LEAST = 600, 100  # held-out images that an explanation carries with it
 _KEPT_BYTES = 2**28  # of their representations
@@ -268,7 +268,7 @@ def profile(
     models = model if isinstance(model, Mapping) else {"": model}
     wanted = [layers] if isinstance(layers, (str, nn.Module)) else list(layers)
     interpretees = {name: as_interpretee(m, preprocess) for name, m in models.items()}
-    addresses = {name: addresses_in(i, wanted) for name, i in interpretees.items()}
+    subjects = {name: (i, addresses_in(i, wanted)) for name, i in interpretees.items()}
     autoencoder = as_autoencoder(autoencoder)
     if autoencoder is None and size is not None:
         check_size(None if settings is None else settings.autoencoder, size)
@@ -283,19 +283,71 @@ def profile(
     images = as_image_set(data, size=size, concepts=concepts, groups=groups, progress=progress)
     if held_out is not None:
         held_out = as_image_set(held_out, size=images.size, progress=progress)
+    ground = prepare(
+        [*subjects.values()],
+        images,
+        held_out=held_out,
+        autoencoder=autoencoder,
+        embedder=embedder,
+        factor_sizes=factor_sizes,
+        settings=settings,
+        seed=seed,
+        cache=cache,
+        progress=progress,
+    )
+    found: dict[str, Explanation] = {}
+    for name, (interpretee, addresses) in subjects.items():
+        for explanation in explain_each(ground, interpretee, addresses, embedder=embedder, name=name):
+            several = len(addresses) > 1
+            label = " ".join(part for part in (name, explanation.layer if several or not name else "") if part)
+            found[label] = explanation
+            say(f"{label}: invariance {explanation.invariance()}", show=ground.progress)
+    return Profile(found, axis="checkpoint" if isinstance(model, Mapping) else "layer")
+
+
+def prepare(
+    subjects: Sequence[tuple[Interpretee, Sequence[str]]],
+    images: ImageSet,
+    *,
+    held_out: ImageSet | None = None,
+    autoencoder: Autoencoder | None = None,
+    embedder: Embedder | None = None,
+    factor_sizes: Mapping[str, int] | None = None,
+    settings: Settings | None = None,
+    seed: int = 0,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> Groundwork:
+    """Try all layers on two images, say what the work will take, and lay the groundwork.
+
+    Args:
+        subjects: models, each with the addresses of its layers.
+        images: all of them, or those to train on; this and all others as of :func:`lay_groundwork`.
+        held_out: images to judge by.
+        autoencoder: a trained one.
+        embedder: H.
+        factor_sizes: dimensions of e by concept.
+        settings: None for what suits the images.
+        seed: of every draw.
+        cache: folder of trained parts.
+        progress: show it.
+
+    Raises:
+        InvkitError: as :func:`explain`.
+    """
     settings = settings or Settings.for_images(images)
-    sizes = [_check_layers(each, addresses[name], images, embedder, settings) for name, each in interpretees.items()]
+    sizes = [_check_layers(interpretee, layers, images, embedder, settings) for interpretee, layers in subjects]
     if cache is None or not any(Path(cache).glob("*")):  # else a part of it is there already
         train, test = parts_of(images, held_out, settings)
-        of_an_image = max(sizes) if cache is None else sum(sizes)  # without a cache those of a model go before the next
+        # without a cache those of a model go before the next
+        of_an_image = max(sizes, default=0) if cache is None else sum(sizes)
         expect_room((train * settings.copies + test) * of_an_image, None if cache is None else Path(cache))
         if progress and processes.count() == 1:
-            wanted_of = [(interpretee, addresses[name]) for name, interpretee in interpretees.items()]
             told = forecast(
-                images, wanted_of, held_out=held_out, autoencoder=autoencoder, embedder=embedder, settings=settings
+                images, subjects, held_out=held_out, autoencoder=autoencoder, embedder=embedder, settings=settings
             )
             say(f"{len(images)} images of {images.size} px will take {told}")
-    ground = lay_groundwork(
+    return lay_groundwork(
         images,
         held_out=held_out,
         autoencoder=autoencoder,
@@ -305,14 +357,6 @@ def profile(
         cache=cache,
         progress=progress,
     )
-    found: dict[str, Explanation] = {}
-    for name, interpretee in interpretees.items():
-        for explanation in explain_each(ground, interpretee, addresses[name], embedder=embedder, name=name):
-            several = len(addresses[name]) > 1
-            label = " ".join(part for part in (name, explanation.layer if several or not name else "") if part)
-            found[label] = explanation
-            say(f"{label}: invariance {explanation.invariance()}", show=ground.progress)
-    return Profile(found, axis="checkpoint" if isinstance(model, Mapping) else "layer")
 
 
 def addresses_in(interpretee: Interpretee, layers: Sequence[str | nn.Module]) -> list[str]:

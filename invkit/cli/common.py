@@ -21,7 +21,17 @@ from invkit.plugins import list_plugins
 if TYPE_CHECKING:
     from invkit.core import Interpretee
 
-__all__ = ["DATA_HELP", "MODEL_HELP", "OUTPUTS", "SIZE", "model_options", "open_model", "reported", "with_options"]
+__all__ = [
+    "DATA_HELP",
+    "INPUTS",
+    "MODEL_HELP",
+    "OUTPUTS",
+    "SIZE",
+    "model_options",
+    "open_model",
+    "reported",
+    "with_options",
+]
 
 MODEL_HELP = """MODEL is a plugin's model (torchvision:resnet18; `invkit models` lists them) or a Python function that
 gives one, file.py:function or package.module:function."""
@@ -32,6 +42,24 @@ OUTPUTS = (
     click.option("--seed", type=int, default=0, show_default=True),
     click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON."),
     click.option("--quiet", is_flag=True, help="No progress."),
+)
+INPUTS = (
+    click.argument("data"),
+    click.option(
+        "--concepts",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="CSV file: the image's file, then a column for each concept.",
+    ),
+    click.option(
+        "--out", type=click.Path(path_type=Path), default=Path("explanation"), help="Output folder.", show_default=True
+    ),
+    click.option(
+        "--preset",
+        type=click.Choice(["few", "quick", "paper"]),
+        help="Few photographs; a first look; the paper's flows. The default goes by the images' size and number.",
+    ),
+    SIZE,
+    click.option("--autoencoder", help="A folder of `invkit train-autoencoder`, or a plugin's name for a trained one."),
 )
 DATA_HELP = """DATA is a folder of images, whose sub-folders are the concept `class`, or a named data set:
 color-digits, mnist:ROOT, fashion-mnist:ROOT."""

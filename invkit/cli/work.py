@@ -8,31 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from invkit.cli.common import DATA_HELP, MODEL_HELP, OUTPUTS, SIZE, model_options, open_model, reported, with_options
+from invkit.cli.common import DATA_HELP, INPUTS, MODEL_HELP, OUTPUTS, model_options, open_model, reported, with_options
 
 if TYPE_CHECKING:
     from invkit.core import Interpretee
 
 __all__ = ["bench", "demo", "explain", "profile"]
-
-_INPUTS = (
-    click.argument("data"),
-    click.option(
-        "--concepts",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="CSV file: the image's file, then a column for each concept.",
-    ),
-    click.option(
-        "--out", type=click.Path(path_type=Path), default=Path("explanation"), help="Output folder.", show_default=True
-    ),
-    click.option(
-        "--preset",
-        type=click.Choice(["few", "quick", "paper"]),
-        help="Few photographs; a first look; the paper's flows. The default goes by the images' size and number.",
-    ),
-    SIZE,
-    click.option("--autoencoder", help="A folder of `invkit train-autoencoder`, or a plugin's name for a trained one."),
-)
 
 
 def _model_and_keywords(
@@ -62,7 +43,7 @@ def demo(out: Path, seed: int, as_json: bool, quiet: bool) -> None:
 @click.command(help=f"Explain LAYER of MODEL on images DATA.\n\n{MODEL_HELP}\n\n{DATA_HELP}")
 @click.argument("model")
 @click.argument("layer")
-@with_options(*_INPUTS, model_options, *OUTPUTS)
+@with_options(*INPUTS, model_options, *OUTPUTS)
 @reported
 def explain(model: str, layer: str, out: Path, preset: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Explain one layer."""
@@ -83,7 +64,7 @@ def explain(model: str, layer: str, out: Path, preset: str | None, as_json: bool
 )
 @click.argument("model")
 @click.argument("layers")
-@with_options(*_INPUTS, model_options, *OUTPUTS)
+@with_options(*INPUTS, model_options, *OUTPUTS)
 @reported
 def profile(model: str, layers: str, out: Path, preset: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Explain several layers."""

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invkit.data import Codes, ImageSet, as_bytes, color_digits, decode_all, evenly
+from invkit.data import ImageSet, color_digits, decode_all, encode_all, evenly
 from invkit.demo.network import LAYER, PREPROCESS, accuracy, train_checkpoints
-from invkit.evaluation import Estimate, Judge, JudgeTask
+from invkit.evaluation import Estimate, Judge
 from invkit.explanation import Explanation
 from invkit.explanation.page import edits_section, protocol_section
 from invkit.groundwork import Groundwork, lay_groundwork
@@ -22,18 +22,18 @@ from invkit.profiles import Profile
 from invkit.progress import say
 from invkit.recipe import explain_each
 from invkit.report import Section, Table, write_page, write_png
-from invkit.seeds import generator_for, seeded
-from invkit.serialize import fingerprint, write_json
-from invkit.training import FitSettings, fit_or_load
+from invkit.seeds import generator_for
+from invkit.serialize import write_json
+from invkit.studies.judging import Editor, judged_edits, trained_judge
+from invkit.training import FitSettings
 
-__all__ = ["CHECKPOINTS", "agreement", "edit_rates", "prepared", "run_demo", "trained_judge"]
+__all__ = ["CHECKPOINTS", "NETWORK", "agreement", "edit_rates", "legible", "prepared", "run_demo", "trained_judge"]
 
 CHECKPOINTS = (0, 200, 400, 1400)
-_NETWORK = FitSettings(
+NETWORK = FitSettings(
     steps=1400, batch_size=128, learning_rate=1e-3, weight_decay=0.1, betas=(0.9, 0.999), warmup=0.15,
     ema=0.97, evaluate_every=100, patience=100, bf16=True,
 )  # fmt: skip  # noisier steps (batch 64, β₂ = 0.99) left some seeds at chance
-_JUDGE = FitSettings(steps=800, batch_size=128, learning_rate=3e-3, evaluate_every=100, bf16=True)
 
 
 def run_demo(out: Path, *, seed: int = 0, progress: bool = True) -> dict[str, Any]:
@@ -71,33 +71,8 @@ def run_demo(out: Path, *, seed: int = 0, progress: bool = True) -> dict[str, An
 def prepared(cache: Path, *, seed: int, progress: bool) -> tuple[dict[int, nn.Module], Groundwork]:
     """Give SqueezeNet at its checkpoints, by training step, and the groundwork of ColorDigits."""
     train, test = color_digits("train", seed=seed), color_digits("test", copies=4, seed=seed)
-    models = train_checkpoints(train, test, _NETWORK, CHECKPOINTS, seed=seed, cache=cache, progress=progress)
+    models = train_checkpoints(train, test, NETWORK, CHECKPOINTS, seed=seed, cache=cache, progress=progress)
     return models, lay_groundwork(train, held_out=test, seed=seed, cache=cache, progress=progress)
-
-
-def trained_judge(ground: Groundwork) -> Judge:
-    """Train the independent reader of all concepts on images and on what the autoencoder makes of others.
-
-    It must read what D draws: trained on images alone it misreads one reconstruction in thirteen.
-    """
-    with seeded(ground.seed, "build", "judge"):
-        judge = Judge.of(ground.train)
-    key = fingerprint(ground.key, vars(_JUDGE))
-    path = None if ground.cache is None else ground.cache / f"judge-{key}.safetensors"
-    parts = [
-        _half_redrawn(ground, *part)
-        for part in ((ground.train, ground.codes), (ground.held_out, ground.held_out_codes))
-    ]
-    fit_or_load(JudgeTask(judge, *parts), _JUDGE, path=path, seed=ground.seed + 1, progress=ground.progress)
-    return judge
-
-
-@torch.no_grad()
-def _half_redrawn(ground: Groundwork, data: ImageSet, codes: Codes) -> ImageSet:
-    """Replace every second image by its reconstruction D(E_μ(x))."""
-    pixels = data.images()
-    pixels[::2] = decode_all(ground.autoencoder, codes.mean[::2])
-    return ImageSet(as_bytes(pixels), data.concepts)
 
 
 def agreement(explanation: Explanation, judge: Judge, concept: str = "digit", n: int = 500) -> Estimate:
@@ -129,32 +104,30 @@ def _read_samples(explanation: Explanation, judge: Judge, concept: str, n: int, 
 def edit_rates(explanation: Explanation, judge: Judge, n: int = 600) -> Mapping[str, dict[str, float]]:
     """Swap each concept for that of another image; give how often the judge sees each concept go over.
 
-    A donor has another digit, and colours with which the edited digit can still be read: at least 0.5 apart, as
-    all digits of the data set are. The digit counts as changed by a swap of colours if it is read as any other.
+    The digit counts as changed by a swap of colours if it is read as any other.
 
     Returns:
         by swapped concept, by judged concept, a share of the images.
     """
-    data: ImageSet = explanation.held_out.data
-    foreground, background = (data.concepts[c].values for c in ("foreground", "background"))
-    digit = data.concepts["digit"].values
-    rows, others = torch.randint(len(data), (2, 20 * n), generator=torch.Generator().manual_seed(0))
-    legible = [(foreground[a] - background[b]).norm(dim=1) >= 0.5 for a, b in ((rows, others), (others, rows))]
-    fit = legible[0] & legible[1] & (digit[rows] != digit[others])
-    rows, others = rows[fit][:n], others[fit][:n]
-    images, donors = data.images(rows), data.images(others)
-    own, theirs = (judge.read(explanation.reconstruct(x)) for x in (images, donors))
-    rates: dict[str, dict[str, float]] = {}
-    for swapped in data.concepts:
-        edited = judge.read(explanation.modify(images, **{swapped: donors}))
-        rates[swapped] = {}
-        for name, concept in data.concepts.items():
-            if concept.kind != "class":
-                changed = judge.moved(edited[name], own[name], theirs[name])
-            else:
-                changed = edited[name] == theirs[name] if name == swapped else edited[name] != own[name]
-            rates[swapped][name] = float(changed.float().mean())
-    return rates
+    assert explanation.e is not None
+    data = explanation.held_out.data
+    codes = encode_all(explanation.autoencoder, data).mean
+    editor = Editor.of_swaps(explanation.autoencoder, explanation.e, codes)
+    found = judged_edits(data, judge, editor, n, fit=legible)
+    return {
+        swapped: {name: float(changed.float().mean()) for name, changed in edited.changed.items()}
+        for swapped, edited in found.items()
+    }
+
+
+def legible(data: ImageSet, rows: Tensor, donors: Tensor) -> Tensor:
+    """Say which donors have another digit, and colours with which the edited digit can still be read.
+
+    These are at least 0.5 apart, as all digits of the data set are.
+    """
+    foreground, background, digit = (data.concepts[c].values for c in ("foreground", "background", "digit"))
+    apart = [(foreground[a] - background[b]).norm(dim=1) >= 0.5 for a, b in ((rows, donors), (donors, rows))]
+    return apart[0] & apart[1] & (digit[rows] != digit[donors])
 
 
 def _figures(profile: Profile, models: Mapping[int, Any], ground: Groundwork, judge: Judge) -> dict[str, Any]:

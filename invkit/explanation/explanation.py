@@ -16,6 +16,7 @@ from invkit.core import Autoencoder, Interpretee
 from invkit.data import ImageSet, decode_all, encode_all, evenly
 from invkit.errors import ArtefactError, DataError, SettingsError
 from invkit.evaluation import Estimate, Features, concept_shares, determined_shares, invariance
+from invkit.explanation.fidelity import IMAGES, Fidelity, measure, read
 from invkit.flows import InvarianceFlow, SemanticFlow
 from invkit.interpretees import PerceptualDistance
 from invkit.seeds import generator_for
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from invkit.explanation.attribution import Attribution
-    from invkit.explanation.fidelity import Fidelity
-
 __all__ = ["Explanation", "HeldOut"]
 
 
@@ -118,7 +117,7 @@ class Explanation:
         *,
         features: Features | None = None,
         perceptual: PerceptualDistance | None = None,
-        n: int = 128,
+        n: int = IMAGES,
         seed: int = 0,
     ) -> Fidelity:
         """Judge whether the explanation is true: what it can be trusted for, and the figures behind that.
@@ -132,8 +131,6 @@ class Explanation:
             n: held-out images that are sent back.
             seed: of the draws.
         """
-        from invkit.explanation.fidelity import measure, read
-
         key = ("fidelity", tuple(layers), features, perceptual, n, seed)
         return read(self, self._once(key, lambda: measure(self, layers, features, perceptual, n, seed)))
 
@@ -154,7 +151,7 @@ class Explanation:
             for kind in {"concepts", "determined"} & self.figures.keys():
                 known[kind, 10_000, 0] = {name: Estimate(**share) for name, share in self.figures[kind].items()}
         if "fidelity" in self.figures:
-            known["fidelity", (), None, None, 128, 0] = {
+            known["fidelity", (), None, None, IMAGES, 0] = {
                 name: Estimate(**value) if isinstance(value, dict) else value
                 for name, value in self.figures["fidelity"].items()
             }

@@ -34,10 +34,11 @@ from invkit.training import held_out_nll
 if TYPE_CHECKING:
     from invkit.explanation.explanation import Explanation
 
-__all__ = ["Fidelity", "disagreement_text", "measure", "read"]
+__all__ = ["IMAGES", "TIMES_SENT", "Fidelity", "disagreement_text", "measure", "read"]
 
 _DRAWN = 16  # codes of each image, for coverage
 _SENT = 2  # of them decoded and sent through the model
+IMAGES, TIMES_SENT = 128, 2 + _SENT  # that are sent: each image itself, its reconstruction, its samples
 _BATCH = 64
 
 
@@ -91,7 +92,7 @@ def measure(
     layers: Sequence[str] = (),
     features: Features | None = None,
     perceptual: PerceptualDistance | None = None,
-    n: int = 128,
+    n: int = IMAGES,
     seed: int = 0,
 ) -> dict[str, Estimate | float]:
     """Give the figures of :class:`Fidelity` from n of the held-out images, those of v and of coverage from all."""

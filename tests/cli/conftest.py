@@ -2,6 +2,7 @@
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from invkit.cli import main
 
@@ -22,3 +23,13 @@ def model(tmp_path):
     file = tmp_path / "model.py"
     file.write_text(MODEL)
     return f"{file}:small"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """90 plain images of two classes."""
+    for k in range(90):
+        path = tmp_path / "images" / ("ab"[k % 2]) / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (30, 30), (k, 2 * k, 90 * (k % 2))).save(path)
+    return tmp_path / "images"

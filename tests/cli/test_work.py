@@ -4,24 +4,14 @@ import json
 from dataclasses import replace
 
 import pytest
-from PIL import Image
 
 from invkit.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:Nobody said")  # how a plain module's images are normalised
 
 
-@pytest.fixture
-def folder(tmp_path):
-    for k in range(90):
-        path = tmp_path / "images" / ("ab"[k % 2]) / f"{k}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (30, 30), (k, 2 * k, 90 * (k % 2))).save(path)
-    return tmp_path / "images"
-
-
 @pytest.mark.parametrize(
-    "command", ["demo", "explain", "profile", "train-autoencoder", "layers", "models", "doctor", "plugins"]
+    "command", ["demo", "explain", "profile", "study", "train-autoencoder", "layers", "models", "doctor", "plugins"]
 )
 def test_every_command_has_help(run, command):
     result = run(command, "--help")

@@ -1,0 +1,41 @@
+"""Whether the explanation of SqueezeNet's penultimate Fire hangs on its weights.
+
+    python examples/studies/sanity.py [--out DIR] [--seeds N] [--quick]
+
+Writes DIR/sanity.html and DIR/sanity.json. About 9 minutes a seed on two cores; the parts that `make demo` has trained
+are found with `--out demo-output`. `--quick` is a first look in three minutes; its figures are rough.
+
+For a network and photographs of yours:
+
+    invkit study sanity my_models.py:build layer3 photographs/ --stages 4
+"""
+
+from __future__ import annotations
+
+from invkit.settings import Settings
+from invkit.studies import Study, sanity
+from subjects import arguments, digits_network, told
+
+
+def main() -> None:
+    """Run the study for each seed, and write its page."""
+    options = arguments(__doc__)
+
+    def run(seed: int) -> Study:
+        network, train, test = digits_network(options.out / "cache", seed)
+        return sanity(
+            network,
+            "features.11",
+            train,
+            stages=1 if options.quick else 2,
+            held_out=test,
+            settings=Settings.quick() if options.quick else None,
+            seed=seed,
+            cache=options.out / "cache",
+        )
+
+    told(run, options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""What the examples study: ColorDigits, and the demo's SqueezeNet that names the digits."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from invkit.data import ImageSet, color_digits
+from invkit.demo.network import PREPROCESS, train_checkpoints
+from invkit.demo.run import CHECKPOINTS, NETWORK
+from invkit.interpretees import ModuleInterpretee
+from invkit.serialize import write_json
+from invkit.studies import Study, over_seeds
+
+
+def digits(seed: int) -> tuple[ImageSet, ImageSet]:
+    """Give coloured digits to train on and held-out ones, as in the demo."""
+    return color_digits("train", seed=seed), color_digits("test", copies=4, seed=seed)
+
+
+def digits_checkpoints(
+    cache: Path, seed: int, progress: bool = True
+) -> tuple[dict[int, ModuleInterpretee], ImageSet, ImageSet]:
+    """Give the demo's network by training step, found in the demo's cache where there is one, and its images."""
+    train, test = digits(seed)
+    models = train_checkpoints(train, test, NETWORK, CHECKPOINTS, seed=seed, cache=cache, progress=progress)
+    return {step: ModuleInterpretee(model, PREPROCESS) for step, model in models.items()}, train, test
+
+
+def digits_network(cache: Path, seed: int, progress: bool = True) -> tuple[ModuleInterpretee, ImageSet, ImageSet]:
+    """Give the last of them."""
+    networks, train, test = digits_checkpoints(cache, seed, progress)
+    return networks[CHECKPOINTS[-1]], train, test
+
+
+def arguments(about: str | None) -> argparse.Namespace:
+    """Read `--out`, `--seeds` and `--quick`."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("study-output"), help="folder of the page and of its cache")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds 0 to N − 1, each with a network of its own")
+    parser.add_argument("--quick", action="store_true", help="a first look, with rough figures")
+    return parser.parse_args()
+
+
+def told(run: Callable[[int], Study], options: argparse.Namespace) -> None:
+    """Run a study on the seeds, print it, and write its page and its figures."""
+    study = run(0) if options.seeds == 1 else over_seeds(run, range(options.seeds))
+    print(study)
+    write_json(options.out / f"{study.name}.json", study.to_dict())
+    print(study.to_html(options.out / f"{study.name}.html"))

@@ -1,0 +1,193 @@
+"""`invkit study NAME …`: the paper's experiments on networks and images of the user's."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from invkit.cli.common import DATA_HELP, INPUTS, MODEL_HELP, OUTPUTS, model_options, open_model, reported, with_options
+
+if TYPE_CHECKING:
+    from invkit.core import Interpretee
+    from invkit.evaluation import Features
+    from invkit.studies import Study
+
+__all__ = ["study"]
+
+_MODEL, _LAYERS = click.argument("model"), click.argument("layers")
+_SEEDS = click.option("--seeds", type=int, default=1, show_default=True, help="Run on so many seeds, from SEED on.")
+_FEATURES = click.option(
+    "--features", metavar="MODEL@LAYER", help="Network for Fréchet distances, or `inception`; the default is trained."
+)
+
+
+@click.group(help=f"Run an experiment of the paper on models and images of yours.\n\n{MODEL_HELP}\n\n{DATA_HELP}")
+def study() -> None:
+    """Group of the studies."""
+
+
+def _command(*options: Callable[..., Any]) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a study's command: its own options, then those of data, models and output."""
+
+    def make(run: Callable[..., None]) -> click.Command:
+        return study.command()(with_options(*options, *INPUTS, model_options, _SEEDS, *OUTPUTS)(reported(run)))
+
+    return make
+
+
+def _models(options: dict[str, Any], *names: str) -> list[Interpretee]:
+    """Open models; takes the options of :func:`model_options` out."""
+    how = {k: options.pop(k) for k in ("weights", "local_files_only", "input_size", "mean", "std")}
+    return [open_model(name, **how) for name in names]
+
+
+def _run(name: str, run: Callable[..., Study], options: dict[str, Any], *args: Any, **own: Any) -> None:
+    """Run a study, on one seed or several; write its page and its figures."""
+    from invkit import processes
+    from invkit.serialize import write_json
+    from invkit.settings import Settings
+    from invkit.studies import over_seeds
+
+    out, seed, seeds, preset = (options.pop(key) for key in ("out", "seed", "seeds", "preset"))
+    quiet, as_json = options.pop("quiet"), options.pop("as_json")
+    keywords = {
+        **options,
+        **own,
+        "settings": getattr(Settings, preset)() if preset else None,
+        "cache": out / "cache",
+        "progress": not quiet,
+    }
+    found = (
+        run(*args, seed=seed, **keywords)
+        if seeds == 1
+        else over_seeds(lambda each: run(*args, seed=each, **keywords), range(seed, seed + seeds))
+    )
+    if processes.is_main():
+        write_json(out / f"{name}.json", found.to_dict())
+        page = found.to_html(out / f"{name}.html")
+        click.echo(json.dumps(found.to_dict(), indent=2) if as_json else f"{found}\nReport: {page}")
+
+
+def _features(text: str | None) -> Features | None:
+    from invkit.errors import SettingsError
+    from invkit.evaluation import Features
+
+    if text is None or text == "inception":
+        return None if text is None else Features.inception()
+    model, at, layer = text.rpartition("@")
+    if not at:
+        raise SettingsError("`--features` names a model and its layer", expected="MODEL@LAYER or inception", got=text)
+    return Features(open_model(model), layer)
+
+
+@_command(_MODEL, _LAYERS)
+def layers(model: str, layers: str, data: str, **options: Any) -> None:
+    """Invariance and concepts of LAYERS, one after the other (section 4.2)."""
+    from invkit.studies import layers as run
+
+    _run("layers", run, options, *_models(options, model), layers.split(","), data)
+
+
+@_command(_MODEL, _LAYERS, _FEATURES, click.option("--gradient", is_flag=True, help="Gradient descent too."))
+def comparison(model: str, layers: str, data: str, features: str | None, **options: Any) -> None:
+    """Samples at LAYERS against a decoder that regresses the image (section 4.1)."""
+    from invkit.studies import comparison as run
+
+    known = _features(features)
+    _run("comparison", run, options, *_models(options, model), layers.split(","), data, features=known)
+
+
+@_command(
+    _MODEL,
+    click.argument("layer"),
+    click.option("--checkpoint", "checkpoints", multiple=True, type=click.Path(exists=True, path_type=Path),
+                 help="Weights of MODEL, in the order of training; its file's name without the ending is the step."),
+    click.option("--task", required=True, help="The concept that MODEL learns to name."),
+)  # fmt: skip
+def dynamics(model: str, layer: str, data: str, checkpoints: tuple[Path, ...], **options: Any) -> None:
+    """LAYER over checkpoints of MODEL's training (section 4.2, B.4)."""
+    from invkit.errors import SettingsError
+    from invkit.interpretees import ModuleInterpretee, load_weights
+    from invkit.studies import dynamics as run
+
+    (opened,) = _models(options, model)
+    if not isinstance(opened, ModuleInterpretee):
+        raise SettingsError("Weights cannot be put into this model", expected="an nn.Module", got=type(opened).__name__)
+    found = {}
+    for file in checkpoints:
+        module = copy.deepcopy(opened.module)
+        load_weights(module, file)
+        found[file.stem] = opened.around(module)
+    _run("dynamics", run, options, found, layer, data)
+
+
+@_command(
+    _MODEL,
+    _LAYERS,
+    click.option("--concept", default="class", show_default=True, help="The classes that MODEL decides between."),
+    click.option("--attack", type=click.Choice(["fgsm", "pgd"]), default="fgsm", show_default=True),
+    click.option("--epsilon", type=float, default=0.02, show_default=True, help="Largest change of a value in [0, 1]."),
+    click.option("--steps", type=int, default=10, show_default=True, help="Steps of `pgd`."),
+    click.option("--target", help="Class to be decided for; the default is any but the right one."),
+    click.option("--judge", is_flag=True, help="Train a reader of the samples."),
+)
+def adversarial(model: str, layers: str, data: str, target: str | None, **options: Any) -> None:
+    """Where along LAYERS an attack on MODEL shows (section 4.3)."""
+    from invkit.studies import adversarial as run
+
+    wanted = int(target) if target is not None and target.isdecimal() else target
+    _run("adversarial", run, options, *_models(options, model), layers.split(","), data, target=wanted)
+
+
+@_command(
+    _MODEL,
+    click.argument("twin"),
+    _LAYERS,
+    click.option(
+        "--cues", help="Classes of which cue conflicts are made; without, DATA has concepts shape and texture."
+    ),
+    click.option("--probes", help="Other images, to show samples for: textures, sketches, cartoons."),
+)
+def texture(model: str, twin: str, layers: str, data: str, **options: Any) -> None:
+    """Shape and texture in MODEL and in its stylised-trained TWIN (section 4.3)."""
+    from invkit.studies import texture as run
+
+    models = dict(zip((model, twin), _models(options, model, twin), strict=True))
+    _run("texture", run, options, models, layers.split(","), data)
+
+
+@_command(_MODEL, _LAYERS, click.option("--home", help="Images of the domain that MODEL was trained on."))
+def shift(model: str, layers: str, data: str, **options: Any) -> None:
+    """MODEL on images of another domain than its own (section B.6)."""
+    from invkit.studies import shift as run
+
+    _run("shift", run, options, *_models(options, model), layers.split(","), data)
+
+
+@_command(_MODEL, click.argument("layer"), click.option("--stages", type=int, default=2, show_default=True))
+def sanity(model: str, layer: str, data: str, **options: Any) -> None:
+    """Whether the explanation of LAYER hangs on MODEL's weights."""
+    from invkit.studies import sanity as run
+
+    _run("sanity", run, options, *_models(options, model), layer, data)
+
+
+@study.command()
+@with_options(
+    _FEATURES,
+    click.option("--star-gan", is_flag=True, help="StarGAN as a further baseline."),
+    *INPUTS,
+    _SEEDS,
+    *OUTPUTS,
+)
+@reported
+def modification(data: str, features: str | None, **options: Any) -> None:
+    """Swap each concept of the images DATA (section 4.4, B.5)."""
+    from invkit.studies import modification as run
+
+    _run("modification", run, options, data, features=_features(features))

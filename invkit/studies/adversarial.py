@@ -1,0 +1,172 @@
+"""Adversarial attacks (paper, sec. 4.3, fig. 5): where along the layers does an attack become visible?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from invkit.core import Interpretee
+from invkit.data import Concept, ImageSet, decode_all
+from invkit.errors import DataError, SettingsError
+from invkit.evaluation import Estimate, Judge
+from invkit.evaluation.estimate import jackknife
+from invkit.explanation import Explanation
+from invkit.flows import Embedder
+from invkit.interpretees import as_interpretee
+from invkit.studies.adversarial_page import pictures_sections, where_section
+from invkit.studies.attacks import Attack
+from invkit.studies.changes import Changes, changes
+from invkit.studies.judging import trained_judge
+from invkit.studies.preparing import Keywords, checked_layers, class_concept, explain_layers, images_of, lay
+from invkit.studies.study import Study
+from invkit.studies.trial import Trial, logits_of, try_attack
+
+__all__ = ["adversarial"]
+
+_CLAIM = (
+    "An attack that changes the decision is hardly seen in the samples given an early layer; from layer to layer they "
+    "change more, and given the last layers they show what the network now takes the image for (sec. 4.3)."
+)
+_FEWEST = 8  # images whose decision changed, for a verdict
+_JUDGED = 4  # samples of an image that the judge reads
+
+
+def adversarial(
+    model: str | nn.Module | Interpretee,
+    layers: str | nn.Module | Sequence[str | nn.Module],
+    data: Any,
+    *,
+    concept: str | None = "class",
+    attack: Literal["fgsm", "pgd"] = "fgsm",
+    epsilon: float = 0.02,
+    steps: int = 10,
+    target: int | str | None = None,
+    images: int = 400,
+    judge: bool = False,
+    preprocess: Callable[[Tensor], Tensor] | None = None,
+    embedder: Embedder | None = None,
+    **keywords: Unpack[Keywords],
+) -> Study:
+    """Attack a network's decisions and see at which layers the samples change (paper, sec. 4.3).
+
+    Held-out images that the network gets right are attacked, and changed by random noise of the same size. For those
+    whose decision the attack changes, each layer tells how far its representation and its samples D(t⁻¹(v | z)), at the
+    same v, move: as a share of how far they move to another image.
+
+    Args:
+        model: whose decisions are attacked, as in :func:`invkit.profile`; its output are logits (B, C).
+        layers: addresses, modules or globs, from early to late.
+        data: images, as in :func:`invkit.profile`.
+        concept: the classes that the network decides between, in its order; None takes its own decisions for right.
+        attack: `fgsm` or `pgd`.
+        epsilon: largest change of a value in [0, 1]; the authors' is 0.02.
+        steps: of `pgd`.
+        target: class to be decided for, by number or name; None for any but the right one.
+        images: largest number to attack.
+        judge: train an independent reader of the concepts, to say what samples of attacked images show.
+        preprocess: from images in [0, 1] to the model's input.
+        embedder: H, for all layers.
+        keywords: all others as in :func:`invkit.profile`.
+
+    Raises:
+        DataError: no such classes, or too few images that the network gets right.
+        LayerError: also where the model gives no gradients to its images.
+        PluginError: captum is missing.
+        InvkitError: as :func:`invkit.profile`.
+    """
+    method = Attack(attack, epsilon, steps)
+    interpretee = as_interpretee(model, preprocess)
+    given = images_of(data, keywords)
+    addresses = checked_layers(interpretee, layers, given)
+    classes = None if concept is None else class_concept(given, concept)
+    wanted = _target(interpretee, given, classes, target)
+    ground = lay(given, keywords)
+    explanations = explain_layers(ground, interpretee, addresses, embedder)
+    trial = try_attack(interpretee, ground.held_out, concept, method, wanted, images, ground.seed)
+    tried = trial.take(trial.flipped) if trial.flipped.sum() >= _FEWEST else trial
+    found = {layer: changes(each, tried, ground.seed) for layer, each in explanations.items()}
+    read = {}
+    if judge and concept is not None:
+        reader = trained_judge(ground)
+        read = {layer: _read(each, tried, reader, concept, found[layer]) for layer, each in explanations.items()}
+    return _told(trial, tried, explanations, found, read, method, classes)
+
+
+def _target(
+    interpretee: Interpretee, images: ImageSet, classes: Concept | None, target: int | str | None
+) -> int | None:
+    """Give the target's number; check that the model gives gradients, and that decisions and classes fit."""
+    count = logits_of(interpretee)(images.images(slice(2))).shape[1]
+    if classes is not None and classes.classes > count:
+        raise DataError(
+            "The network does not decide between these classes",
+            expected=f"{count} at most, in the order of its output",
+            got=f"{classes.classes}",
+            hint="Pass concept=None to take its own decisions for right.",
+        )
+    if isinstance(target, str) and classes is not None and target in classes.names:
+        return classes.names.index(target)
+    if isinstance(target, str) or (target is not None and not 0 <= target < count):
+        names = () if classes is None else classes.names
+        raise SettingsError("No such target", expected=", ".join(names) or f"0 to {count - 1}", got=target)
+    return target
+
+
+def _read(explanation: Explanation, trial: Trial, judge: Judge, concept: str, found: Changes) -> dict[str, Estimate]:
+    """Give the shares of samples of attacked images that are read as the new decision, and as the true class."""
+    codes = found.codes["attack"][:, :_JUDGED]
+    seen = judge.read(decode_all(explanation.autoencoder, codes.flatten(0, 1)))[concept].unflatten(0, codes.shape[:2])
+    known = {"the attacked decision": trial.decided, "the true class": trial.truth}
+    return {name: trial.share((seen == value[:, None]).double().mean(1)) for name, value in known.items()}
+
+
+def _told(
+    trial: Trial,
+    tried: Trial,
+    explanations: Mapping[str, Explanation],
+    found: Mapping[str, Changes],
+    read: Mapping[str, Mapping[str, Estimate]],
+    method: Attack,
+    classes: Concept | None,
+) -> Study:
+    """Put the study together."""
+    first, last = next(iter(found)), list(found)[-1]
+    enough = tried is not trial
+    rise, above = _rises(found[first], found[last], tried)
+    headline = {
+        "share of right decisions that the attack changes": trial.share(trial.flipped.double()),
+        "the same for noise of that size": trial.share(trial.flipped_by_noise.double()),
+        f"change of samples at '{first}', attack": found[first].estimate("samples", "attack"),
+        f"change of samples at '{last}', attack": found[last].estimate("samples", "attack"),
+        f"change of samples at '{last}', noise": found[last].estimate("samples", "noise"),
+        "last layer − first": rise,
+        "attack − noise at the last layer": above,
+    }
+    if read:
+        headline |= {f"samples at '{last}' read as {name}": share for name, share in read[last].items()}
+    holds = all(each.value > 2 * each.standard_error for each in (rise, above)) if enough else None
+    figures = {
+        "attack": {**vars(method), "accuracy": trial.accuracy, "attacked": len(trial), "changed": len(tried)},
+        "layers": {layer: each.to_dict() for layer, each in found.items()},
+        "read": {layer: {n: vars(s) for n, s in shares.items()} for layer, shares in read.items()},
+    }
+    about = (
+        f"The network decides rightly on {trial.accuracy:.1%} of the held-out images. {len(trial)} of them were "
+        f"attacked ({method.name.upper()}, no value changed by more than {method.epsilon}). All that follows is of "
+        + (f"the {len(tried)} images whose decision the attack changed." if enough else
+           "all of them, since the attack changed too few decisions for a verdict.")
+    )  # fmt: skip
+    sections = [where_section(found, read, about), *pictures_sections(tried, explanations, classes)]
+    return Study("adversarial", "Where an attack becomes visible", _CLAIM, headline, holds, figures, sections)
+
+
+def _rises(first: Changes, last: Changes, trial: Trial) -> tuple[Estimate, Estimate]:
+    """Give by how much samples change more at the last layer than at the first, and more than by noise there."""
+    units = torch.cat([first.distances["samples"], last.distances["samples"]], 1)
+    return (
+        jackknife(lambda m: m[..., 3] / m[..., 5] - m[..., 0] / m[..., 2], units, len(units), trial.groups),
+        jackknife(lambda m: (m[..., 3] - m[..., 4]) / m[..., 5], units, len(units), trial.groups),
+    )

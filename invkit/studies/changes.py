@@ -1,0 +1,92 @@
+"""How far a change of the image moves what a layer represents, and what it shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invkit.evaluation import Estimate
+from invkit.evaluation.estimate import jackknife
+from invkit.explanation import Explanation
+from invkit.seeds import generator_for
+from invkit.studies.trial import Trial
+
+__all__ = ["Changes", "changes", "other_rows"]
+
+_EACH, _BATCH = 16, 64  # draws of v for an image; images at once
+CAUSES = ("attack", "noise", "another image")
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How far attack, noise and another image move things at one layer.
+
+    Attributes:
+        distances: by what moves (`representation`, `samples`, each concept), (B, 3), one column for each cause.
+        codes: by cause, samples t⁻¹(v | ·), (B, n, N), at the same v.
+        groups: (B,), images of one group depend on each other.
+    """
+
+    distances: dict[str, Tensor]
+    codes: dict[str, Tensor]
+    groups: Tensor
+
+    def estimate(self, what: str, cause: str) -> Estimate:
+        """Give the mean distance as a share of that to another image."""
+        units, k = self.distances[what], CAUSES.index(cause)
+        return jackknife(lambda m: m[..., k] / m[..., 2].clamp(min=1e-12), units, len(units), self.groups)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all estimates as JSON-able values."""
+        return {
+            what: {cause: vars(self.estimate(what, cause)) for cause in CAUSES[:2]} for what in self.distances
+        }  # fmt: skip
+
+
+@torch.no_grad()
+def changes(explanation: Explanation, trial: Trial, seed: int = 0) -> Changes:
+    """Measure them for every image of a trial; v and the noise on z of an image are the same for all causes."""
+    t, e = explanation.t, explanation.e
+    z, attacked, noisy = (_represented(explanation, x) for x in (trial.clean, trial.attacked, trial.noisy))
+    other = other_rows(trial.groups, seed)
+    v = torch.randn(len(z), _EACH, t.dim, generator=generator_for(seed, "v of changes"))
+
+    def shown(z: Tensor) -> Tensor:
+        return t.inverse_given(v, t.condition(z, generator_for(seed, "noise on z")))
+
+    own, seen = shown(z), {"attack": attacked, "noise": noisy, "another image": z[other]}
+    codes = {cause: shown(z) for cause, z in seen.items()}
+    distances = {
+        "representation": torch.stack([(moved - z).flatten(1).norm(dim=1) for moved in seen.values()], 1),
+        "samples": torch.stack([_squared(moved - own) for moved in codes.values()], 1),
+    }
+    if e is not None:
+        factors, moved = (
+            [e(c.flatten(0, 1)).value.unflatten(0, c.shape[:2]) for c in part] for part in ([own], codes.values())
+        )
+        for name in e.concepts:
+            place = e.slices[name]
+            distances[name] = torch.stack([_squared((m - factors[0])[..., place]) for m in moved], 1)
+    return Changes({name: d.double() for name, d in distances.items()}, codes, trial.groups)
+
+
+def _represented(explanation: Explanation, images: Tensor) -> Tensor:
+    return torch.cat([explanation.represent(part) for part in images.split(_BATCH)])
+
+
+def _squared(change: Tensor) -> Tensor:
+    """‖·‖² of each sample, (B, n, D) to (B,): the mean over samples."""
+    return change.square().sum(-1).mean(1)
+
+
+def other_rows(groups: Tensor, seed: int) -> Tensor:
+    """Give for each image another one of another group, (B,), each image once, as far as groups allow."""
+    generator = generator_for(seed, "other images")
+    names, place, count = groups.unique(return_inverse=True, return_counts=True)
+    order = torch.randperm(len(names), generator=generator)[place].argsort(stable=True)  # groups in any order
+    other = torch.empty_like(order)
+    other[order] = order.roll(int(count.max()))
+    return other

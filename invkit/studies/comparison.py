@@ -1,0 +1,207 @@
+"""Layer by layer, invkit's samples against images that a decoder regresses (paper, sec. 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from invkit.core import Interpretee
+from invkit.data import decode_all, evenly, represent_all
+from invkit.errors import SettingsError
+from invkit.evaluation import Estimate, Features, consistency, frechet_distance, kernel_distance
+from invkit.explanation import Explanation
+from invkit.explanation.page import protocol_section
+from invkit.flows import InvarianceFlow
+from invkit.groundwork import Groundwork
+from invkit.interpretees import as_interpretee
+from invkit.seeds import generator_for
+from invkit.serialize import fingerprint
+from invkit.studies.comparison_page import Inverted, distances_section, how_section, picture_sections
+from invkit.studies.descent import inverted
+from invkit.studies.judging import judge_features, trained_judge
+from invkit.studies.preparing import Keywords, checked_layers, explain_layers, images_of, lay
+from invkit.studies.regression import regress, trained_regressor
+from invkit.studies.study import Study
+
+__all__ = ["comparison"]
+
+OURS, THEIRS, DESCENT, RECONSTRUCTIONS = "invkit's samples", "regressed images", "gradient descent", "reconstructions"
+
+_CLAIM = (
+    "At late layers, images sampled given a layer's representation look like images of the data, by their Fréchet "
+    "distance, while those that a decoder regresses from it (Dosovitskiy & Brox, 2016) do not: what the layer has "
+    "thrown away is drawn anew in the former and averaged in the latter (sec. 4.1)."
+)
+_MOST, _CONSISTENT = 5000, 600  # held-out images behind distances, and behind consistencies
+_SHOWN, _COLUMNS = 6, 4
+_BATCH = 256
+
+
+def comparison(
+    model: str | nn.Module | Interpretee,
+    layers: str | nn.Module | Sequence[str | nn.Module],
+    data: Any,
+    *,
+    features: Features | None = None,
+    gradient: bool = False,
+    latent_dim: int = 4096,
+    preprocess: Callable[[Tensor], Tensor] | None = None,
+    **keywords: Unpack[Keywords],
+) -> Study:
+    """Compare invkit's samples with Dosovitskiy & Brox's regressed images, layer by layer (paper, sec. 4.1).
+
+    Their decoder is the autoencoder's behind an embedding of z, trained as long, by the same metric of images, without
+    KL and without noise on the code. It reads z as t does, with the noise floor. One image is made for each held-out
+    image, in either way; their Fréchet and kernel distances to the held-out images are taken in the features of a
+    network that had no part in making them.
+
+    Args:
+        model: whose layers are inverted, as in :func:`invkit.profile`.
+        layers: addresses, modules or globs, from early to late; the claim is judged at the last.
+        data: images, as in :func:`invkit.profile`.
+        features: of the distances, for instance `Features.inception()`; None trains a small network to read the
+            concepts from images alone, and takes its last maps.
+        gradient: invert some images also by gradient descent (Mahendran & Vedaldi, 2015).
+        latent_dim: width of their embedding of z; the paper's is 4096.
+        preprocess: from images in [0, 1] to the model's input.
+        keywords: all others as in :func:`invkit.profile`.
+
+    Returns:
+        headline: Fréchet distance of both at each layer, and theirs less ours at the last; the claim holds where that
+        is above two standard errors.
+
+    Raises:
+        SettingsError: neither `features` nor concepts to train them on.
+        InvkitError: as :func:`invkit.profile`.
+    """
+    interpretee = as_interpretee(model, preprocess)
+    images = images_of(data, keywords)
+    if features is None and not images.concepts:
+        raise SettingsError(
+            "A Fréchet distance needs a network's features, and there are no concepts to train one on",
+            expected="`features`, or `concepts`",
+            hint="Pass features=Features.inception(), Features(interpretee, layer) of a network that you have, or "
+            "concepts={name: labels}.",
+        )
+    addresses = checked_layers(interpretee, layers, images)
+    if gradient:
+        interpretee.features(images.images(slice(2)), addresses)
+    ground = lay(images, keywords)
+    features = features or judge_features(trained_judge(ground, redrawn=False))
+    explanations = explain_layers(ground, interpretee, addresses)
+    key = interpretee.fingerprint()
+    z_train, z_test = (
+        represent_all(interpretee, addresses, part, ground.folder("representations", key, name), progress=False)
+        for name, part in (("train", ground.train), ("held-out", ground.held_out))
+    )
+    rows = evenly(len(ground.held_out), _MOST)
+    real = features.of(ground.held_out.images(rows))
+    groups = None if ground.held_out.groups is None else ground.held_out.groups[rows]
+
+    def distances(made: Tensor) -> dict[str, Estimate]:
+        seen = features.of(made)
+        return {
+            "Fréchet distance": frechet_distance(real, seen, groups),
+            "kernel distance": kernel_distance(real, seen, groups),
+        }
+
+    found = {}
+    for layer, explanation in explanations.items():
+        title = f"regression from {layer}"
+        regressor = trained_regressor(
+            ground, explanation.t, (z_train[layer], z_test[layer]), fingerprint(key, layer), title, latent_dim
+        )
+        z, t = z_test[layer][rows], explanation.t
+        made = {
+            OURS: decode_all(ground.autoencoder, _sampled(t, z, ground.seed)),
+            THEIRS: regress(regressor, t, z, generator_for(ground.seed, "regressed")),
+        }
+        found[layer] = _layer(ground, interpretee, explanation, rows, z, made, distances, gradient)
+    known = {
+        "other images (of training)": distances(ground.train.images(evenly(len(ground.train), len(rows)))),
+        RECONSTRUCTIONS: distances(decode_all(ground.autoencoder, ground.held_out_codes.mean[rows])),
+    }
+    return _told(ground, found, known, next(iter(explanations.values())).protocol, features, latent_dim)
+
+
+@torch.no_grad()
+def _sampled(t: InvarianceFlow, z: Tensor, seed: int) -> Tensor:
+    """Draw one code for each representation, each with a v of its own, (M, N)."""
+    generator = generator_for(seed, "compared samples")
+    return torch.cat([t.sample(t.perceive(part, generator), 1, generator)[:, 0] for part in z.split(_BATCH)])
+
+
+def _layer(
+    ground: Groundwork,
+    interpretee: Interpretee,
+    explanation: Explanation,
+    rows: Tensor,
+    z: Tensor,
+    made: Mapping[str, Tensor],
+    distances: Callable[[Tensor], dict[str, Estimate]],
+    gradient: bool,
+) -> Inverted:
+    """Judge what both ways made of the held-out images `rows`, and lay some of them side by side."""
+    layer, data = explanation.layer, ground.held_out
+    some, shown = (evenly(len(rows), n) for n in (_CONSISTENT, _SHOWN))
+
+    def consistent(which: Tensor, images: Tensor) -> Estimate:
+        seen = torch.cat([interpretee.represent(x, [layer])[layer] for x in images.split(_BATCH)])
+        groups = None if data.groups is None else data.groups[rows[which]]
+        return consistency(z[which], seen[:, None], groups).distance
+
+    figures = {way: {**distances(x), "inconsistency": consistent(some, x[some])} for way, x in made.items()}
+    codes = ground.held_out_codes.mean[rows[some]]
+    figures[RECONSTRUCTIONS] = {"inconsistency": consistent(some, decode_all(ground.autoencoder, codes))}
+    images = data.images(rows[shown])
+    sheet = {
+        "x": images[:, None],
+        "D(E(x))": decode_all(ground.autoencoder, ground.held_out_codes.mean[rows[shown]])[:, None],
+        "regressed": made[THEIRS][shown][:, None],
+    }
+    if gradient:
+        descended = inverted(interpretee, layer, z[shown], data.size, seed=ground.seed)
+        figures[DESCENT] = {"inconsistency": consistent(shown, descended)}
+        sheet["descent"] = descended[:, None]
+    sheet["invkit's samples"] = explanation.sample_from(z[shown], _COLUMNS)
+    return Inverted(figures, sheet)
+
+
+def _told(
+    ground: Groundwork,
+    found: Mapping[str, Inverted],
+    known: Mapping[str, Mapping[str, Estimate]],
+    protocol: Mapping[str, Any],
+    features: Features,
+    latent_dim: int,
+) -> Study:
+    """Put the study together."""
+    name, last = "Fréchet distance", list(found)[-1]
+    headline = {f"{name}, {way}, '{layer}'": each.figures[way][name] for layer, each in found.items()
+                for way in (OURS, THEIRS)}  # fmt: skip
+    ahead = found[last].figures[THEIRS][name] - found[last].figures[OURS][name]
+    headline[f"{THEIRS} less {OURS} at '{last}'"] = ahead
+    figures = {
+        "layers": {layer: _plain(each.figures) for layer, each in found.items()},
+        "whatever the layer": _plain(known),
+    }
+    about = {
+        "their embedding of z": latent_dim,
+        "features of the distances": f"{features.interpretee!r} {features.layer}",
+        "their training": "as long and by the same metric as the autoencoder's",
+    }
+    sections = [
+        how_section(),
+        distances_section(found, known),
+        *picture_sections(found),
+        protocol_section({**about, **protocol}),
+    ]
+    title = "Samples against regressed images, layer by layer"
+    return Study("comparison", title, _CLAIM, headline, ahead.value > 2 * ahead.standard_error, figures, sections)
+
+
+def _plain(figures: Mapping[str, Mapping[str, Estimate]]) -> dict[str, dict[str, Any]]:
+    return {way: {name: vars(estimate) for name, estimate in own.items()} for way, own in figures.items()}

@@ -1,0 +1,86 @@
+"""What a layer comes to keep while its network learns (paper, sec. 4.2 and B.4)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Unpack
+
+from torch import Tensor, nn
+
+from invkit.core import Interpretee
+from invkit.errors import SettingsError
+from invkit.explanation.page import protocol_section
+from invkit.flows import Embedder
+from invkit.interpretees import as_interpretee
+from invkit.profiles import Profile
+from invkit.studies.preparing import Keywords, explain_layers, images_of, lay
+from invkit.studies.study import Study
+
+__all__ = ["dynamics"]
+
+_CLAIM = (
+    "While a network learns, a late layer comes to represent what its task needs and lets go of the rest: the share of "
+    "'{task}' grows, those of the other concepts fall (sec. 4.2, fig. 4)."
+)
+
+
+def dynamics(
+    models: Mapping[Any, str | nn.Module | Interpretee] | Callable[[], Iterable[tuple[Any, nn.Module]]],
+    layer: str,
+    data: Any,
+    *,
+    task: str,
+    preprocess: Callable[[Tensor], Tensor] | None = None,
+    embedder: Embedder | None = None,
+    **keywords: Unpack[Keywords],
+) -> Study:
+    """Follow one layer over checkpoints of a network (paper, sec. 4.2 and B.4).
+
+    Args:
+        models: two checkpoints or more by training step, in order; or a function that trains and yields them, each of
+            which is copied.
+        layer: address of the layer.
+        data: images with the concept `task` and others, as in :func:`invkit.profile`.
+        task: the concept that the network learns to name.
+        preprocess: from images in [0, 1] to the models' input.
+        embedder: H.
+        keywords: all others as in :func:`invkit.profile`.
+
+    Returns:
+        headline: by how much each concept's share (eq. 20) grows from the first to the last checkpoint; the claim holds
+        where that of the task grows and all others fall, beyond two standard errors.
+
+    Raises:
+        SettingsError: fewer than two checkpoints, or no concept `task` beside others.
+        InvkitError: as :func:`invkit.profile`.
+    """
+    images = images_of(data, keywords)
+    if task not in images.concepts or len(images.concepts) < 2:
+        raise SettingsError(
+            f"There is no concept '{task}' beside others to compare it with",
+            expected=f"'{task}' and at least one other",
+            got=", ".join(images.concepts) or "none",
+            hint="Pass concepts={name: labels}.",
+        )
+    given = models if isinstance(models, Mapping) else {step: copy.deepcopy(model) for step, model in models()}
+    interpretees = {str(step): as_interpretee(model, preprocess) for step, model in given.items()}
+    if len(interpretees) < 2:
+        raise SettingsError("A curve over training takes two checkpoints or more", got=len(interpretees))
+    ground = lay(images, keywords, [(interpretee, [layer]) for interpretee in interpretees.values()], embedder)
+    found = {}
+    for step, interpretee in interpretees.items():
+        found[step] = explain_layers(ground, interpretee, [layer], embedder, f"step {step},")[layer]
+    profile = Profile(found, axis="training step")
+    shares = [explanation.concepts() for explanation in found.values()]
+    growth = {name: shares[-1][name] - shares[0][name] for name in images.concepts}
+    beyond = {name: change.value / (2 * change.standard_error) for name, change in growth.items()}
+    return Study(
+        "dynamics",
+        "What a layer comes to keep while its network learns",
+        _CLAIM.format(task=task),
+        {f"growth of {name}": change for name, change in growth.items()},
+        beyond[task] > 1 and all(value < -1 for name, value in beyond.items() if name != task),
+        {"checkpoints": profile.to_dict()},
+        [*profile.sections(), protocol_section(found[next(iter(found))].protocol)],
+    )

@@ -1,0 +1,74 @@
+"""What the layers of a network keep, one after the other (paper, sec. 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, Unpack
+
+from torch import Tensor, nn
+
+from invkit.core import Interpretee
+from invkit.errors import SettingsError
+from invkit.explanation.page import protocol_section
+from invkit.flows import Embedder
+from invkit.interpretees import as_interpretee
+from invkit.profiles import Profile
+from invkit.studies.preparing import Keywords, explain_layers, images_of, lay, named
+from invkit.studies.study import Study
+
+__all__ = ["layers"]
+
+_CLAIM = (
+    "Going down a network, each layer keeps less of the image than the one before it: invariance grows with depth "
+    "(sec. 4.2)."
+)
+
+
+def layers(
+    model: str | nn.Module | Interpretee,
+    layers: str | nn.Module | Sequence[str | nn.Module],
+    data: Any,
+    *,
+    preprocess: Callable[[Tensor], Tensor] | None = None,
+    embedder: Embedder | None = None,
+    **keywords: Unpack[Keywords],
+) -> Study:
+    """Show samples, invariance and concepts at layers of a network (paper, sec. 4.2).
+
+    Args:
+        model: as in :func:`invkit.profile`.
+        layers: two or more addresses, modules or globs, from early to late.
+        data: images, as in :func:`invkit.profile`.
+        preprocess: from images in [0, 1] to the model's input.
+        embedder: H, for all layers.
+        keywords: all others as in :func:`invkit.profile`.
+
+    Returns:
+        headline: invariance at each layer, and the last one's less the first one's; the claim holds where that is above
+        two standard errors, and no layer has less invariance than the one before it by as much.
+
+    Raises:
+        SettingsError: fewer than two layers.
+        InvkitError: as :func:`invkit.profile`.
+    """
+    interpretee = as_interpretee(model, preprocess)
+    images = images_of(data, keywords)
+    addresses = named(interpretee, layers)
+    if len(addresses) < 2:
+        raise SettingsError("A curve over depth takes two layers or more", got=", ".join(addresses))
+    ground = lay(images, keywords, [(interpretee, addresses)], embedder)
+    profile = Profile(explain_layers(ground, interpretee, addresses, embedder))
+    found = profile.invariance()
+    steps = [later - earlier for earlier, later in pairwise(found.values())]
+    whole = found[addresses[-1]] - found[addresses[0]]
+    falls = any(step.value < -2 * step.standard_error for step in steps)
+    return Study(
+        "layers",
+        "What the layers keep, one after the other",
+        _CLAIM,
+        {**{f"invariance at {layer}": estimate for layer, estimate in found.items()}, "last less first": whole},
+        whole.value > 2 * whole.standard_error and not falls,
+        {"layers": profile.to_dict()},
+        [*profile.sections(every=True), protocol_section(profile[addresses[0]].protocol)],
+    )

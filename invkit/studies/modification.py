@@ -1,0 +1,178 @@
+"""Swapping a concept of an image for another image's (paper, sec. 4.4 and B.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Unpack
+
+from torch import Tensor
+
+from invkit.data import ImageSet, decode_all, evenly
+from invkit.errors import SettingsError
+from invkit.evaluation import Estimate, Features, Judge, frechet_distance
+from invkit.explanation.page import protocol_section
+from invkit.groundwork import Groundwork
+from invkit.studies.arithmetic import AttributeArithmetic
+from invkit.studies.judging import Edited, Editor, Fit, judge_features, judged_edits, trained_judge
+from invkit.studies.modification_page import how_section, pictures_section, rates_section
+from invkit.studies.preparing import Keywords, images_of, lay
+from invkit.studies.star_gan import redrawn, trained_star_gan
+from invkit.studies.study import Study
+
+__all__ = ["modification"]
+
+OURS, ARITHMETIC, STAR_GAN = "invkit", "attribute arithmetic", "StarGAN"
+
+_ENOUGH = 0.9  # of the targets change, and of the others stay
+_CLAIM = (
+    f"A swapped concept changes in at least {_ENOUGH:.0%} of the images, as an independent judge reads it, and the "
+    f"other concepts stay in at least {_ENOUGH:.0%} (sec. 4.4)."
+)
+
+
+def modification(
+    data: Any,
+    *,
+    judge: Judge | None = None,
+    features: Features | None = None,
+    fit: Fit | None = None,
+    edits: int = 600,
+    star_gan: bool = False,
+    **keywords: Unpack[Keywords],
+) -> Study:
+    """Swap each concept of held-out images for that of others, and have independent networks judge the result.
+
+    An edit is D(e⁻¹(·)) with e_i of the donor put in. Beside it stands attribute arithmetic in z̄, which moves a code
+    from the mean of its own value to that of the donor's and is told both values.
+
+    Args:
+        data: images with concepts, as in :func:`invkit.profile`.
+        judge: reads all concepts from images; None trains one on images and on reconstructions of others.
+        features: of Fréchet distances; None trains a small network to read the concepts from images alone.
+        fit: says which pairs of image and donor may be used, of the held-out set and rows of both; None for all whose
+            classes of the swapped concept differ.
+        edits: images for each concept.
+        star_gan: train a small StarGAN (Choi et al., 2018) on the first concept of classes, as a further baseline.
+        keywords: all others as in :func:`invkit.profile`.
+
+    Returns:
+        headline: for each concept the share of images in which it changed, and the mean share in which the others
+        stayed, of invkit and of the baseline.
+
+    Raises:
+        SettingsError: no concepts, or an autoencoder without an encoder.
+        InvkitError: as :func:`invkit.profile`.
+    """
+    images = images_of(data, keywords)
+    _check(images, star_gan)
+    ground = lay(images, keywords)
+    if not ground.autoencoder.has_encoder or ground.e is None:
+        raise SettingsError("Only images that can be encoded can be edited", expected="an autoencoder with an encoder")
+    judge = judge or trained_judge(ground)
+    features = features or judge_features(trained_judge(ground, redrawn=False))
+    ways = _ways(ground, star_gan)
+    found = {way: judged_edits(ground.held_out, judge, editor, edits, fit=fit) for way, editor in ways.items()}
+    distances = _distances(ground, features, found)
+    return _told(ground, ways, found, distances, features, fit)
+
+
+def _check(images: ImageSet, star_gan: bool) -> None:
+    if not images.concepts:
+        raise SettingsError(
+            "There are no concepts to swap", expected="labels", got="images alone", hint="Pass concepts={name: labels}."
+        )
+    if star_gan and not any(concept.kind == "class" for concept in images.concepts.values()):
+        raise SettingsError(
+            "StarGAN is told a class to draw",
+            expected="a concept of classes",
+            got=", ".join(f"{name}: {concept.kind}" for name, concept in images.concepts.items()),
+        )
+
+
+def _ways(ground: Groundwork, star_gan: bool) -> dict[str, Editor]:
+    """Give invkit's editor and the baselines, by name."""
+    assert ground.e is not None
+    names, autoencoder, codes = list(ground.held_out.concepts), ground.autoencoder, ground.held_out_codes.mean[:]
+    arithmetic = AttributeArithmetic(ground.codes.mean[:], ground.train.concepts)
+    targets = {name: concept.targets() for name, concept in ground.held_out.concepts.items()}
+
+    def moved(rows: Tensor, donors: Tensor, concept: str) -> Tensor:
+        return arithmetic.edit(codes[rows], concept, targets[concept][rows], targets[concept][donors])
+
+    ways = {
+        OURS: Editor.of_swaps(autoencoder, ground.e, codes),
+        ARITHMETIC: Editor.of_codes(names, autoencoder, codes, moved),
+    }
+    if star_gan:
+        ways[STAR_GAN] = _star_gan_editor(ground)
+    return ways
+
+
+def _star_gan_editor(ground: Groundwork) -> Editor:
+    """Give the StarGAN of the first concept of classes; unedited images are the images themselves."""
+    data = ground.held_out
+    concept = next(name for name, known in data.concepts.items() if known.kind == "class")
+    module, classes = trained_star_gan(ground, concept), data.concepts[concept].values
+    return Editor([concept], data.images, lambda rows, donors, _: redrawn(module, data.images(rows), classes[donors]))
+
+
+def _distances(
+    ground: Groundwork, features: Features, found: Mapping[str, Mapping[str, Edited]]
+) -> dict[str, dict[str, Estimate]]:
+    """Give Fréchet distances to the held-out images: of edited ones by way and concept, and of as many unedited."""
+    data = ground.held_out
+    real = features.of(data.images())
+    edited = {
+        way: {name: frechet_distance(real, features.of(each.images), each.groups) for name, each in own.items()}
+        for way, own in found.items()
+    }
+    plain = next(iter(found[OURS].values()))
+    made = decode_all(ground.autoencoder, ground.held_out_codes.mean[plain.rows])
+    known = {
+        "reconstructions": frechet_distance(real, features.of(made), plain.groups),
+        "other images (of training)": frechet_distance(
+            real, features.of(ground.train.images(evenly(len(ground.train), len(plain.rows))))
+        ),
+    }
+    return {**edited, "unedited": known}
+
+
+def _told(
+    ground: Groundwork,
+    ways: Mapping[str, Editor],
+    found: Mapping[str, Mapping[str, Edited]],
+    distances: Mapping[str, Mapping[str, Estimate]],
+    features: Features,
+    fit: Fit | None,
+) -> Study:
+    """Put the study together."""
+    headline = {}
+    for way, own in found.items():
+        for name, each in own.items():
+            headline[f"{name}: changed, {way}"] = each.rate(name)
+            kept = each.kept(name)
+            if kept is not None:
+                headline[f"{name}: others stay, {way}"] = kept
+    short = {name: e for name, e in headline.items() if name.endswith(f", {OURS}") and e.value < _ENOUGH}
+    figures = {
+        "judged changed": {
+            way: {swapped: {name: vars(each.rate(name)) for name in each.changed} for swapped, each in own.items()}
+            for way, own in found.items()
+        },
+        "Fréchet distance": {
+            way: {name: vars(distance) for name, distance in own.items()} for way, own in distances.items()
+        },
+    }
+    verdict = "; ".join(f"{name.removesuffix(f', {OURS}')} {e}" for name, e in short.items())
+    text = f"Below {_ENOUGH:.0%}: {verdict}." if short else f"No share of invkit's is below {_ENOUGH:.0%}."
+    about = {"features of the Fréchet distance": f"{features.interpretee!r} {features.layer}", **ground.about}
+    about |= {"training images": len(ground.train), "held-out images": len(ground.held_out), "seed": ground.seed}
+    about["settings"] = asdict(ground.settings)
+    sections = [
+        how_section(list(found)),
+        rates_section(text, found, distances),
+        pictures_section(ground.held_out, ways, fit),
+        protocol_section(about),
+    ]
+    return Study("modification", "Swapping a concept", _CLAIM, headline, not short, figures, sections)

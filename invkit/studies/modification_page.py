@@ -1,0 +1,110 @@
+"""The page of edits: what is swapped, how often what changes, images before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from invkit.data import ImageSet, evenly
+from invkit.evaluation import Estimate
+from invkit.report import Picture, Section, Table
+from invkit.studies.judging import Edited, Editor, Fit
+from invkit.studies.side_by_side import side_by_side
+
+__all__ = ["how_section", "pictures_section", "rates_section"]
+
+_SHOWN, _COLUMNS = 3, 8
+
+
+def how_section(ways: Sequence[str]) -> Section:
+    """Say what is edited and how it is judged, for one who has not read the paper."""
+    told = {
+        "invkit": "invkit takes an image's code apart into one factor for each concept and a rest, puts the donor's "
+        "factor in the place of the image's, and draws the image of the new code; it is not told any label.",
+        "attribute arithmetic": "Attribute arithmetic adds to the code the mean code of the donor's value and takes "
+        "away that of the image's own; it is told both values.",
+        "StarGAN": "StarGAN is a generative adversarial network that draws an image anew with a class it is told.",
+    }
+    return Section(
+        "What is done",
+        "Of each held-out image one concept is replaced by that of another held-out image, its donor; all else is to "
+        f"stay. {' '.join(told[way] for way in ways)} Networks that had no part in the edits judge them: one reads all "
+        "concepts from the image before and after; in the features of another, the Fréchet distance compares all "
+        "edited images with the held-out ones, and 0 is best.",
+    )
+
+
+def rates_section(
+    text: str, found: Mapping[str, Mapping[str, Edited]], distances: Mapping[str, Mapping[str, Estimate]]
+) -> Section:
+    """Give how often each concept changed by a swap of each, and Fréchet distances of edited images."""
+    names = list(next(iter(next(iter(found.values())).values())).changed)
+    rows = [
+        [
+            swapped,
+            way,
+            str(each.rate(swapped)),
+            str(each.kept(swapped) or ""),
+            *(str(each.rate(name)) for name in names),
+            str(distances[way][swapped]),
+        ]
+        for swapped in names
+        for way, own in found.items()
+        for each in ([own[swapped]] if swapped in own else [])
+    ]
+    header = ["swapped", "", "it changed", "others stayed", *(f"{n} changed" for n in names), "Fréchet distance"]
+    known = Table(
+        ["not edited, as many images", "Fréchet distance"], [[n, str(d)] for n, d in distances["unedited"].items()]
+    )
+    explained = (
+        "Shares of the edited images, as the judge reads them, ± one standard error. A class changed by its own swap "
+        "if the judge then reads the donor's, by another's if it reads any other than before; a number or a colour if "
+        "it lies nearer to the donor's than to its own. "
+    )
+    return Section("How often what changes", explained + text, (), [Table(header, rows), known])
+
+
+@torch.no_grad()
+def pictures_section(data: ImageSet, ways: Mapping[str, Editor], fit: Fit | None) -> Section:
+    """Swap each concept of some images for that of some donors, invkit's edit above the baselines'."""
+    pictures = []
+    for concept in next(iter(ways.values())).concepts:
+        able = {way: editor for way, editor in ways.items() if concept in editor.concepts}
+        rows, donors = _shown(data, concept, fit)
+        blank, theirs = torch.ones(1, 1, *data.pixels.shape[1:]), data.images(donors)[None]
+        own, edited, names = [blank], [theirs], [f"donor of the {concept}"]
+        for row in rows:
+            for way, editor in able.items():
+                own.append(data.images(row[None])[None])
+                edited.append(editor.edit(row.expand(len(donors)), donors, concept)[None])
+                names.append(way)
+        caption = (
+            f"Top: donors. Below, for each image x at the left: x with the {concept} of the donor above, by "
+            f"{' and, under it, by '.join(able)}. All else of x should stay as it is."
+        )
+        panels = {"x": torch.cat(own), f"x with the donor's {concept}": torch.cat(edited)}
+        pictures.append(Picture(side_by_side(names, panels), caption))
+    return Section("Images before and after", "", pictures)
+
+
+def _shown(data: ImageSet, concept: str, fit: Fit | None) -> tuple[Tensor, Tensor]:
+    """Choose images, and donors that fit them all, or as many of them as any does."""
+    rows, values = evenly(len(data), _SHOWN + 2)[1:-1], data.concepts[concept].values
+    every = torch.arange(len(data))
+    fits = torch.zeros(len(data))
+    for row in rows:
+        usable = every != row
+        if data.concepts[concept].kind == "class":
+            usable &= values != values[row]
+        if fit is not None:
+            usable &= fit(data, row.expand(len(data)), every)
+        fits += usable
+    able = (fits == fits.max()).nonzero().flatten()
+    if data.concepts[concept].kind != "class":
+        return rows, able[evenly(len(able), _COLUMNS)]
+    same = values[able][:, None] == values[able]
+    turn = same.tril(-1).sum(1)  # how many of its class come before: one of each class first
+    chosen = able[(turn * data.concepts[concept].classes + values[able]).argsort()[:_COLUMNS]]
+    return rows, chosen[values[chosen].argsort()]

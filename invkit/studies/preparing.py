@@ -1,0 +1,131 @@
+"""What studies of layers start from: images, the groundwork on them, explanations of some layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+from torch import nn
+
+from invkit.autoencoding import TrainedAutoencoder, as_autoencoder
+from invkit.core import Autoencoder, Interpretee
+from invkit.data import Concept, ImageSet, as_image_set
+from invkit.errors import DataError
+from invkit.explanation import Explanation
+from invkit.flows import Embedder
+from invkit.groundwork import Groundwork
+from invkit.progress import say
+from invkit.recipe import addresses_in, explain_each, prepare
+from invkit.settings import Settings
+
+__all__ = ["Keywords", "checked_layers", "class_concept", "explain_layers", "images_of", "lay", "named"]
+
+
+class Keywords(TypedDict, total=False):
+    """What a study passes on; each as in :func:`invkit.profile`."""
+
+    concepts: Mapping[str, Any] | str | Path | None
+    groups: Any
+    held_out: Any
+    size: int | None
+    autoencoder: Autoencoder | TrainedAutoencoder | str | Path | None
+    factor_sizes: Mapping[str, int] | None
+    settings: Settings | None
+    seed: int
+    cache: str | Path | None
+    progress: bool
+
+
+def images_of(data: Any, keywords: Keywords) -> ImageSet:
+    """Read the images of a study, at the autoencoder's size where one is given.
+
+    Raises:
+        DataError: as :func:`invkit.as_image_set`.
+    """
+    autoencoder = as_autoencoder(keywords.get("autoencoder"))
+    return as_image_set(
+        data,
+        size=keywords.get("size") if autoencoder is None else autoencoder.image_size,
+        concepts=keywords.get("concepts"),
+        groups=keywords.get("groups"),
+        progress=keywords.get("progress", True),
+    )
+
+
+def class_concept(images: ImageSet, name: str) -> Concept:
+    """Give a concept whose values are classes.
+
+    Raises:
+        DataError: there is none of that name, or it is a quantity.
+    """
+    concept = images.concepts.get(name)
+    if concept is None or concept.kind != "class":
+        known = [n for n, c in images.concepts.items() if c.kind == "class"]
+        raise DataError(
+            f"The images have no classes called '{name}'",
+            expected=", ".join(known) or "labels, as a concept of classes",
+            got="nothing" if concept is None else concept.kind,
+            hint="Pass concepts={name: labels}, or a folder with a sub-folder for each class.",
+        )
+    return concept
+
+
+def lay(
+    images: ImageSet,
+    keywords: Keywords,
+    subjects: Sequence[tuple[Interpretee, Sequence[str]]] = (),
+    embedder: Embedder | None = None,
+) -> Groundwork:
+    """Try the layers, tell what the work will take, and lay the groundwork that :func:`invkit.profile` would lay."""
+    held_out = keywords.get("held_out")
+    progress = keywords.get("progress", True)
+    return prepare(
+        subjects,
+        images,
+        held_out=None if held_out is None else as_image_set(held_out, size=images.size, progress=progress),
+        autoencoder=as_autoencoder(keywords.get("autoencoder")),
+        embedder=embedder,
+        factor_sizes=keywords.get("factor_sizes"),
+        settings=keywords.get("settings"),
+        seed=keywords.get("seed", 0),
+        cache=keywords.get("cache"),
+        progress=progress,
+    )
+
+
+def explain_layers(
+    ground: Groundwork,
+    interpretee: Interpretee,
+    layers: Sequence[str],
+    embedder: Embedder | None = None,
+    name: str = "",
+) -> dict[str, Explanation]:
+    """Explain layers of one model, by address."""
+    found = {}
+    for explanation in explain_each(ground, interpretee, layers, embedder=embedder, name=name):
+        found[explanation.layer] = explanation
+        say(f"{name} {explanation.layer}: invariance {explanation.invariance()}".strip(), show=ground.progress)
+    return found
+
+
+def named(interpretee: Interpretee, layers: str | nn.Module | Sequence[str | nn.Module]) -> list[str]:
+    """Give the addresses of layers.
+
+    Raises:
+        LayerError: one of them is none.
+    """
+    return addresses_in(interpretee, [layers] if isinstance(layers, (str, nn.Module)) else list(layers))
+
+
+def checked_layers(
+    interpretee: Interpretee, layers: str | nn.Module | Sequence[str | nn.Module], images: ImageSet
+) -> list[str]:
+    """Give the addresses of layers, which are tried on two images before any long work.
+
+    Raises:
+        LayerError: one of them is none, or gives nothing usable.
+    """
+    addresses = addresses_in(interpretee, [layers] if isinstance(layers, (str, nn.Module)) else list(layers))
+    interpretee.represent(images.images(slice(2)), addresses)
+    return addresses

@@ -1,0 +1,147 @@
+"""Dosovitskiy & Brox's way to invert a layer (2016): a decoder that regresses the image from its representation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from invkit import processes
+from invkit.autoencoders import BigAutoencoder, ConvAutoencoder
+from invkit.autoencoding.building import build_autoencoder, perceptual_of
+from invkit.core import Autoencoder
+from invkit.data import ImageSet, Rows, evenly
+from invkit.flows import Embedder, InvarianceFlow, embedder_for
+from invkit.groundwork import Groundwork
+from invkit.seeds import generator_for, seeded
+from invkit.settings import AutoencoderSettings
+from invkit.training import ImageMetric, Task, fit_or_load
+
+__all__ = ["RegressionTask", "Regressor", "regress", "trained_regressor"]
+
+_WIDTH = 1024  # hidden, and most directions of z that are read
+_SOME, _HELD_OUT, _BATCH = 4096, 512, 64
+
+
+class Regressor(nn.Module):
+    """From z̃ to an image: an embedding of z̃, then the autoencoder's decoder for codes of that size.
+
+    Where many images share a representation, squared errors are smallest for their mean, so that what the layer throws
+    away comes out blurred.
+
+    Args:
+        embedder: gives (B, latent_dim) of z̃.
+        decoder: its D is used; E is not.
+    """
+
+    def __init__(self, embedder: Embedder, decoder: Autoencoder) -> None:
+        super().__init__()
+        self.embedder, self.decoder = embedder, decoder
+
+    def forward(self, z_seen: Tensor) -> Tensor:
+        """Give images (B, 3, S, S) in [0, 1] of z̃ (B, …)."""
+        code = F.leaky_relu(self.embedder(z_seen), 0.2)
+        return self.decoder.decode(code.unflatten(1, self.decoder.latent_shape))
+
+
+def decoder_like(autoencoder: Autoencoder, settings: AutoencoderSettings, latent_dim: int) -> Autoencoder:
+    """Build the decoder of an autoencoder of invkit's anew, for other codes; of the settings' for any other kind."""
+    if isinstance(autoencoder, (ConvAutoencoder, BigAutoencoder)):
+        built: Autoencoder = type(autoencoder)(**{**autoencoder.config, "latent_dim": latent_dim})
+    else:
+        built = build_autoencoder(replace(settings, latent_dim=latent_dim), autoencoder.image_size)
+    for name in ("encoder", "to_posterior", "trunk"):
+        if hasattr(built, name):
+            setattr(built, name, nn.Identity())  # E is neither trained nor kept
+    return built
+
+
+class RegressionTask(Task):
+    """Minimise the image metric between x and what the regressor makes of z̃: the autoencoder's loss without its KL.
+
+    Args:
+        module: the regressor.
+        see: gives z̃ of z, with a generator: :meth:`InvarianceFlow.perceive`.
+        data: training images and their z.
+        held_out: those to judge by.
+        metric: of images.
+        title: shown with the progress.
+    """
+
+    def __init__(
+        self,
+        module: Regressor,
+        see: Callable[[Tensor, torch.Generator], Tensor],
+        data: tuple[ImageSet, Rows],
+        held_out: tuple[ImageSet, Rows],
+        metric: ImageMetric,
+        title: str = "Dosovitskiy & Brox's decoder",
+    ) -> None:
+        self.title, self.module, self.rows = title, module, len(data[0])
+        self._see, self._data, self._metric = see, data, metric
+        rows = evenly(len(held_out[0]), _HELD_OUT)
+        self._judged = (held_out[0].images(rows), held_out[1][rows])
+
+    def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Give −log p(x | z) in nats per image value, at the metric's maximum-likelihood scale."""
+        images, z = self._data
+        return self._nll(module, images.images(rows), self._see(z[rows], generator))
+
+    def _nll(self, module: nn.Module, images: Tensor, z_seen: Tensor) -> Tensor:
+        device = next(module.parameters()).device
+        terms = self._metric.terms(images.to(device), module(z_seen.to(device)))
+        return self._metric.nll(torch.stack([*terms.values()]).sum())
+
+    def held_out(self, module: nn.Module) -> float:
+        """Give the same of held-out images."""
+        generator, total = generator_for(0, "held-out"), 0.0
+        images, z = self._judged
+        for x, part in zip(images.split(_BATCH), z.split(_BATCH), strict=True):
+            total += float(self._nll(module, x, self._see(part, generator))) * len(x) / len(images)
+        return total
+
+
+def trained_regressor(
+    ground: Groundwork, t: InvarianceFlow, z: tuple[Rows, Rows], key: str, title: str, latent_dim: int = 4096
+) -> Regressor:
+    """Train the regressor of a layer, or find it: as long and by the same metric as the autoencoder.
+
+    It reads what t reads, z̃ with its noise floor, by a wider H.
+
+    Args:
+        ground: images, autoencoder, settings.
+        t: of the layer.
+        z: of training and of held-out images.
+        key: hash of all that decides z.
+        title: shown with the progress.
+        latent_dim: width of the embedding; the paper's is 4096.
+
+    Raises:
+        ArtefactError: the metric's network has no weights here.
+        LayerError: no embedder for z's shape.
+    """
+    settings = ground.settings.autoencoder or AutoencoderSettings.for_images(ground.train.size)
+    shape = tuple(t.mean.shape)
+    with seeded(ground.seed, "build", "regressor", title):
+        embedder = embedder_for(shape, latent_dim, width=_WIDTH)
+        module = Regressor(embedder, decoder_like(ground.autoencoder, settings, latent_dim))
+    path = ground.path("regressor", key, asdict(settings), latent_dim, ground.settings.noise_floor, title)
+    metric = ImageMetric(settings.pixel, None, settings.perceptual_weight)
+    device = processes.device()
+    if path is None or not path.exists():
+        rows = torch.randperm(len(z[0]), generator=generator_for(ground.seed, "initialise"))[:_SOME]
+        embedder.initialize((z[0][rows] - t.mean) / t.scale, t.noise)
+        metric = replace(metric, perceptual=perceptual_of(settings, device))
+    task = RegressionTask(module.to(device), t.perceive, (ground.train, z[0]), (ground.held_out, z[1]), metric, title)
+    fit_or_load(task, settings.fit, path=path, seed=ground.seed, progress=ground.progress)
+    return module.cpu()
+
+
+@torch.no_grad()
+def regress(module: Regressor, t: InvarianceFlow, z: Tensor, generator: torch.Generator) -> Tensor:
+    """Give the regressor's images (M, 3, S, S) of representations z (M, …)."""
+    module.eval()
+    return torch.cat([module(t.perceive(part, generator)) for part in z.split(_BATCH)])

@@ -1,0 +1,158 @@
+"""An explanation must hang on the model's weights, and find nothing in shuffled pairs (Adebayo et al., 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from invkit.core import Interpretee
+from invkit.data import Codes, evenly, represent_all
+from invkit.errors import SettingsError
+from invkit.evaluation import Estimate, cascade
+from invkit.evaluation.estimate import jackknife
+from invkit.explanation import Explanation
+from invkit.explanation.page import protocol_section
+from invkit.flows import Embedder
+from invkit.groundwork import Groundwork, train_t
+from invkit.interpretees import ModuleInterpretee, as_interpretee
+from invkit.profiles import Profile
+from invkit.recipe import explanation_of
+from invkit.report import Section, Table
+from invkit.seeds import generator_for
+from invkit.serialize import fingerprint
+from invkit.studies.preparing import Keywords, explain_layers, images_of, lay, named
+from invkit.studies.study import Study
+
+__all__ = ["explain_shuffled", "sanity"]
+
+ORIGINAL, SHUFFLED = "the model", "shuffled pairs"
+
+_CLAIM = (
+    "An explanation is of the model's weights: with other weights it is another one. And where representations are "
+    "paired with other images' codes, t finds nothing in them."
+)
+_MAPS, _DRAWS = 64, 16  # images, and samples of each, behind a map of what is open
+
+
+def sanity(
+    model: nn.Module | Interpretee | str,
+    layer: str,
+    data: Any,
+    *,
+    stages: int = 2,
+    preprocess: Callable[[Tensor], Tensor] | None = None,
+    embedder: Embedder | None = None,
+    **keywords: Unpack[Keywords],
+) -> Study:
+    """Explain a layer again with ever more of the model's parameters randomised, and with shuffled pairs.
+
+    Args:
+        model: as in :func:`invkit.profile`, an `nn.Module` or a plugin's.
+        layer: its address.
+        data: images, as in :func:`invkit.profile`.
+        stages: models with randomised parameters, from the output to the input; the last has none of its own.
+        preprocess: from images in [0, 1] to the model's input.
+        embedder: H.
+        keywords: all others as in :func:`invkit.profile`.
+
+    Returns:
+        headline: the largest change of invariance or a concept's share from the model to the wholly randomised one, and
+        what t gains from z with true and with shuffled pairs, in nats per dimension. The claim holds where the change
+        is beyond three standard errors, and the gain from shuffled pairs under a tenth of that from true ones.
+
+    Raises:
+        SettingsError: a model whose weights cannot be reached.
+        InvkitError: as :func:`invkit.profile`.
+    """
+    interpretee = as_interpretee(model, preprocess)
+    if not isinstance(interpretee, ModuleInterpretee):
+        raise SettingsError(
+            "The weights of this model cannot be reached", expected="an nn.Module", got=type(interpretee).__name__
+        )
+    images = images_of(data, keywords)
+    (address,) = named(interpretee, layer)
+    ground = lay(images, keywords, (1 + stages) * [(interpretee, [address])], embedder)
+    found = {ORIGINAL: explain_layers(ground, interpretee, [address], embedder, ORIGINAL)[address]}
+    for share, other in cascade(interpretee.module, stages, ground.seed):
+        name = f"{share:.0%} of the weights randomised"
+        found[name] = explain_layers(ground, interpretee.around(other), [address], embedder, name)[address]
+    last = name
+    found[SHUFFLED] = explain_shuffled(ground, interpretee, address, embedder)
+    changes = _changes(found[ORIGINAL], found[last])
+    most = max(changes, key=lambda name: abs(changes[name].value) / changes[name].standard_error)
+    gains = {name: _gain(found[name]) for name in (ORIGINAL, SHUFFLED)}
+    maps = {name: _likeness(found[ORIGINAL], other) for name, other in found.items() if name != ORIGINAL}
+    return Study(
+        "sanity",
+        "Whether the explanation hangs on the model",
+        _CLAIM,
+        {
+            f"change of {most}, all weights randomised": changes[most],
+            "gain from z, true pairs": gains[ORIGINAL],
+            "gain from z, shuffled pairs": gains[SHUFFLED],
+        },
+        abs(changes[most].value) > 3 * changes[most].standard_error
+        and gains[SHUFFLED].value < 0.1 * gains[ORIGINAL].value,
+        {
+            "explanations": Profile(found).to_dict(),
+            "likeness of maps": {name: vars(value) for name, value in maps.items()},
+        },
+        [
+            _likeness_section(maps),
+            *Profile(found, axis="model").sections(every=True),
+            protocol_section(found[ORIGINAL].protocol),
+        ],
+    )
+
+
+def explain_shuffled(
+    ground: Groundwork, interpretee: ModuleInterpretee, layer: str, embedder: Embedder | None
+) -> Explanation:
+    """Explain with the codes of the training images in another order than their representations."""
+    weights = interpretee.fingerprint()
+    z_train, z_test = (
+        represent_all(interpretee, [layer], part, ground.folder("representations", weights, name))[layer]
+        for name, part in (("train", ground.train), ("held-out", ground.held_out))
+    )
+    rows = torch.randperm(len(ground.train), generator=generator_for(ground.seed, "shuffled"))
+    mixed = replace(ground, codes=Codes(ground.codes.mean[rows], ground.codes.std[rows]))
+    t, _ = train_t(mixed, (z_train, z_test), fingerprint(weights, layer, "shuffled"), embedder, f"t of {SHUFFLED}")
+    return explanation_of(ground, interpretee, layer, t, (z_train, z_test))
+
+
+def _gain(explanation: Explanation) -> Estimate:
+    gain = explanation.fidelity().figures["gain from z"]
+    assert isinstance(gain, Estimate)
+    return gain
+
+
+def _changes(a: Explanation, b: Explanation) -> dict[str, Estimate]:
+    shares = a.concepts(), b.concepts()
+    return {"invariance": b.invariance() - a.invariance()} | {
+        name: shares[1][name] - shares[0][name] for name in shares[0]
+    }
+
+
+def _likeness(a: Explanation, b: Explanation) -> Estimate:
+    """Give the mean rank correlation of two explanations' maps of what is open, over held-out images."""
+    from scipy.stats import spearmanr
+
+    data = a.held_out.data
+    rows = evenly(len(data), _MAPS)
+    maps = [x.sample_from(x.held_out.z[rows], _DRAWS).std(1).mean(1).flatten(1) for x in (a, b)]
+    found = torch.tensor([float(spearmanr(p, q).statistic) for p, q in zip(*maps, strict=True)]).nan_to_num()
+    groups = None if data.groups is None else data.groups[rows]
+    return jackknife(lambda m: m[..., 0], found[:, None].double(), len(rows), groups)
+
+
+def _likeness_section(maps: Mapping[str, Estimate]) -> Section:
+    text = (
+        "For each pixel, the spread of samples of one image says how much the layer leaves open there. The table gives "
+        "the rank correlation of these maps with the model's own: 1 where the explanation did not change at all."
+    )
+    rows = [[name, str(value)] for name, value in maps.items()]
+    return Section("How alike the maps of what is open are", text, (), [Table(["", "rank correlation"], rows)])

@@ -1,0 +1,195 @@
+"""Domain shift (paper, sec. B.6, fig. S10): a network explained on images of another domain than its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from invkit.autoencoding import train_autoencoder
+from invkit.core import Autoencoder, Interpretee
+from invkit.data import Generated, ImageSet, as_bytes, as_image_set, encode_all
+from invkit.errors import DataError
+from invkit.evaluation import Estimate
+from invkit.evaluation.estimate import jackknife
+from invkit.explanation import Explanation
+from invkit.explanation.page import protocol_section
+from invkit.flows import Embedder
+from invkit.interpretees import as_interpretee
+from invkit.seeds import generator_for
+from invkit.settings import Settings
+from invkit.studies.changes import other_rows
+from invkit.studies.preparing import Keywords, checked_layers, explain_layers, images_of, lay
+from invkit.studies.shift_page import Domain, Kept, decisions_section, layers_section, numbers_section
+from invkit.studies.study import Study
+
+__all__ = ["kept", "shift"]
+
+_CLAIM = (
+    "Representations of images of another domain than the network was trained on can still be shown, the deep ones "
+    "too: samples keep the appearance of the image, and to some degree its class, even given the last layer (sec. B.6)."
+)
+_EACH = 8  # samples of an image
+
+
+def shift(
+    model: str | nn.Module | Interpretee,
+    layers: str | nn.Module | Sequence[str | nn.Module],
+    data: Any,
+    *,
+    home: Any = None,
+    home_held_out: Any = None,
+    concept: str = "class",
+    preprocess: Callable[[Tensor], Tensor] | None = None,
+    embedder: Embedder | None = None,
+    **keywords: Unpack[Keywords],
+) -> Study:
+    """Explain a network on images of another domain than it was trained on, and on its own beside it (paper, sec. B.6).
+
+    Images of both domains go through one autoencoder that is trained on both, as in the paper, so that shares of the
+    code's variance can be compared. The verdict is on the last layer and on the foreign images: samples must be nearer
+    to the image that they are samples for than to others, and where there are classes also in their factor of e.
+
+    Args:
+        model: as in :func:`invkit.profile`.
+        layers: addresses, modules or globs, from early to late.
+        data: images of the foreign domain.
+        home: images of the network's own domain; an ImageSet to have concepts. None for none.
+        home_held_out: those of them to judge by, best ones that the network was not trained on.
+        concept: name of the foreign images' classes, where they have any.
+        preprocess: from images in [0, 1] to the model's input.
+        embedder: H, for all layers.
+        keywords: all others as in :func:`invkit.profile`, of the foreign domain.
+
+    Raises:
+        DataError: images that a decoder makes beside a home, which cannot be encoded together.
+        InvkitError: as :func:`invkit.profile`.
+    """
+    interpretee = as_interpretee(model, preprocess)
+    foreign = images_of(data, keywords)
+    addresses = checked_layers(interpretee, layers, foreign)
+    keywords = {**keywords, "settings": keywords.get("settings") or Settings.for_images(foreign)}
+    sets = {"foreign": _split(foreign, keywords.get("held_out"), keywords)}
+    if home is not None:
+        own = as_image_set(home, size=foreign.size, progress=keywords.get("progress", True))
+        sets["home"] = _split(own, home_held_out, keywords)
+        if keywords.get("autoencoder") is None:
+            keywords = {**keywords, "autoencoder": _joint(sets, keywords)}
+    found: dict[str, Domain] = {}
+    kept_shares: dict[str, Kept] = {}
+    for name, (train, test) in sets.items():
+        sizes = keywords.get("factor_sizes") if name == "foreign" else None
+        ground = lay(train, {**keywords, "held_out": test, "factor_sizes": sizes})
+        found[name] = explain_layers(ground, interpretee, addresses, embedder, f"{name},")
+        kept_shares[name] = {layer: kept(each, ground.seed) for layer, each in found[name].items()}
+    headline, holds = _judged(found, kept_shares, concept)
+    figures = {
+        name: {layer: {**each.figures, "kept": {n: vars(s) for n, s in kept_shares[name][layer].items()}}
+               for layer, each in domain.items()}
+        for name, domain in found.items()
+    }  # fmt: skip
+    sections = [
+        numbers_section(found, kept_shares),
+        *(layers_section(name, domain) for name, domain in found.items()),
+        decisions_section(interpretee, sets["foreign"][1], concept),
+        protocol_section(found["foreign"][addresses[0]].protocol),
+    ]
+    return Study("shift", "A network on foreign images", _CLAIM, headline, holds, figures, sections)
+
+
+def _split(images: ImageSet, held_out: Any, keywords: Keywords) -> tuple[ImageSet, ImageSet]:
+    """Give images to train on and to judge by, as :func:`lay_groundwork` would split them."""
+    if held_out is not None:
+        return images, as_image_set(held_out, size=images.size, progress=keywords.get("progress", True))
+    settings = keywords["settings"]
+    assert settings is not None
+    return images.split(settings.held_out, keywords.get("seed", 0))
+
+
+def _joint(sets: Mapping[str, tuple[ImageSet, ImageSet]], keywords: Keywords) -> Autoencoder:
+    """Train one autoencoder on both domains."""
+    if any(isinstance(part.pixels, Generated) for parts in sets.values() for part in parts):
+        raise DataError(
+            "Images that a decoder makes share no autoencoder with others",
+            expected="stored images, or no `home`",
+            hint="Or pass an `autoencoder` of both.",
+        )
+    train, test = (
+        ImageSet(
+            torch.cat([_bytes(parts[k]) for parts in sets.values()]), groups=_groups([p[k] for p in sets.values()])
+        )
+        for k in (0, 1)
+    )
+    settings = keywords.get("settings")
+    return train_autoencoder(
+        train,
+        held_out=test,
+        settings=None if settings is None else settings.autoencoder,
+        seed=keywords.get("seed", 0),
+        cache=keywords.get("cache"),
+        progress=keywords.get("progress", True),
+    ).autoencoder
+
+
+def _bytes(images: ImageSet) -> Tensor:
+    pixels = images.pixels
+    return pixels if isinstance(pixels, Tensor) and pixels.dtype == torch.uint8 else as_bytes(images.images())
+
+
+def _groups(parts: Sequence[ImageSet]) -> Tensor:
+    """Number the groups of several sets without overlap."""
+    found, start = [], 0
+    for part in parts:
+        own = torch.arange(len(part)) if part.groups is None else part.groups.unique(return_inverse=True)[1]
+        found.append(own + start)
+        start += int(own.max()) + 1
+    return torch.cat(found)
+
+
+@torch.no_grad()
+def kept(explanation: Explanation, seed: int = 0) -> dict[str, Estimate]:
+    """Give how much nearer samples are to their own image than to others: 0 for not at all, 1 for the image itself.
+
+    1 − E‖t⁻¹(v|Φ(x)) − E(x)‖² / E‖t⁻¹(v|Φ(x)) − E(x')‖² over held-out images x and others x', in the code
+    (`appearance`) and in each concept's factor of e. It is below 0 where samples are surer than right. With a perfect t
+    it is one minus eq. 19; unlike that it is judged by the images themselves.
+
+    Args:
+        explanation: of an autoencoder with an encoder, or of images that its decoder made.
+        seed: of the draws.
+    """
+    data, t, e = explanation.held_out.data, explanation.t, explanation.e
+    generator = generator_for(seed, "kept")
+    codes = encode_all(explanation.autoencoder, data).mean
+    v = torch.randn(len(data), _EACH, t.dim, generator=generator)
+    samples = t.inverse_given(v, t.condition(explanation.held_out.z, generator))
+    groups = torch.arange(len(data)) if data.groups is None else data.groups
+    other = other_rows(groups, seed)
+    spaces = {"appearance": (samples, codes)}
+    if e is not None:
+        of_samples, of_codes = e(samples.flatten(0, 1)).value.unflatten(0, samples.shape[:2]), e(codes).value
+        spaces |= {name: (of_samples[..., e.slices[name]], of_codes[:, e.slices[name]]) for name in e.concepts}
+    return {name: _nearer(drawn, own, own[other], groups) for name, (drawn, own) in spaces.items()}
+
+
+def _nearer(samples: Tensor, own: Tensor, other: Tensor, groups: Tensor) -> Estimate:
+    units = torch.stack([(samples - goal[:, None]).square().sum(-1).mean(1) for goal in (own, other)], 1).double()
+    return jackknife(lambda m: 1 - m[..., 0] / m[..., 1], units, len(units), groups)
+
+
+def _judged(found: Mapping[str, Domain], shares: Mapping[str, Kept], concept: str) -> tuple[dict[str, Estimate], bool]:
+    """Give the headline, and whether samples of the last layer keep the foreign images' appearance and class."""
+    headline = {f"invariance of the last layer, {name}": _last(domain).invariance() for name, domain in found.items()}
+    decisive = []
+    for name, of in shares.items():
+        last = list(of.values())[-1]
+        wanted = ["appearance", *([concept] if concept in last else [])]
+        headline |= {f"{what} kept by samples of the last layer, {name}": last[what] for what in wanted}
+        decisive += [last[what] for what in wanted] if name == "foreign" else []
+    return headline, all(share.value > 2 * share.standard_error for share in decisive)
+
+
+def _last(domain: Domain) -> Explanation:
+    return list(domain.values())[-1]

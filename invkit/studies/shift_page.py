@@ -1,0 +1,81 @@
+"""The page of a study of domain shift."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from invkit.core import Interpretee
+from invkit.data import ImageSet
+from invkit.evaluation import Estimate
+from invkit.explanation import Explanation
+from invkit.explanation.page import figures_table
+from invkit.report import Picture, Section, Table, curves
+from invkit.studies.side_by_side import side_by_side
+
+__all__ = ["Domain", "Kept", "decisions_section", "layers_section", "numbers_section"]
+
+#: explanations of one domain, by layer
+Domain = Mapping[str, Explanation]
+#: by layer and space, how much nearer samples are to their own image than to others
+Kept = Mapping[str, Mapping[str, Estimate]]
+
+_SHOWN, _COLUMNS = 3, 3
+
+
+def numbers_section(found: Mapping[str, Domain], shares: Mapping[str, Kept]) -> Section:
+    """Curves of both domains over layers, and a table of each."""
+    layers = list(found["foreign"])
+    series = {f"invariance, {name}": [each.invariance() for each in domain.values()] for name, domain in found.items()}
+    for name, of in shares.items():
+        for what in next(iter(of.values())):
+            series[f"{what} kept, {name}"] = [last[what] for last in of.values()]
+    points = {name: [(e.value, e.standard_error) for e in values] for name, values in series.items()}
+    caption = (
+        "Invariance (eq. 19): share of the variance of the image code that a layer leaves open. Kept: how much nearer "
+        "samples are to the image that they are samples for than to other images, 0 for not at all and 1 for the image "
+        "itself, in the whole code (appearance) and in each concept's factor. Bands: one standard error."
+    )
+    tables = []
+    for name, domain in found.items():
+        header, rows = figures_table(dict(domain))
+        tables.append(Table([f"{name} images", *header[1:]], rows))
+    return Section("What the layers keep", "", [Picture(curves(layers, points, "layer", "share"), caption)], tables)
+
+
+def layers_section(name: str, domain: Domain) -> Section:
+    """Samples of each layer for some held-out images."""
+    data = next(iter(domain.values())).held_out.data
+    images = data.images(torch.linspace(0, len(data) - 1, _SHOWN + 2).long()[1:-1])
+    drawn = [each.sample_from(each.represent(images), _COLUMNS) for each in domain.values()]
+    panels = {
+        f"x, then samples ({k + 1})": torch.stack([torch.cat([x[None], samples[k]]) for samples in drawn])
+        for k, x in enumerate(images)
+    }
+    caption = (
+        f"Images of the {name} domain, each at the left of a panel; beside it, for each layer, images that the layer "
+        "cannot tell from it. Samples in the same column share v."
+    )
+    return Section(f"Samples for {name} images", "", [Picture(side_by_side(list(domain), panels), caption)])
+
+
+def decisions_section(interpretee: Interpretee, data: ImageSet, concept: str) -> Section:
+    """Say what the network takes the foreign images for, class by class."""
+    data = data.take(torch.linspace(0, len(data) - 1, min(1000, len(data))).long())
+    decided = torch.cat([interpretee.decide(data.images(rows)).argmax(1) for rows in torch.arange(len(data)).split(64)])
+    known = data.concepts.get(concept)
+    classes = known.values if known is not None and known.kind == "class" else torch.zeros_like(decided)
+    names = getattr(interpretee, "categories", ())
+    rows = []
+    for number in classes.unique().tolist():
+        counts = decided[classes == number].bincount()
+        best = int(counts.argmax())
+        own = "all" if known is None or known.kind != "class" else _named(known.names, number)
+        rows.append([own, _named(names, best), f"{counts[best] / counts.sum():.2f}", str(int(counts.sum()))])
+    header = ["foreign class", "most often taken for", "share", "images"]
+    return Section("What the network takes them for", "", (), [Table(header, rows)])
+
+
+def _named(names: Sequence[str], number: int) -> str:
+    return names[number] if number < len(names) else str(number)

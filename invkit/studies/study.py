@@ -1,0 +1,103 @@
+"""What a study gives: the figures its claim is judged by, and a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from invkit.evaluation import Estimate
+from invkit.report import Section, Table, write_page
+
+__all__ = ["Study", "over_seeds"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study found.
+
+    Attributes:
+        name: of the study, as on the command line.
+        title: of its page.
+        claim: what the paper says, one sentence.
+        headline: the few figures that the claim is judged by, by name.
+        holds: whether they bear the claim out; None where nothing can be said.
+        figures: all figures, JSON-able.
+        sections: of its page, the claim not among them.
+    """
+
+    name: str
+    title: str
+    claim: str
+    headline: Mapping[str, Estimate]
+    holds: bool | None
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    sections: Sequence[Section] = ()
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.title}: {_VERDICTS[self.holds]}", *(f"  {n}: {e}" for n, e in self.headline.items())])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give claim, verdict and all figures as JSON-able values."""
+        return {
+            "study": self.name,
+            "claim": self.claim,
+            "holds": self.holds,
+            "headline": {name: vars(estimate) for name, estimate in self.headline.items()},
+            **self.figures,
+        }
+
+    def to_html(self, file: str | Path) -> Path:
+        """Write one HTML file with claim, verdict, pictures and tables; it needs no network to be viewed.
+
+        Raises:
+            ArtefactError: the file can't be written.
+        """
+        rows = [[name, str(estimate), str(estimate.n)] for name, estimate in self.headline.items()]
+        told = Section(
+            "The claim", f"{self.claim} {_VERDICTS[self.holds]}", (), [Table(["", "value ± error", "n"], rows)]
+        )
+        return write_page(Path(file), self.title, [told, *self.sections])
+
+
+_VERDICTS = {
+    True: "Here it holds.",
+    False: "Here it does not hold.",
+    None: "Here nothing can be said of it.",
+}
+
+
+def over_seeds(run: Callable[[int], Study], seeds: Sequence[int]) -> Study:
+    """Run a study on several seeds; give the last one's page with headline figures averaged over seeds.
+
+    The standard error is that of the mean over seeds; `n` is their number. The claim holds if it does for each seed.
+
+    Args:
+        run: the study of one seed.
+        seeds: two or more.
+    """
+    found = [run(seed) for seed in seeds]
+    headline = {
+        name: _mean([study.headline[name].value for study in found])
+        for name in found[-1].headline
+        if all(name in study.headline for study in found)
+    }
+    verdicts = [study.holds for study in found]
+    rows = [
+        [name, *(str(study.headline[name]) for study in found), str(estimate)] for name, estimate in headline.items()
+    ]
+    table = Table(["", *(f"seed {seed}" for seed in seeds), "mean over seeds"], rows)
+    last = found[-1]
+    each = {f"seed {seed}": study.to_dict() for seed, study in zip(seeds, found, strict=True)}
+    holds = None if None in verdicts else all(verdicts)
+    sections = [Section("Seed by seed", "", (), [table]), *last.sections]
+    return Study(last.name, last.title, last.claim, headline, holds, each, sections)
+
+
+def _mean(values: Sequence[float]) -> Estimate:
+    spread = torch.tensor(values, dtype=torch.float64)
+    return Estimate(float(spread.mean()), float(spread.std()) / math.sqrt(len(values)), len(values))

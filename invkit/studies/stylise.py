@@ -1,0 +1,81 @@
+"""Images with the shape of one and the texture of another, by mixing Fourier amplitudes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from invkit.data import Concept, ImageSet, as_bytes
+from invkit.data.generated import Generated
+from invkit.errors import DataError, SettingsError
+from invkit.seeds import generator_for
+
+__all__ = ["cue_conflict", "stylised"]
+
+_BATCH = 512
+
+
+def stylised(images: Tensor, styles: Tensor, strength: float = 1.0) -> Tensor:
+    """Give each image the amplitude spectrum of another, and let it keep its own phase.
+
+    Edges lie in the phase (Oppenheim & Lim, The importance of phase in signals, 1981); colour, contrast and how they
+    vary from coarse to fine in the amplitude. Each colour channel is mixed on its own, its mean with it. A stand-in for
+    the style transfer of Stylized-ImageNet (Geirhos et al., 2019) that needs no other network.
+
+    Args:
+        images: (B, 3, S, S) in [0, 1], whose shape is kept.
+        styles: (B, 3, S, S) in [0, 1], whose texture is taken.
+        strength: share of the amplitude that is the style's, 0 to 1.
+
+    Returns:
+        (B, 3, S, S) in [0, 1].
+
+    Raises:
+        SettingsError: a strength out of its range.
+    """
+    if not 0 <= strength <= 1:
+        raise SettingsError("The strength of the style is out of range", expected="0 to 1", got=strength)
+    own, style = torch.fft.rfft2(images), torch.fft.rfft2(styles)
+    amplitude = torch.lerp(own.abs(), style.abs(), strength)
+    mixed = torch.polar(amplitude, own.angle())
+    return torch.fft.irfft2(mixed, s=images.shape[-2:]).clamp(0, 1)
+
+
+def cue_conflict(
+    data: ImageSet, seed: int = 0, *, concept: str = "class", copies: int = 1, strength: float = 1.0
+) -> ImageSet:
+    """Give images whose shape is of one class and whose texture is of another, drawn independently.
+
+    The two agree by chance, for about one image in as many as there are classes: the share of variance of one then says
+    nothing of the other. Concepts: `shape`, the class of the image; `texture`, that of its style. All images of one
+    content are one group.
+
+    Args:
+        data: images with a concept of classes.
+        seed: of the styles.
+        concept: its name.
+        copies: how often each image is given a style.
+        strength: as of :func:`stylised`.
+
+    Raises:
+        DataError: no such classes, or images that a decoder makes.
+    """
+    known = data.concepts.get(concept)
+    if known is None or known.kind != "class" or isinstance(data.pixels, Generated):
+        raise DataError(
+            "Shape and texture can only be set against each other in images with classes",
+            expected=f"stored images, with classes called '{concept}'",
+            got=", ".join(f"{name} ({c.kind})" for name, c in data.concepts.items()) or "no labels",
+        )
+    rows = torch.arange(len(data)).repeat(copies)
+    styles = torch.randint(len(data), (len(rows),), generator=generator_for(seed, "styles"))
+    pixels = [
+        as_bytes(stylised(data.images(own), data.images(theirs), strength))
+        for own, theirs in zip(rows.split(_BATCH), styles.split(_BATCH), strict=True)
+    ]
+    groups = torch.arange(len(data)) if data.groups is None else data.groups
+    concepts = {
+        name: Concept("class", known.values[chosen], known.names)
+        for name, chosen in (("shape", rows), ("texture", styles))
+    }
+    return ImageSet(torch.cat(pixels), concepts, groups[rows], data.numbers_of(rows))

@@ -1,0 +1,113 @@
+"""A trial of an attack: images that a network gets right, attacked, and changed by noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invkit.core import Interpretee
+from invkit.data import ImageSet, evenly
+from invkit.errors import DataError
+from invkit.evaluation import Estimate
+from invkit.evaluation.estimate import jackknife
+from invkit.seeds import generator_for
+from invkit.studies.attacks import Attack, sign_noise
+
+__all__ = ["Trial", "logits_of", "try_attack"]
+
+_BATCH = 64
+_FEWEST = 8
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Images whose decision was right, and what became of it.
+
+    Attributes:
+        clean: x, (B, 3, S, S) in [0, 1].
+        attacked: x + δ.
+        noisy: x with noise of the same size.
+        truth: (B,), right decision of each.
+        decided: (B,), decision on the attacked image.
+        flipped: (B,), whether the attack reached its end: another decision, or that of its target.
+        flipped_by_noise: (B,), the same for noise.
+        groups: (B,), images of one group depend on each other.
+        accuracy: share of the images that the network gets right.
+    """
+
+    clean: Tensor
+    attacked: Tensor
+    noisy: Tensor
+    truth: Tensor
+    decided: Tensor
+    flipped: Tensor
+    flipped_by_noise: Tensor
+    groups: Tensor
+    accuracy: float
+
+    def __len__(self) -> int:
+        return len(self.clean)
+
+    def take(self, rows: Tensor) -> Trial:
+        """Give the trial of these rows, (n,) of numbers or (B,) of bool."""
+        chosen: dict[str, Any] = {k: value[rows] for k, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **chosen)
+
+    def share(self, values: Tensor) -> Estimate:
+        """Give the mean of a value of each image, (B,), with its standard error over groups."""
+        return jackknife(lambda m: m[..., 0], values.double()[:, None], len(values), self.groups)
+
+
+def decide_all(interpretee: Interpretee, images: Tensor) -> Tensor:
+    """Give the class that the network decides for, (B,)."""
+    return torch.cat([interpretee.decide(part).argmax(1) for part in images.split(_BATCH)])
+
+
+def try_attack(
+    interpretee: Interpretee, data: ImageSet, concept: str | None, attack: Attack, target: int | None, n: int, seed: int
+) -> Trial:
+    """Attack up to n images that the network gets right, and of those none of the target's class.
+
+    Raises:
+        DataError: hardly any.
+    """
+    decided = torch.cat([decide_all(interpretee, data.images(rows)) for rows in torch.arange(len(data)).split(_BATCH)])
+    truth = decided if concept is None else data.concepts[concept].values
+    right = decided == truth
+    rows = (right & (truth != target) if target is not None else right).nonzero().flatten()
+    if len(rows) < _FEWEST:
+        raise DataError(
+            "The network decides rightly on too few images to attack them",
+            expected=f"{_FEWEST} or more held-out images",
+            got=f"{len(rows)} of {len(data)}",
+            hint="Check that the classes are numbered as in the network's output, or pass concept=None.",
+        )
+    rows = rows[evenly(len(rows), n)]
+    images, classes = data.images(rows), truth[rows]
+    goal = classes if target is None else torch.full_like(classes, target)
+    attacked = attack(logits_of(interpretee), images, goal, targeted=target is not None)
+    noisy = sign_noise(images, attack.epsilon, generator_for(seed, "noise of the attack's size"))
+    after, noised = decide_all(interpretee, attacked), decide_all(interpretee, noisy)
+    return Trial(
+        images,
+        attacked,
+        noisy,
+        classes,
+        after,
+        after != classes if target is None else after == target,
+        noised != classes if target is None else noised == target,
+        rows if data.groups is None else data.groups[rows],
+        float(right.double().mean()),
+    )
+
+
+def logits_of(interpretee: Interpretee) -> Callable[[Tensor], Tensor]:
+    """Give f, from images to logits (B, C), with gradients to the images.
+
+    Calling it raises a LayerError where the model gives none.
+    """
+    return lambda images: interpretee.features(images, ["output"])["output"]

@@ -1,0 +1,69 @@
+"""`invkit study`: a page and figures of each experiment."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from invkit.settings import Settings
+
+pytestmark = pytest.mark.filterwarnings("ignore:Nobody said")  # how a plain module's images are normalised
+
+STUDIES = ("adversarial", "comparison", "dynamics", "layers", "modification", "sanity", "shift", "texture")
+
+
+@pytest.fixture(autouse=True)
+def _quick(tiny, monkeypatch):
+    monkeypatch.setattr(Settings, "quick", staticmethod(lambda: replace(tiny)))
+
+
+@pytest.fixture
+def study(run, folder, tmp_path):
+    def go(name, *arguments):
+        out = tmp_path / "out"
+        result = run("study", name, *arguments, folder, "--preset", "quick", "--out", out, "--json", "--quiet")
+        assert result.exit_code == 0, result.output
+        assert (out / f"{name}.html").exists()
+        assert json.loads(result.stdout) == json.loads((out / f"{name}.json").read_text())
+        return json.loads(result.stdout)
+
+    return go
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_has_help(run, name):
+    assert run("study", name, "--help").exit_code == 0
+    assert name in run("study", "--help").output
+
+
+def test_layers_over_two_seeds(study, model):
+    found = study("layers", model, "0,1", "--seeds", "2")
+    assert {"seed 0", "seed 1"} <= set(found)
+    assert found["headline"]["last less first"]["n"] == 2
+
+
+def test_dynamics_reads_checkpoints_of_the_model(study, model, tmp_path):
+    files = []
+    for step in (1, 20):
+        torch.manual_seed(step)
+        files.append(tmp_path / f"{step}.safetensors")
+        save_file({"0.weight": torch.randn(4, 3, 3, 3), "0.bias": torch.randn(4)}, files[-1])
+    options = [part for file in files for part in ("--checkpoint", file)]
+    concepts = tmp_path / "labels.csv"
+    names = [f"{'ab'[k % 2]}/{k}.png,{k % 2},{k / 2}" for k in range(90)]
+    concepts.write_text("\n".join(["file,kind,number", *names]))
+    found = study("dynamics", model, "1", *options, "--task", "kind", "--concepts", concepts)
+    assert list(found["checkpoints"]) == ["1", "20"]
+
+
+def test_an_attack_that_changes_too_few_decisions_gives_no_verdict(study, model):
+    found = study("adversarial", model, "0,1", "--epsilon", "0.001")
+    assert found["holds"] is None
+
+
+def test_features_are_a_model_and_a_layer(run, model, folder, tmp_path):
+    result = run("study", "modification", folder, "--features", "conv5", "--out", tmp_path)
+    assert result.exit_code == 1
+    assert "MODEL@LAYER" in result.output

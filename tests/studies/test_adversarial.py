@@ -1,0 +1,190 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from invkit.core import Interpretee
+from invkit.data import Concept, ImageSet, color_digits
+from invkit.errors import DataError, LayerError, SettingsError
+from invkit.evaluation import Estimate
+from invkit.interpretees import ModuleInterpretee
+from invkit.recipe import explain
+from invkit.studies.adversarial import adversarial
+from invkit.studies.attacks import Attack, sign_noise
+from invkit.studies.changes import changes, other_rows
+from invkit.studies.trial import Trial, try_attack
+
+pytest.importorskip("captum")
+
+
+@pytest.fixture
+def linear():
+    """Two scores, w·x and −w·x, of images around grey."""
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 28 * 28, 2, bias=False))
+    with torch.no_grad():
+        model[1].weight[1] = -model[1].weight[0]
+    return model
+
+
+def grey(n):
+    return 0.3 + 0.4 * torch.rand(n, 3, 28, 28)
+
+
+def trial_of(images, attacked, noisy, groups=None):
+    n = len(images)
+    zeros, flips = torch.zeros(n, dtype=torch.long), torch.ones(n, dtype=torch.bool)
+    groups = torch.arange(n) if groups is None else groups
+    return Trial(images, attacked, noisy, zeros, zeros, flips, flips, groups, 1.0)
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("name", ["fgsm", "pgd"])
+def test_on_a_linear_model_an_attack_is_epsilon_times_the_sign_of_w(linear, name, targeted):
+    x, labels = grey(5), torch.tensor([0, 1, 0, 1, 0])
+    w = linear[1].weight[0].detach().view(3, 28, 28)
+    away = torch.where(labels == 0, -1.0, 1.0)[:, None, None, None] * (-1 if targeted else 1)
+    attacked = Attack(name, 0.05, steps=8)(linear, x, labels, targeted=targeted)
+    torch.testing.assert_close(attacked - x, 0.05 * away * w.sign(), atol=1e-6, rtol=0)
+
+
+def test_a_sure_decision_is_attacked_too(linear):
+    sure = nn.Sequential(linear, Shifted())
+    x, labels = grey(4), torch.zeros(4, dtype=torch.long)
+    gradient = torch.autograd.functional.jacobian(lambda y: F.cross_entropy(sure(y), labels), x)
+    assert gradient.abs().max() < 1e-6  # below which captum's FGSM leaves a pixel alone
+    moved = Attack("fgsm", 0.02)(sure, x, labels) - x
+    torch.testing.assert_close(moved.abs(), torch.full_like(x, 0.02), atol=1e-6, rtol=0)
+
+
+class Shifted(nn.Module):
+    def forward(self, x):
+        return x + torch.tensor([20.0, -20.0])
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd"])
+def test_attacked_images_stay_in_range_and_near(network, name):
+    x = torch.rand(70, 3, 28, 28).round()  # black and white, in two batches
+    attacked = Attack(name, 0.1, steps=3)(network, x, torch.randint(5, (70,)))
+    assert attacked.min() >= 0
+    assert attacked.max() <= 1
+    assert (attacked - x).abs().max() <= 0.1 + 1e-6
+    assert not attacked.requires_grad
+
+
+def test_pgd_raises_the_loss_above_fgsm(network):
+    network = nn.Sequential(*(nn.Tanh() if isinstance(m, nn.ReLU) else m for m in network))
+    x, labels = grey(32), torch.randint(5, (32,))
+    losses = {
+        name: F.cross_entropy(network(Attack(name, 0.1, steps=20)(network, x, labels)), labels)
+        for name in ("fgsm", "pgd")
+    }
+    assert losses["pgd"] > losses["fgsm"] > F.cross_entropy(network(x), labels)
+
+
+def test_noise_is_as_large_as_the_attack():
+    x = grey(4)
+    noisy = sign_noise(x, 0.05, torch.Generator().manual_seed(0))
+    torch.testing.assert_close((noisy - x).abs(), torch.full_like(x, 0.05), atol=1e-6, rtol=0)
+    assert abs(float((noisy - x).mean())) < 0.002
+
+
+@pytest.mark.parametrize("options", [{"name": "deepfool"}, {"epsilon": 0.0}, {"epsilon": 1.5}, {"steps": 0}])
+def test_an_unknown_attack_or_a_number_out_of_range_is_refused(options):
+    with pytest.raises(SettingsError):
+        Attack(**options)
+
+
+def test_only_images_that_the_network_gets_right_are_attacked(linear):
+    x = grey(200)
+    decisions = linear(x).argmax(1)
+    labels = torch.where(torch.arange(200) < 150, decisions, 1 - decisions)
+    data = ImageSet(x, {"side": Concept("class", labels, ("a", "b"))})
+    found = try_attack(ModuleInterpretee(linear), data, "side", Attack("fgsm", 0.05), None, 1000, 0)
+    assert len(found) == 150
+    assert found.accuracy == pytest.approx(0.75)
+    assert torch.equal(found.truth, decisions[:150])
+    margin = (linear(x[:150])[:, 0]).abs()  # by which the score must move to change its sign
+    reach = 0.05 * linear[1].weight[0].abs().sum()
+    assert torch.equal(found.flipped, margin < reach)
+    assert found.share(found.flipped.double()).value == pytest.approx(float((margin < reach).float().mean()))
+
+
+def test_a_targeted_attack_leaves_images_of_the_target_alone(linear):
+    data = ImageSet(grey(100))
+    found = try_attack(ModuleInterpretee(linear), data, None, Attack("fgsm", 0.05), 1, 1000, 0)
+    assert (found.truth == 0).all()
+    assert torch.equal(found.flipped, found.decided == 1)
+
+
+def test_other_rows_are_of_other_groups_and_each_is_used_once():
+    groups = torch.tensor([3, 3, 3, 7, 7, 1, 9, 9, 1, 4])
+    for seed in range(20):
+        other = other_rows(groups, seed)
+        assert (groups[other] != groups).all()
+        assert torch.equal(other.sort().values, torch.arange(10))
+
+
+@pytest.fixture(scope="module")
+def shown(tiny, digits):
+    """The input itself, explained."""
+    return explain(ModuleInterpretee(nn.Flatten()), "input", digits, settings=tiny, progress=False)
+
+
+def test_a_change_to_another_image_counts_one_and_no_change_counts_nothing(shown, digits):
+    x = digits.images(torch.arange(40))
+    groups = torch.arange(40)
+    found = changes(shown, trial_of(x, x[other_rows(groups, 0)], x, groups))
+    assert set(found.distances) == {"representation", "samples", "digit", "foreground", "background"}
+    for what in found.distances:
+        assert found.estimate(what, "attack").value == pytest.approx(1.0)
+        assert found.estimate(what, "noise") == Estimate(0.0, 0.0, 40)
+
+
+def test_distances_agree_with_samples_drawn_one_by_one(shown, digits):
+    x = digits.images(torch.arange(12))
+    moved = (x + 0.1).clamp(0, 1)
+    found = changes(shown, trial_of(x, moved, x))
+    other = other_rows(torch.arange(12), 0)
+    lengths = [[float((b - a).norm()) for b, a in zip(y, x, strict=True)] for y in (moved, x[other])]
+    expected = sum(lengths[0]) / sum(lengths[1])
+    assert found.estimate("representation", "attack").value == pytest.approx(expected, rel=1e-5)
+    # shares of samples: E‖a − b‖² over v, from the codes that are kept for the pictures
+    squared = (found.codes["attack"] - found.codes["noise"]).square().sum(-1).mean()
+    assert float(found.distances["samples"][:, 0].mean()) == pytest.approx(float(squared), rel=1e-5)
+
+
+def test_the_study_runs_from_images_to_a_page(tiny, network, tmp_path):
+    data = color_digits(copies=1).take(torch.arange(300))
+    study = adversarial(
+        ModuleInterpretee(network), ["0", "3"], data, concept=None, epsilon=0.3, images=60, settings=tiny,
+        progress=False, cache=tmp_path / "cache",
+    )  # fmt: skip
+    changed, by_noise = list(study.headline.values())[:2]
+    assert changed.value > by_noise.value
+    assert study.holds in (True, False, None)
+    assert list(study.figures["layers"]) == ["0", "3"]
+    rise = study.headline["last layer − first"]
+    ends = [study.headline[f"change of samples at '{layer}', attack"] for layer in ("0", "3")]
+    assert rise.value == pytest.approx(ends[1].value - ends[0].value)
+    assert all(math.isfinite(each.standard_error) for each in study.headline.values())
+    assert "data:image/png" in study.to_html(tmp_path / "page.html").read_text()
+
+
+def test_a_model_without_gradients_is_refused_before_any_work(tiny, network, digits):
+    class Opaque(ModuleInterpretee):
+        features = Interpretee.features
+
+    with pytest.raises(LayerError, match="no gradients"):
+        adversarial(Opaque(network), "3", digits, concept=None, settings=tiny)
+
+
+def test_classes_that_the_network_does_not_know_are_refused_before_any_work(tiny, network, digits):
+    with pytest.raises(DataError, match="does not decide between these classes"):
+        adversarial(ModuleInterpretee(network), "3", digits, concept="digit", settings=tiny)
+    with pytest.raises(DataError, match="no classes called 'animal'"):
+        adversarial(ModuleInterpretee(network), "3", digits, concept="animal", settings=tiny)
+    with pytest.raises(SettingsError, match="No such target"):
+        adversarial(ModuleInterpretee(network), "3", digits, concept=None, target=5, settings=tiny)

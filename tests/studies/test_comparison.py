@@ -1,0 +1,136 @@
+"""Samples against regressed images: the parts against closed forms, the study on a toy network."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import invkit
+from invkit.autoencoders import BigAutoencoder, ConvAutoencoder
+from invkit.core import Interpretee
+from invkit.data import ImageSet, color_digits
+from invkit.errors import LayerError, SettingsError
+from invkit.evaluation import Features, frechet_distance
+from invkit.flows import VectorEmbedder
+from invkit.groundwork import lay_groundwork, train_t
+from invkit.interpretees import ModuleInterpretee
+from invkit.seeds import generator_for
+from invkit.settings import AutoencoderSettings
+from invkit.studies.comparison import comparison
+from invkit.studies.descent import inverted, total_variation
+from invkit.studies.regression import RegressionTask, Regressor, decoder_like, regress, trained_regressor
+from invkit.training import FitSettings, ImageMetric, fit
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    """A network whose one layer are features of pixels, for distances."""
+    return Features(ModuleInterpretee(nn.Sequential(nn.AvgPool2d(14), nn.Flatten()), invkit.Preprocess()), "1")
+
+
+def test_the_decoder_is_the_autoencoders_for_other_codes():
+    for own in (ConvAutoencoder(32, 12, width=8), BigAutoencoder(32, 12, width=4, encoder="resnet18")):
+        built = decoder_like(own, AutoencoderSettings(), 30)
+        assert type(built) is type(own)
+        assert built.decode(torch.randn(2, 30)).shape == (2, 3, 32, 32)
+        shapes = [[p.shape for n, p in each.named_parameters() if "decoder." in n] for each in (own, built)]
+        assert shapes[0] == shapes[1]
+        assert not [n for n, _ in built.named_parameters() if n.startswith(("encoder", "trunk", "to_posterior"))]
+
+
+def test_what_a_layer_threw_away_is_regressed_to_its_mean():
+    """Images are black or white, and z says nothing: squared errors are smallest for grey."""
+    data = ImageSet(torch.arange(200).remainder(2).float()[:, None, None, None].expand(-1, 3, 28, 28).contiguous())
+    z = torch.zeros(200, 4)
+    module = Regressor(VectorEmbedder((4,), 8), decoder_like(ConvAutoencoder(28, 8, width=8), AutoencoderSettings(), 8))
+    task = RegressionTask(module, lambda z, _: z, (data, z), (data, z), ImageMetric())
+    fit(task, FitSettings(steps=150, batch_size=50, learning_rate=1e-2, ema=0.9), progress=False)
+    with torch.no_grad():
+        assert module(z[:1]).mean() == pytest.approx(0.5, abs=0.05)
+        assert task.held_out(module) == pytest.approx(float(ImageMetric().nll(torch.tensor(0.25))), abs=0.05)
+
+
+def test_the_regressor_reads_what_t_reads_and_is_found_again(tiny, digits, tmp_path):
+    plain = ImageSet(digits.pixels)
+    ground = lay_groundwork(plain, settings=tiny, cache=tmp_path, progress=False)
+    z = tuple(part.images().mean((2, 3)) for part in (ground.train, ground.held_out))
+    t, _ = train_t(ground, z, "toy", None, "t")
+    made = [trained_regressor(ground, t, z, "toy", "regression", latent_dim=20) for _ in range(2)]
+    images = [regress(each, t, z[1], generator_for(0, "test")) for each in made]
+    assert torch.equal(*images)
+    assert torch.allclose(images[0][:5], made[0](t.perceive(z[1], generator_for(0, "test")))[:5], atol=1e-5)
+    assert len(list(tmp_path.glob("regressor-*.safetensors"))) == 1
+    fresh = trained_regressor(replace(ground, cache=None), t, z, "toy", "regression", latent_dim=20)
+    assert torch.allclose(regress(fresh, t, z[1], generator_for(0, "test")), images[0], atol=1e-4)
+
+
+def test_total_variation_of_a_ramp():
+    ramp = torch.linspace(0, 1, 9).expand(1, 3, 9, 9)
+    assert total_variation(ramp) == pytest.approx((1 / 8) ** 2)
+
+
+def test_descent_finds_the_images_of_an_invertible_layer():
+    network = ModuleInterpretee(nn.Conv2d(3, 12, 2, 2), invkit.Preprocess())
+    images = torch.rand(2, 3, 8, 8)
+    z = network.represent(images, ["output"])["output"]
+    found = inverted(network, "output", z, 8, steps=400, variation=0, norm=0)
+    assert (found - images).abs().mean() < 0.02
+    smooth = inverted(network, "output", z, 8, steps=200, variation=50)
+    assert total_variation(smooth).mean() < 0.2 * total_variation(images).mean()
+
+
+def test_the_study_of_a_toy_network(network, digits, pixels, tiny, tmp_path):
+    study = comparison(
+        network, "4", digits, features=pixels, gradient=True, latent_dim=20, preprocess=invkit.Preprocess(),
+        settings=tiny, cache=tmp_path, progress=False,
+    )  # fmt: skip
+    assert len(study.headline) == 3
+    last = study.figures["layers"]["4"]
+    ours, theirs = (last[way]["Fréchet distance"]["value"] for way in ("invkit's samples", "regressed images"))
+    assert study.headline["regressed images less invkit's samples at '4'"].value == pytest.approx(theirs - ours)
+    assert 0 < last["gradient descent"]["inconsistency"]["value"] < last["invkit's samples"]["inconsistency"]["value"]
+    page = study.to_html(tmp_path / "page.html").read_text()
+    assert page.count("<img") == 4  # three curves, and the images of a layer
+
+
+def test_without_concepts_features_are_asked_for(network, digits, tiny):
+    with pytest.raises(SettingsError, match=r"Features\.inception"):
+        comparison(network, "1", ImageSet(digits.pixels), settings=tiny, preprocess=invkit.Preprocess(), progress=False)
+
+
+def test_descent_in_a_model_without_gradients_is_refused_before_any_work(digits, pixels, tiny):
+    class Closed(Interpretee):
+        def layers(self):
+            return []
+
+        def represent(self, images, layers):
+            return {layer: images.flatten(1) for layer in layers}
+
+        def decide(self, images):
+            return images.flatten(1)
+
+        def fingerprint(self):
+            return "closed"
+
+    with pytest.raises(LayerError, match="no gradients"):
+        comparison(Closed(), "a", digits, features=pixels, gradient=True, settings=tiny, progress=False)
+
+
+@pytest.mark.slow
+def test_samples_beat_regressed_images_where_a_layer_keeps_the_background_alone(pixels):
+    """The truth is known: digit and its colour are free, so that regressed ones are all one blur."""
+    train, test = color_digits("train", copies=4), color_digits("test", copies=2)
+
+    class Background(nn.Module):
+        def forward(self, x):
+            return x[:, :, 0, 0]
+
+    study = comparison(
+        nn.Sequential(Background()), "0", train, held_out=test, preprocess=invkit.Preprocess(), latent_dim=64,
+        settings=invkit.Settings.quick(), progress=False,
+    )  # fmt: skip
+    print(study)
+    assert study.holds
+    real = pixels.of(test.images())
+    assert frechet_distance(real, pixels.of(test.images())).value < 1e-6

@@ -1,0 +1,182 @@
+"""Swapped concepts: judging with a judge whose readings are known, arithmetic in closed form, the study in small."""
+
+import pytest
+import torch
+from torch import nn
+
+import invkit
+from invkit.data import Concept, ImageSet
+from invkit.demo.run import legible
+from invkit.errors import DataError, SettingsError
+from invkit.evaluation import Features, Judge
+from invkit.interpretees import ModuleInterpretee
+from invkit.studies.arithmetic import AttributeArithmetic
+from invkit.studies.judging import Editor, judge_features, judged_edits, partners
+from invkit.studies.modification import modification
+from invkit.studies.star_gan import StarGAN, StarGANTask, redrawn
+from invkit.training import FitSettings, fit
+
+PIXELS = Features(ModuleInterpretee(nn.Sequential(nn.AvgPool2d(14), nn.Flatten()), invkit.Preprocess()), "1")
+
+
+class Corners(Judge):
+    """Reads a class from the first pixel's red and a colour from the last pixel, exactly."""
+
+    def __init__(self):
+        super().__init__({"kind": ("class", 4), "colour": ("colour", 3)}, width=1)
+
+    def read(self, images):
+        return {"kind": (images[:, 0, 0, 0] * 4).long(), "colour": images[:, :, -1, -1]}
+
+
+@pytest.fixture
+def corners():
+    """Images that say their concepts in two pixels, and an editor of these."""
+    n = 60
+    images, kind = torch.rand(n, 3, 28, 28), torch.arange(n) % 4
+    images[:, 0, 0, 0] = (kind + 0.5) / 4
+    data = ImageSet(images, {"kind": Concept("class", kind), "colour": Concept("colour", images[:, :, -1, -1])})
+
+    def edit(rows, donors, concept):
+        edited, theirs = images[rows].clone(), images[donors]
+        if concept == "kind":
+            edited[:, :, 0, 0] = theirs[:, :, 0, 0]
+        else:
+            edited[:, :, -1, -1] = theirs[:, :, -1, -1]
+        return edited
+
+    return data, Editor(["kind", "colour"], lambda rows: images[rows], edit)
+
+
+def test_an_edit_of_one_concept_alone_is_seen_as_such(corners):
+    data, editor = corners
+    for swapped, edited in judged_edits(data, Corners(), editor, 50).items():
+        assert edited.rate(swapped).value == 1
+        assert edited.kept(swapped).value == 1
+        assert len(edited.images) == 50
+
+
+def test_edits_that_do_nothing_or_too_much_are_seen(corners):
+    data, editor = corners
+    nothing = Editor(editor.concepts, editor.before, lambda rows, donors, _: editor.before(rows))
+    everything = Editor(editor.concepts, editor.before, lambda rows, donors, _: editor.before(donors))
+    for swapped in editor.concepts:
+        assert judged_edits(data, Corners(), nothing, 50)[swapped].rate(swapped).value == 0
+        edited = judged_edits(data, Corners(), everything, 50)[swapped]
+        assert edited.rate(swapped).value == 1
+        assert edited.kept(swapped).value < 0.4
+
+
+def test_donors_have_another_class_and_fit(corners):
+    data, _ = corners
+    kind = data.concepts["kind"].values
+    rows, donors = partners(data, "kind", 200, fit=lambda data, a, b: kind[b] == 3)
+    assert len(rows) == 200
+    assert (kind[rows] != 3).all()
+    assert (kind[donors] == 3).all()
+    with pytest.raises(DataError, match="No image can get"):
+        partners(data, "kind", 20, fit=lambda data, a, b: a < 0)
+
+
+def test_the_error_of_a_rate_is_binomial_and_grows_with_copies(corners):
+    data, editor = corners
+    half = Editor(
+        ["kind"], editor.before,
+        lambda rows, donors, c: torch.where((rows % 2 == 0)[:, None, None, None], editor.edit(rows, donors, c),
+                                            editor.before(rows)),
+    )  # fmt: skip
+    alone = judged_edits(data, Corners(), half, 50)["kind"].rate("kind")
+    assert alone.value == pytest.approx(0.5, abs=0.2)
+    assert alone.standard_error == pytest.approx((alone.value * (1 - alone.value) / 50) ** 0.5, rel=0.5)
+    grouped = ImageSet(data.pixels, data.concepts, torch.arange(60) % 6)
+    assert judged_edits(grouped, Corners(), half, 50)["kind"].rate("kind").standard_error > alone.standard_error
+
+
+def test_arithmetic_of_a_class_goes_between_means():
+    latents, kind = torch.randn(300, 5), torch.arange(300) % 3
+    latents += 2 * torch.randn(3, 5)[kind]
+    concept = Concept("class", kind)
+    found = AttributeArithmetic(latents, {"kind": concept})
+    own, target = concept.targets()[:4], concept.targets()[1:5]
+    means = torch.stack([latents[kind == k].mean(0) for k in range(3)])
+    expected = latents[:4] + means[kind[1:5]] - means[kind[:4]]
+    assert torch.allclose(found.edit(latents[:4], "kind", own, target), expected, atol=0.05)
+
+
+def test_arithmetic_of_a_number_goes_along_its_direction():
+    size = torch.rand(500, 1)
+    latents = size @ torch.tensor([[3.0, -1.0, 0.0]]) + 0.01 * torch.randn(500, 3)
+    found = AttributeArithmetic(latents, {"size": Concept("continuous", size)})
+    moved = found.edit(torch.zeros(1, 3), "size", torch.tensor([[0.2]]), torch.tensor([[0.7]]))
+    assert torch.allclose(moved, torch.tensor([[1.5, -0.5, 0.0]]), atol=0.02)
+
+
+def test_the_judges_features_are_its_last_maps_averaged(digits):
+    judge = Judge.of(digits).eval()
+    features = judge_features(judge).of(digits.images(slice(3)))
+    with torch.no_grad():
+        maps = judge.trunk[:-1](2 * digits.images(slice(3)) - 1)
+    assert torch.allclose(features, maps.mean((2, 3)), atol=1e-5)
+
+
+def test_the_study_in_small(digits, tiny, tmp_path):
+    judge = Judge.of(digits)
+    study = modification(
+        digits, judge=judge, features=PIXELS, fit=legible, edits=40, settings=tiny, cache=tmp_path, progress=False
+    )
+    names = [*digits.concepts]
+    assert len(study.headline) == 2 * 2 * len(names)
+    for name in names:
+        assert 0 <= study.headline[f"{name}: changed, invkit"].value <= 1
+        judged = study.figures["judged changed"]["invkit"][name]
+        stayed = 1 - sum(judged[other]["value"] for other in names if other != name) / 2
+        assert study.headline[f"{name}: others stay, invkit"].value == pytest.approx(stayed)
+    assert study.holds is False  # nothing is trained
+    page = study.to_html(tmp_path / "page.html").read_text()
+    assert page.count("<img") == len(names)
+    assert "Below 90%" in page
+
+
+def test_images_without_concepts_are_refused(digits, tiny):
+    with pytest.raises(SettingsError, match="no concepts to swap"):
+        modification(ImageSet(digits.pixels), settings=tiny, progress=False)
+    colours = ImageSet(digits.pixels, {"background": digits.concepts["background"]})
+    with pytest.raises(SettingsError, match="told a class"):
+        modification(colours, settings=tiny, progress=False, star_gan=True)
+
+
+def test_star_gans_losses_share_no_gradient(digits):
+    task = StarGANTask(StarGAN(10, width=4), digits, digits, "digit")
+    rows = torch.arange(8)
+    generator = torch.Generator().manual_seed(0)
+    torch.autograd.backward(task.loss(task.module, rows, generator))
+    own = [p.grad.clone() for p in task.module.critic.parameters()]
+    task.module.zero_grad()
+    images, classes = digits.images(rows), digits.concepts["digit"].values[rows]
+    target = classes[torch.randperm(8, generator=torch.Generator().manual_seed(0))]
+    real, known = task.module.judge(images)
+    fake, _ = task.module.judge(task.module(images, target).detach())
+    hinge = (1 - real).relu().mean() + (1 + fake).relu().mean()
+    torch.autograd.backward(hinge + nn.functional.cross_entropy(known, classes))
+    for found, parameter in zip(own, task.module.critic.parameters(), strict=True):
+        assert torch.allclose(found, parameter.grad, atol=1e-5)
+
+
+def test_star_gan_makes_images_of_any_small_size():
+    for size in (28, 30, 64):
+        drawn = redrawn(StarGAN(3, width=4), torch.rand(5, 3, size, size), torch.arange(5) % 3)
+        assert drawn.shape == (5, 3, size, size)
+        assert 0 <= drawn.min() <= drawn.max() <= 1
+
+
+@pytest.mark.slow
+def test_star_gan_learns_to_change_a_background():
+    """Two classes, dark and bright: drawn as the other class, an image is as dark or as bright as that."""
+    bright = torch.arange(600) % 2
+    images = 0.2 + 0.6 * bright.float()[:, None, None, None] + 0.1 * torch.rand(600, 3, 28, 28)
+    data = ImageSet(images, {"bright": Concept("class", bright)})
+    task = StarGANTask(StarGAN(2, width=8), data, data, "bright")
+    fit(task, FitSettings(steps=200, batch_size=32, learning_rate=2e-3, betas=(0.5, 0.99), ema=0.9), progress=False)
+    other = redrawn(task.module, images[:40], 1 - bright[:40])
+    print(other.mean((1, 2, 3))[:4])
+    assert (((other.mean((1, 2, 3)) > 0.5).long()) == 1 - bright[:40]).float().mean() > 0.9

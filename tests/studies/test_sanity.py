@@ -1,0 +1,51 @@
+"""Explanations of randomised models and of shuffled pairs."""
+
+import pytest
+import torch
+from torch import nn
+
+from invkit.core import Interpretee
+from invkit.data import color_digits
+from invkit.errors import SettingsError
+from invkit.settings import Settings
+from invkit.studies import sanity
+
+
+def test_a_study_of_sanity_explains_the_model_randomised_ones_and_shuffled_pairs(digits, network, tiny, tmp_path):
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    study = sanity(network, "3", digits, settings=tiny, preprocess=lambda x: x, progress=False, cache=tmp_path)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert list(study.figures["explanations"]) == [
+        "the model", "43% of the weights randomised", "100% of the weights randomised", "shuffled pairs",
+    ]  # fmt: skip
+    page = study.to_html(tmp_path / "page.html").read_text()
+    assert "Images that model shuffled pairs cannot tell apart" in page
+    files = sorted(tmp_path.rglob("t-*.safetensors"))
+    again = sanity(network, "3", digits, settings=tiny, preprocess=lambda x: x, progress=False, cache=tmp_path)
+    assert again.headline == study.headline
+    assert sorted(tmp_path.rglob("t-*.safetensors")) == files
+
+
+def test_a_model_without_weights_is_refused():
+    class Opaque(Interpretee):
+        layers = represent = decide = fingerprint = None
+
+    Opaque.__abstractmethods__ = frozenset()
+    with pytest.raises(SettingsError, match="cannot be reached"):
+        sanity(Opaque(), "layer", color_digits(copies=1))
+
+
+@pytest.mark.slow
+def test_the_explanation_of_a_layer_that_reads_the_foreground_changes_with_its_weights_and_shuffled_pairs_say_nothing():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 7, 7), nn.Flatten(), nn.Linear(128, 6))
+    with torch.no_grad():
+        network[0].weight.fill_(0.02)  # brightness alone, in 16 places; randomised, it has 8 ways to look
+        network[2].weight.copy_(torch.randn(6, 1) * torch.randn(16, 1).expand(16, 8).T.flatten() / 8)
+    settings = Settings.quick()
+    study = sanity(
+        network, "2", color_digits(copies=2), settings=settings, preprocess=lambda x: x, stages=1, progress=False
+    )
+    assert study.holds
+    shuffled = study.headline["gain from z, shuffled pairs"]
+    assert shuffled.value < 0.01

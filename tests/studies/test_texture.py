@@ -1,0 +1,146 @@
+import importlib
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from invkit.autoencoders import ConvAutoencoder
+from invkit.data import Concept, Generated, ImageSet
+from invkit.errors import DataError, SettingsError
+from invkit.interpretees import ModuleInterpretee
+from invkit.settings import Settings
+from invkit.studies.stylise import cue_conflict
+from invkit.studies.texture import texture
+from invkit.studies.twins import LAYERS, train_twins
+from invkit.training import FitSettings
+
+
+class Colour(nn.Module):
+    """Sees the mean colour of the image alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x):
+        return self.pool(x).flatten(1)
+
+
+class Place(nn.Module):
+    """Sees where an image is brighter than its mean, whatever its colour."""
+
+    def __init__(self):
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(4)
+
+    def forward(self, x):
+        grey = x.mean(1, keepdim=True)
+        return F.normalize(self.pool(grey - grey.mean((2, 3), keepdim=True)).flatten(1))
+
+
+def squares(n=400, seed=0):
+    """Two places times two colours, drawn independently."""
+    generator = torch.Generator().manual_seed(seed)
+    place, colour = torch.randint(2, (2, n), generator=generator)
+    pixels = 0.1 * torch.rand(n, 3, 28, 28, generator=generator)
+    pixels[colour == 0, 0] += 0.6
+    pixels[colour == 1, 2] += 0.6
+    pixels[place == 0, :, 8:20, 2:12] += 0.3
+    pixels[place == 1, :, 8:20, 16:26] += 0.3
+    concepts = {"shape": Concept("class", place, ("left", "right")),
+                "texture": Concept("class", colour, ("red", "blue"))}  # fmt: skip
+    return ImageSet((pixels * 255).byte(), concepts)
+
+
+def test_the_headline_is_the_difference_of_the_differences(tiny, tmp_path):
+    models = {"plain": ModuleInterpretee(Colour()), "stylised": ModuleInterpretee(Place())}
+    study = texture(models, "pool", squares(), settings=tiny, progress=False)
+    own = {name: study.figures[name]["pool"]["concepts"] for name in models}
+    expected = [own[name]["shape"]["value"] - own[name]["texture"]["value"] for name in ("stylised", "plain")]
+    difference = study.headline["stylised − plain (eq. 20)"]
+    assert difference.value == pytest.approx(expected[0] - expected[1])
+    assert study.holds is (difference.value > 2 * difference.standard_error)
+    assert "data:image/png" in study.to_html(tmp_path / "page.html").read_text()
+
+
+def test_the_probe_finds_texture_in_one_network_and_shape_in_the_other(tiny):
+    models = {"colour": ModuleInterpretee(Colour()), "place": ModuleInterpretee(Place())}
+    study = texture(models, "output", squares(), settings=tiny, progress=False)
+    assert study.headline["shape − texture, colour (probe)"].value < -0.5
+    assert study.headline["shape − texture, place (probe)"].value > 0.5
+
+
+def test_cue_conflicts_are_made_apart_for_training_and_for_judging(tiny, monkeypatch):
+    module = importlib.import_module("invkit.studies.texture")
+    data = squares()
+    data = ImageSet(data.pixels, {"class": data.concepts["shape"]})
+    laid = {}
+    lay = module.lay
+    monkeypatch.setattr(
+        module, "lay", lambda images, keywords: laid.update(train=images, **keywords) or lay(images, keywords)
+    )
+    study = texture(
+        {"a": ModuleInterpretee(Colour()), "b": ModuleInterpretee(Place())}, "pool", data, cues="class",
+        settings=tiny, progress=False,
+    )  # fmt: skip
+    train, test = data.split(tiny.held_out, 0)
+    assert torch.equal(laid["train"].pixels, cue_conflict(train, 0).pixels)
+    assert torch.equal(laid["held_out"].pixels, cue_conflict(test, 1).pixels)
+    assert set(study.figures["a"]["pool"]["concepts"]) == {"residual", "shape", "texture"}
+
+
+def test_images_of_a_decoder_need_no_concepts(tiny, tmp_path):
+    torch.manual_seed(0)
+    autoencoder = ConvAutoencoder(28, 12, 8).eval()
+    data = ImageSet(Generated(autoencoder, torch.randn(200, 12)))
+    probes = squares(3)
+    models = {"plain": ModuleInterpretee(Colour()), "stylised": ModuleInterpretee(Place())}
+    study = texture(models, "pool", data, probes=probes, settings=tiny, progress=False)
+    assert study.holds is None
+    assert list(study.headline) == ["invariance at the last layer, plain", "invariance at the last layer, stylised"]
+    assert "Samples for other images" in study.to_html(tmp_path / "page.html").read_text()
+
+
+def test_what_cannot_be_compared_is_refused_before_any_work(tiny):
+    data = squares()
+    one = {"plain": ModuleInterpretee(Colour())}
+    with pytest.raises(SettingsError, match="Two networks"):
+        texture(one, "pool", data, settings=tiny)
+    two = {**one, "stylised": ModuleInterpretee(Place())}
+    with pytest.raises(DataError, match="no concept 'outline'"):
+        texture(two, "pool", data, shape="outline", settings=tiny)
+    with pytest.raises(DataError, match="no concept 'shape' and 'texture'"):
+        texture(two, "pool", ImageSet(data.pixels), settings=tiny)
+    with pytest.raises(DataError, match="set against each other"):
+        texture(two, "pool", data, cues="class", settings=tiny)
+
+
+def test_twins_start_from_the_same_weights_and_learn_from_other_images(tmp_path):
+    data = squares(128)
+    data = ImageSet(data.pixels, {"class": data.concepts["shape"]})
+    few = FitSettings(steps=4, batch_size=16, evaluate_every=2)
+    twins = train_twins(data, data, settings=few, seed=0, cache=tmp_path, progress=False)
+    assert list(twins) == ["plain", "stylised"]
+    assert twins["plain"].fingerprint() != twins["stylised"].fingerprint()
+    again = train_twins(data, data, settings=few, seed=0, cache=tmp_path, progress=False)
+    assert [t.fingerprint() for t in again.values()] == [t.fingerprint() for t in twins.values()]
+    same = train_twins(data, data, settings=few, strength=0.0, seed=0, progress=False)
+    assert same["plain"].fingerprint() == same["stylised"].fingerprint() == twins["plain"].fingerprint()
+    shapes = {layer: tuple(z.shape[1:]) for layer, z in twins["plain"].represent(data.images(slice(2)), LAYERS).items()}
+    assert shapes["block1"][1:] == (14, 14)
+    assert len(shapes["pool"]) == 1
+
+
+@pytest.mark.slow
+def test_a_network_that_was_trained_on_stylised_images_keeps_shape_more_than_its_twin(tmp_path):
+    """In training images colour and place go together, and colour is easier to learn."""
+    data = squares(3000)
+    together = data.concepts["shape"].values == data.concepts["texture"].values
+    data = data.take(together.nonzero().flatten())
+    data = ImageSet(data.pixels, {"class": data.concepts["shape"]})
+    train, test = data.split(0.15, 0)
+    twins = train_twins(train, test, settings=FitSettings(steps=200, batch_size=64, learning_rate=3e-3), progress=False)
+    study = texture(twins, "pool", train, held_out=test, cues="class", settings=Settings.quick(), progress=False)
+    assert study.holds
+    assert study.headline["stylised − plain (probe)"].value > 0.1
