@@ -23,7 +23,7 @@ from invkit.seeds import generator_for
 from invkit.training import InvarianceTask, Task, fit, held_out_nll
 
 LAYERS = ("features.4", "features.7", "features.10", "features.12")
-STEPS = (1, 2)  # of the amortised flow, in units of one layer's
+STEPS = (1, 2)  # of all, in units of the default's
 
 
 class AmortisedTask(Task):
@@ -57,23 +57,24 @@ def main(cache):
             found.append(InvarianceTask(t, ground.codes, parts[0][layer], (ground.held_out_codes, parts[1][layer])))
         return found
 
-    def tell(title, seconds, found):
+    def tell(title, seconds, done):
+        found = zip(LAYERS, done, strict=True)
         nll = [float(held_out_nll(task.module, ground.held_out_codes, parts[1][layer]).mean()) for layer, task in found]
-        print(f"{title:<28}{seconds:7.0f} s  " + " ".join(f"{value:7.3f}" for value in nll), flush=True)
+        print(f"{title:<32}{seconds:7.0f} s  " + " ".join(f"{value:7.3f}" for value in nll), flush=True)
 
-    print(f"{'held-out NLL at':<37}  " + " ".join(f"{layer.removeprefix('features.'):>7}" for layer in LAYERS))
-    separate, begun = tasks(), time.perf_counter()
-    for task in separate:
-        fit(task, settings.fit_t, progress=False)
-    tell("one flow for each", time.perf_counter() - begun, list(zip(LAYERS, separate, strict=True)))
+    print(f"{'held-out NLL at':<41}  " + " ".join(f"{layer.removeprefix('features.'):>7}" for layer in LAYERS))
     for share in STEPS:
+        fit_t = replace(settings.fit_t, steps=share * settings.fit_t.steps)
+        separate, begun = tasks(), time.perf_counter()
+        for task in separate:
+            fit(task, fit_t, progress=False)
+        tell(f"one flow for each, steps × {share}", time.perf_counter() - begun, separate)
         amortised = tasks()
         for task in amortised[1:]:
             task.module.blocks = amortised[0].module.blocks
-        fit_t = replace(settings.fit_t, steps=share * settings.fit_t.steps)
         begun = time.perf_counter()
         fit(AmortisedTask(amortised), fit_t, progress=False)
-        tell(f"one for all, steps × {share}", time.perf_counter() - begun, list(zip(LAYERS, amortised, strict=True)))
+        tell(f"one for all, steps × {share}", time.perf_counter() - begun, amortised)
 
 
 if __name__ == "__main__":

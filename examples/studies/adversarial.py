@@ -2,19 +2,19 @@
 
     python examples/studies/adversarial.py [--out DIR] [--seeds N] [--quick]
 
-Writes DIR/adversarial.html and DIR/adversarial.json. About 12 minutes a seed on two cores; the parts that `make demo`
+Writes DIR/adversarial.html and DIR/adversarial.json. Some 15 minutes a seed on two cores; the parts that `make demo`
 has trained are found with `--out demo-output`. `--quick` is a first look in some minutes; its figures are rough.
 Needs captum (`pip install captum`).
 
 The attack is the authors': FGSM, ε = 0.02. The paper's scale (ImageNet's animals at 128 px, ResNet's layers, a GPU's
-work of weeks), with `from invkit.studies.adversarial import adversarial`:
+work of weeks), from Python:
 
-    adversarial(
+    invkit.studies.adversarial(
         "torchvision:resnet101", ["maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc"], "FOLDER",
         concept=None, autoencoder="AUTOENCODER", settings=invkit.Settings.paper(), cache="CACHE",
     )
 
-with AUTOENCODER from `invkit autoencoder FOLDER --preset paper --out AUTOENCODER`.
+with AUTOENCODER from `invkit train-autoencoder FOLDER --preset paper --out AUTOENCODER`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from __future__ import annotations
 from subjects import arguments, digits_network, told
 
 from invkit.settings import Settings
-from invkit.studies.adversarial import adversarial
-from invkit.studies.study import Study
+from invkit.studies import Study, adversarial
 
 LAYERS = ["features.5", "features.7", "features.11", "classifier.3"]  # a pool, 4th and 7th Fire, scores
 

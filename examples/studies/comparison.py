@@ -10,13 +10,13 @@ has trained are found with `--out demo-output`. `--quick` is a first look in thr
 The paper's scale (ImageNet's animals at 128 px, AlexNet's and ResNet's layers, a GPU's work of weeks), from Python:
 
     from invkit.evaluation import Features
-    from invkit.studies.comparison import comparison
-    comparison(
+    from invkit.studies import Study, comparison
+    invkit.studies.comparison(
         "torchvision:resnet101", ["maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc"], "FOLDER",
         autoencoder="AUTOENCODER", settings=invkit.Settings.paper(), features=Features.inception(), cache="CACHE",
     )
 
-with AUTOENCODER from `invkit autoencoder FOLDER --preset paper --out AUTOENCODER`.
+with AUTOENCODER from `invkit train-autoencoder FOLDER --preset paper --out AUTOENCODER`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from __future__ import annotations
 from subjects import arguments, digits_network, told
 
 from invkit.settings import Settings
-from invkit.studies.comparison import comparison
-from invkit.studies.study import Study
+from invkit.studies import Study, comparison
 
 LAYERS = ["features.4", "features.11", "classifier.3"]  # second Fire, penultimate Fire, class scores
 

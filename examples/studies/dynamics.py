@@ -15,9 +15,10 @@ The paper's scale (20 checkpoints of 36,000 steps, fig. 4 and S7; a GPU's work o
 
 from __future__ import annotations
 
+from subjects import arguments, digits_checkpoints, told
+
 from invkit.settings import Settings
 from invkit.studies import Study, dynamics
-from subjects import arguments, digits_checkpoints, told
 
 
 def main() -> None:

@@ -17,9 +17,10 @@ with AUTOENCODER from `invkit train-autoencoder CELEBA --preset paper --out AUTO
 
 from __future__ import annotations
 
+from subjects import arguments, digits_network, told
+
 from invkit.settings import Settings
 from invkit.studies import Study, layers
-from subjects import arguments, digits_network, told
 
 LAYERS = ["features.3", "features.7", "features.11", "classifier.3"]  # 2nd and 4th group, penultimate Fire, scores
 

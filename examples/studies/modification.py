@@ -8,13 +8,13 @@ has trained are found with `--out demo-output`. `--quick` is a first look in two
 The paper's scale (CelebA's hair, glasses, gender, beard, age and smile at 128 px, a GPU's work of weeks), from Python:
 
     from invkit.evaluation import Features
-    from invkit.studies.modification import modification
-    modification(
+    from invkit.studies import Study, modification
+    invkit.studies.modification(
         "FOLDER", concepts="ATTRIBUTES.csv", autoencoder="AUTOENCODER", settings=invkit.Settings.paper(),
         features=Features.inception(), star_gan=True, cache="CACHE",
     )
 
-with AUTOENCODER from `invkit autoencoder FOLDER --preset paper --out AUTOENCODER`.
+with AUTOENCODER from `invkit train-autoencoder FOLDER --preset paper --out AUTOENCODER`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from subjects import arguments, digits, told
 
 from invkit.demo.run import legible
 from invkit.settings import Settings
-from invkit.studies.modification import modification
-from invkit.studies.study import Study
+from invkit.studies import Study, modification
 
 
 def main() -> None:

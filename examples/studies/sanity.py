@@ -12,9 +12,10 @@ For a network and photographs of yours:
 
 from __future__ import annotations
 
+from subjects import arguments, digits_network, told
+
 from invkit.settings import Settings
 from invkit.studies import Study, sanity
-from subjects import arguments, digits_network, told
 
 
 def main() -> None:

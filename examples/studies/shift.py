@@ -10,29 +10,28 @@ through MTCNN's O-Net, which tells faces of people from all else (needs invkit-f
 Writes DIR/shift.html and DIR/shift.json. About 15 minutes a seed on two cores. `--quick` is a first look in some
 minutes; its figures are rough.
 
-The paper's scale (animals at 128 px through FaceNet, beside CelebA; a GPU's work of weeks), with
-`from invkit.studies.shift import shift`:
+The paper's scale (animals at 128 px through FaceNet, beside CelebA; a GPU's work of weeks), from Python:
 
-    shift(
+    invkit.studies.shift(
         "facenet:vggface2", ["second_conv", "mixed_down", "avgpool", "identity_embedding"], "ANIMALFACES",
         home="CELEBA", autoencoder="AUTOENCODER", settings=invkit.Settings.paper(), cache="CACHE",
     )
 
-with AUTOENCODER from `invkit autoencoder FOLDER --preset paper --out AUTOENCODER`, where FOLDER has both.
+with AUTOENCODER from `invkit train-autoencoder FOLDER --preset paper --out AUTOENCODER`, where FOLDER has both.
 """
 
 from __future__ import annotations
 
-from folders import arguments, settings_for
-from subjects import digits_network, told
+from pathlib import Path
+
+from subjects import arguments, digits_network, settings_for, told
 
 from invkit.data import ImageSet, as_image_set, evenly
 from invkit.interpretees import load_model
-from invkit.studies.shift import shift
-from invkit.studies.study import Study
+from invkit.studies import Study, shift
 
 DIGITS = ["features.5", "features.7", "features.11", "classifier.3"]  # a pool, 4th and 7th Fire, scores
-ONET = ["conv1", "conv2", "conv3", "conv4", "dense5"]
+ONET = ["conv2", "conv3", "conv4", "dense5"]
 IMAGES = 12_000  # of each domain
 
 
@@ -41,7 +40,7 @@ def main() -> None:
     options = arguments(__doc__, fashion="with FashionMNIST/raw in it", animals="with a folder for each class")
     if (options.fashion is None) == (options.animals is None):
         raise SystemExit("Give --fashion FOLDER or --animals FOLDER.")
-    foreign = some(as_image_set(options.animals or f"fashion-mnist:{options.fashion}"))
+    foreign = as_image_set(options.animals, size=48) if options.animals else clothes(options.fashion)
 
     def run(seed: int) -> Study:
         shared = {"settings": settings_for(foreign, options.quick), "seed": seed, "cache": options.out / "cache"}
@@ -51,6 +50,11 @@ def main() -> None:
         return shift(network, DIGITS, foreign, home=some(train), home_held_out=test, **shared)
 
     told(run, options)
+
+
+def clothes(root: Path) -> ImageSet:
+    """Give some of Fashion-MNIST's training images."""
+    return some(as_image_set(f"fashion-mnist:{root}"))
 
 
 def some(images: ImageSet) -> ImageSet:

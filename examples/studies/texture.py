@@ -4,19 +4,19 @@
     python examples/studies/texture.py --photographs FOLDER [--probes FOLDER] [--out DIR] [--seeds N] [--quick]
 
 With `--fashion` the images are clothes; ROOT is torchvision's folder (ROOT/FashionMNIST/raw). With `--photographs` they
-are a folder's, a sub-folder for each class, at 64 px; `--probes` are other images to show samples for: textures,
+are a folder's, a sub-folder for each class, at 48 px; `--probes` are other images to show samples for: textures,
 sketches, cartoons. With neither, coloured digits. Both networks, SmallNet of `invkit.studies.twins`, are trained here;
 for the twin every image has the amplitude spectrum of another.
 
 Writes DIR/texture.html and DIR/texture.json. About 15 minutes a seed on two cores. `--quick` is a first look in some
 minutes; its figures are rough.
 
-The paper's scale (BigGAN's images, ResNet-50 against the published stylised-trained one, a GPU's work of days), with
-`from invkit.studies.texture import texture`:
+The paper's scale (BigGAN's images, ResNet-50 against the published stylised-trained one; a GPU's work of days), in
+Python:
 
     decoder = invkit.load_autoencoder("biggan:biggan-256", weights="biggan-256.pth")
     twin = invkit.load_model("torchvision:resnet50", weights="STYLISED.pth")
-    texture(
+    invkit.studies.texture(
         {"ImageNet": "torchvision:resnet50", "Stylized-ImageNet": twin}, "avgpool", decoder.image_set(50_000),
         probes="FOLDER", settings=invkit.Settings.paper(), cache="CACHE",
     )
@@ -27,15 +27,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from folders import arguments, settings_for
-from subjects import told
+from subjects import arguments, settings_for, told
 
 from invkit.data import ImageSet, as_image_set, color_digits, evenly
-from invkit.studies.study import Study
-from invkit.studies.texture import texture
+from invkit.studies import Study, texture
 from invkit.studies.twins import FIT, LAYERS, train_twins
 
-CLOTHES = 12_000
+CLOTHES, PHOTOGRAPHS = 12_000, 48  # images, px
 
 
 def main() -> None:
@@ -61,7 +59,7 @@ def main() -> None:
         )
         return texture(
             networks,
-            LAYERS[-2:] if options.quick else LAYERS,
+            LAYERS[-2:] if options.quick or options.photographs else LAYERS[1:],
             train,
             held_out=test,
             cues=concept,
@@ -77,7 +75,7 @@ def main() -> None:
 def chosen(fashion: Path | None, photographs: Path | None, seed: int) -> tuple[ImageSet, str]:
     """Give the images and the name of their classes."""
     if photographs is not None:
-        return as_image_set(photographs, size=64), "class"
+        return as_image_set(photographs, size=PHOTOGRAPHS), "class"
     if fashion is None:
         return color_digits(copies=8, seed=seed), "digit"
     whole = as_image_set(f"fashion-mnist:{fashion}")

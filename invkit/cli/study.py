@@ -129,19 +129,25 @@ def dynamics(model: str, layer: str, data: str, checkpoints: tuple[Path, ...], *
 @_command(
     _MODEL,
     _LAYERS,
-    click.option("--concept", default="class", show_default=True, help="The classes that MODEL decides between."),
+    click.option(
+        "--concept",
+        default="class",
+        show_default=True,
+        help="The classes that MODEL decides between; '' takes its own decisions for right.",
+    ),
     click.option("--attack", type=click.Choice(["fgsm", "pgd"]), default="fgsm", show_default=True),
     click.option("--epsilon", type=float, default=0.02, show_default=True, help="Largest change of a value in [0, 1]."),
     click.option("--steps", type=int, default=10, show_default=True, help="Steps of `pgd`."),
     click.option("--target", help="Class to be decided for; the default is any but the right one."),
     click.option("--judge", is_flag=True, help="Train a reader of the samples."),
 )
-def adversarial(model: str, layers: str, data: str, target: str | None, **options: Any) -> None:
+def adversarial(model: str, layers: str, data: str, target: str | None, concept: str, **options: Any) -> None:
     """Where along LAYERS an attack on MODEL shows (section 4.3)."""
     from invkit.studies import adversarial as run
 
     wanted = int(target) if target is not None and target.isdecimal() else target
-    _run("adversarial", run, options, *_models(options, model), layers.split(","), data, target=wanted)
+    opened = _models(options, model)
+    _run("adversarial", run, options, *opened, layers.split(","), data, target=wanted, concept=concept or None)
 
 
 @_command(

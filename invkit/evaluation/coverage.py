@@ -38,13 +38,13 @@ def coverage(z: Tensor, codes: Tensor, samples: Tensor, groups: Tensor | None = 
         z: representations of M images, (M, …).
         codes: their codes, drawn from the posterior as *t* was trained, (M, N).
         samples: codes that *t* drew for each, (M, n, N).
-        groups: (M,), images of one group are not each other's neighbours; None where each stands alone.
+        groups: (M,), of one group only the nearest image is a neighbour, and of the image's own none; None where each
+            stands alone.
         seed: of the choice of other images.
     """
     other = others(len(z), groups)
-    k = min(_NEAREST, int(other.sum(1).min()))
     flat = z.flatten(1).double()
-    near = squared_distances(flat, flat).masked_fill(~other, torch.inf).topk(k, largest=False).indices  # (M, k)
+    near = _neighbours(squared_distances(flat, flat).masked_fill(~other, torch.inf), groups)
     codes, samples = codes.double(), samples.double()
     generator = generator_for(seed, "coverage")
     rows = []
@@ -60,9 +60,20 @@ def coverage(z: Tensor, codes: Tensor, samples: Tensor, groups: Tensor | None = 
     found = torch.cat([torch.stack(rows), codes], 1)
     m = len(z)
     return Coverage(
-        jackknife(lambda mean: mean[..., 0], found[:, :1], m * k, groups),
+        jackknife(lambda mean: mean[..., 0], found[:, :1], near.numel(), groups),
         jackknife(
             lambda mean: mean[..., 0] / ((mean[..., 1] - mean[..., 2:].square().sum(-1)) * m / (m - 1)),
-            found[:, 1:], m * k, groups,
+            found[:, 1:], near.numel(), groups,
         ),
     )  # fmt: skip
+
+
+def _neighbours(distances: Tensor, groups: Tensor | None) -> Tensor:
+    """Give the nearest images of each, (M, k), no two of one group: copies of one original would lie together."""
+    if groups is not None:
+        place = groups.unique(return_inverse=True)[1].expand_as(distances)
+        nearest = torch.full((len(distances), int(place.max()) + 1), torch.inf, dtype=distances.dtype)
+        nearest = nearest.scatter_reduce(1, place, distances, "amin")
+        distances = distances.masked_fill(distances > nearest.gather(1, place), torch.inf)
+    k = min(_NEAREST, int(distances.isfinite().sum(1).min()))
+    return distances.topk(k, largest=False).indices

@@ -76,7 +76,7 @@ def _autoencoder(f: Mapping[str, float], told: Mapping[str, str]) -> Iterator[Li
 
 def _uses(f: Mapping[str, float], errors: Mapping[str, float], told: Mapping[str, str]) -> Iterator[Light]:
     gained = f["gain from z"] > 2 * errors["gain from z"] and f.get("information", 1) > 0
-    missed = f["invariance"] - f["open among neighbours"]
+    missed = f["invariance"] - f["open among neighbours"] - 2 * errors["open among neighbours"]
     colour: Colour = "red" if not gained or missed > 0.1 else "amber" if missed > 0.02 else "green"
     text = (
         f"A code is {told['gain from z']} nats per dimension more likely given its own representation than given "

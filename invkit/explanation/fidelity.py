@@ -172,9 +172,11 @@ def _sent_back(
     interpretee: Interpretee, layers: Sequence[str], data: ImageSet, made: Mapping[str, Tensor]
 ) -> dict[str, Estimate | float]:
     """Send made images, by name (M, n, 3, S, S), through the model."""
-    layers = [*layers, *_output(interpretee, data)]
+    layers = [*dict.fromkeys([*layers, *_output(interpretee, data)])]
     own = represent_all(interpretee, layers, data, progress=False)
-    chance, found = math.nan, {}
+    found: dict[str, Estimate | float] = {}
+    of: dict[str, float] = {}
+    chance = math.nan
     for name, images in made.items():
         seen = represent_all(interpretee, layers, ImageSet(images.flatten(0, 1)), progress=False)
         for layer, values in seen.items():
@@ -182,13 +184,14 @@ def _sent_back(
             at = "" if layer == layers[0] else f" at {layer}"
             compared = consistency(z, back, data.groups)
             found |= {f"distance{name}{at}": compared.distance, f"rank{name}{at}": compared.rank}
+            if layer == layers[0]:
+                of[name] = compared.distance.value
             if layer == "output" and z.ndim == 2 and z.shape[1] > 1:
                 found[f"agreement{name}"], chance = agreement(z, back, data.groups)
     if not math.isnan(chance):
         found["agreement by chance"] = chance
-    if "distance of reconstructions" in found:
-        of_samples, of_codes = found["distance"], found["distance of reconstructions"]
-        found["autoencoder's share"] = min(1.0, of_codes.value / max(of_samples.value, 1e-12))
+    if len(of) > 1:
+        found["autoencoder's share"] = min(1.0, of[" of reconstructions"] / max(of[""], 1e-12))
     return found
 
 

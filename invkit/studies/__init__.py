@@ -1,8 +1,27 @@
 """The paper's experiments, each a function that a user runs on networks and images of their own."""
 
+from invkit.studies.adversarial import adversarial
+from invkit.studies.comparison import comparison
 from invkit.studies.dynamics import dynamics
 from invkit.studies.layers import layers
+from invkit.studies.modification import modification
 from invkit.studies.sanity import sanity
+from invkit.studies.shift import shift
 from invkit.studies.study import Study, over_seeds
+from invkit.studies.stylise import cue_conflict, stylised
+from invkit.studies.texture import texture
 
-__all__ = ["Study", "dynamics", "layers", "over_seeds", "sanity"]
+__all__ = [
+    "Study",
+    "adversarial",
+    "comparison",
+    "cue_conflict",
+    "dynamics",
+    "layers",
+    "modification",
+    "over_seeds",
+    "sanity",
+    "shift",
+    "stylised",
+    "texture",
+]

@@ -83,7 +83,7 @@ def adversarial(
     addresses = checked_layers(interpretee, layers, given)
     classes = None if concept is None else class_concept(given, concept)
     wanted = _target(interpretee, given, classes, target)
-    ground = lay(given, keywords)
+    ground = lay(given, keywords, [(interpretee, addresses)], embedder)
     explanations = explain_layers(ground, interpretee, addresses, embedder)
     trial = try_attack(interpretee, ground.held_out, concept, method, wanted, images, ground.seed)
     tried = trial.take(trial.flipped) if trial.flipped.sum() >= _FEWEST else trial

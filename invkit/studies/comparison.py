@@ -89,7 +89,7 @@ def comparison(
     addresses = checked_layers(interpretee, layers, images)
     if gradient:
         interpretee.features(images.images(slice(2)), addresses)
-    ground = lay(images, keywords)
+    ground = lay(images, keywords, [(interpretee, addresses)])
     features = features or judge_features(trained_judge(ground, redrawn=False))
     explanations = explain_layers(ground, interpretee, addresses)
     key = interpretee.fingerprint()

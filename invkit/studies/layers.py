@@ -14,7 +14,7 @@ from invkit.explanation.page import protocol_section
 from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
 from invkit.profiles import Profile
-from invkit.studies.preparing import Keywords, explain_layers, images_of, lay, named
+from invkit.studies.preparing import Keywords, checked_layers, explain_layers, images_of, lay
 from invkit.studies.study import Study
 
 __all__ = ["layers"]
@@ -54,7 +54,7 @@ def layers(
     """
     interpretee = as_interpretee(model, preprocess)
     images = images_of(data, keywords)
-    addresses = named(interpretee, layers)
+    addresses = checked_layers(interpretee, layers, images)
     if len(addresses) < 2:
         raise SettingsError("A curve over depth takes two layers or more", got=", ".join(addresses))
     ground = lay(images, keywords, [(interpretee, addresses)], embedder)

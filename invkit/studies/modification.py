@@ -61,11 +61,11 @@ def modification(
         stayed, of invkit and of the baseline.
 
     Raises:
-        SettingsError: no concepts, or an autoencoder without an encoder.
+        SettingsError: no concepts, a judge of others, or an autoencoder without an encoder.
         InvkitError: as :func:`invkit.profile`.
     """
     images = images_of(data, keywords)
-    _check(images, star_gan)
+    _check(images, judge, star_gan)
     ground = lay(images, keywords)
     if not ground.autoencoder.has_encoder or ground.e is None:
         raise SettingsError("Only images that can be encoded can be edited", expected="an autoencoder with an encoder")
@@ -77,10 +77,16 @@ def modification(
     return _told(ground, ways, found, distances, features, fit)
 
 
-def _check(images: ImageSet, star_gan: bool) -> None:
+def _check(images: ImageSet, judge: Judge | None, star_gan: bool) -> None:
     if not images.concepts:
         raise SettingsError(
             "There are no concepts to swap", expected="labels", got="images alone", hint="Pass concepts={name: labels}."
+        )
+    if judge is not None and set(judge.concepts) != set(images.concepts):
+        raise SettingsError(
+            "The judge reads other concepts than the images have",
+            expected=", ".join(images.concepts),
+            got=", ".join(judge.concepts),
         )
     if star_gan and not any(concept.kind == "class" for concept in images.concepts.values()):
         raise SettingsError(

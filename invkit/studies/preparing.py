@@ -19,7 +19,7 @@ from invkit.progress import say
 from invkit.recipe import addresses_in, explain_each, prepare
 from invkit.settings import Settings
 
-__all__ = ["Keywords", "checked_layers", "class_concept", "explain_layers", "images_of", "lay", "named"]
+__all__ = ["Keywords", "checked_layers", "class_concept", "explain_layers", "images_of", "lay"]
 
 
 class Keywords(TypedDict, total=False):
@@ -107,15 +107,6 @@ def explain_layers(
         found[explanation.layer] = explanation
         say(f"{name} {explanation.layer}: invariance {explanation.invariance()}".strip(), show=ground.progress)
     return found
-
-
-def named(interpretee: Interpretee, layers: str | nn.Module | Sequence[str | nn.Module]) -> list[str]:
-    """Give the addresses of layers.
-
-    Raises:
-        LayerError: one of them is none.
-    """
-    return addresses_in(interpretee, [layers] if isinstance(layers, (str, nn.Module)) else list(layers))
 
 
 def checked_layers(

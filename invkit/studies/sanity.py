@@ -24,7 +24,7 @@ from invkit.recipe import explanation_of
 from invkit.report import Section, Table
 from invkit.seeds import generator_for
 from invkit.serialize import fingerprint
-from invkit.studies.preparing import Keywords, explain_layers, images_of, lay, named
+from invkit.studies.preparing import Keywords, checked_layers, explain_layers, images_of, lay
 from invkit.studies.study import Study
 
 __all__ = ["explain_shuffled", "sanity"]
@@ -74,7 +74,7 @@ def sanity(
             "The weights of this model cannot be reached", expected="an nn.Module", got=type(interpretee).__name__
         )
     images = images_of(data, keywords)
-    (address,) = named(interpretee, layer)
+    (address,) = checked_layers(interpretee, layer, images)
     ground = lay(images, keywords, (1 + stages) * [(interpretee, [address])], embedder)
     found = {ORIGINAL: explain_layers(ground, interpretee, [address], embedder, ORIGINAL)[address]}
     for share, other in cascade(interpretee.module, stages, ground.seed):

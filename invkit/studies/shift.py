@@ -81,7 +81,8 @@ def shift(
     kept_shares: dict[str, Kept] = {}
     for name, (train, test) in sets.items():
         sizes = keywords.get("factor_sizes") if name == "foreign" else None
-        ground = lay(train, {**keywords, "held_out": test, "factor_sizes": sizes})
+        own_keywords: Keywords = {**keywords, "held_out": test, "factor_sizes": sizes}
+        ground = lay(train, own_keywords, [(interpretee, addresses)], embedder)
         found[name] = explain_layers(ground, interpretee, addresses, embedder, f"{name},")
         kept_shares[name] = {layer: kept(each, ground.seed) for layer, each in found[name].items()}
     headline, holds = _judged(found, kept_shares, concept)

@@ -27,21 +27,35 @@ _SHOWN, _COLUMNS = 3, 3
 def numbers_section(found: Mapping[str, Domain], shares: Mapping[str, Kept]) -> Section:
     """Curves of both domains over layers, and a table of each."""
     layers = list(found["foreign"])
-    series = {f"invariance, {name}": [each.invariance() for each in domain.values()] for name, domain in found.items()}
-    for name, of in shares.items():
-        for what in next(iter(of.values())):
-            series[f"{what} kept, {name}"] = [last[what] for last in of.values()]
-    points = {name: [(e.value, e.standard_error) for e in values] for name, values in series.items()}
+    whole = {f"invariance, {name}": [each.invariance() for each in domain.values()] for name, domain in found.items()}
+    whole |= {f"appearance kept, {name}": [of["appearance"] for of in kept.values()] for name, kept in shares.items()}
+    concepts = {
+        f"{what}, {name}": [of[what] for of in kept.values()]
+        for name, kept in shares.items()
+        for what in list(next(iter(kept.values())))[1:]
+    }
     caption = (
-        "Invariance (eq. 19): share of the variance of the image code that a layer leaves open. Kept: how much nearer "
-        "samples are to the image that they are samples for than to other images, 0 for not at all and 1 for the image "
-        "itself, in the whole code (appearance) and in each concept's factor. Bands: one standard error."
+        "Invariance (eq. 19): share of the variance of the image code that a layer leaves open. Appearance kept: how "
+        "much nearer the codes of samples are to the image that they are samples for than to other images, 0 for not "
+        "at all and 1 for the image itself. Bands: one standard error."
     )
+    pictures = [Picture(curves(layers, _points(whole), "layer", "share"), caption)]
+    if concepts:
+        caption = "How much nearer samples are to their own image than to others in each concept's factor of e."
+        pictures.append(Picture(curves(layers, _points(concepts), "layer", "share kept"), caption))
     tables = []
     for name, domain in found.items():
         header, rows = figures_table(dict(domain))
+        rows += [
+            [f"{what} kept by samples", *(str(of[what]) for of in shares[name].values())]
+            for what in next(iter(shares[name].values()))
+        ]
         tables.append(Table([f"{name} images", *header[1:]], rows))
-    return Section("What the layers keep", "", [Picture(curves(layers, points, "layer", "share"), caption)], tables)
+    return Section("What the layers keep", "", pictures, tables)
+
+
+def _points(series: Mapping[str, Sequence[Estimate]]) -> dict[str, list[tuple[float, float]]]:
+    return {name: [(e.value, e.standard_error) for e in values] for name, values in series.items()}
 
 
 def layers_section(name: str, domain: Domain) -> Section:

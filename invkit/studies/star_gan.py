@@ -7,6 +7,7 @@ from dataclasses import asdict
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from invkit import processes
 from invkit.data import ImageSet, evenly
@@ -37,7 +38,9 @@ def _convolution(a: int, b: int, kernel: int, stride: int) -> list[nn.Module]:
 class StarGAN(nn.Module):
     """Generator and discriminator, narrower than the published ones, for images of 28 to 64 px.
 
-    Norm is batch normalisation: the published instance normalisation forgets the colour of flat areas.
+    The generator has batch normalisation: the published instance normalisation forgets the colour of flat areas. It
+    gives a change of the image (of its logits), without which so short a training does not find how to keep it. The
+    discriminator is spectrally normalised, without which its class scores are fooled by faint noise.
 
     Args:
         classes: number of them.
@@ -61,7 +64,7 @@ class StarGAN(nn.Module):
         )
         trunk: list[nn.Module] = []
         for a, b in ((3, 2 * w), (2 * w, 4 * w), (4 * w, 8 * w)):
-            trunk += [nn.Conv2d(a, b, 4, 2, 1), nn.BatchNorm2d(b), nn.LeakyReLU(0.2)]
+            trunk += [spectral_norm(nn.Conv2d(a, b, 4, 2, 1)), nn.LeakyReLU(0.2)]
         self.critic = nn.ModuleDict({
             "trunk": nn.Sequential(*trunk),
             "source": nn.Conv2d(8 * w, 1, 3, 1, 1),
@@ -71,9 +74,9 @@ class StarGAN(nn.Module):
     def forward(self, images: Tensor, target: Tensor) -> Tensor:
         """Draw images (B, 3, S, S) in [0, 1] anew, with classes (B,)."""
         told = F.one_hot(target, self.classes).to(images)[:, :, None, None].expand(-1, -1, *images.shape[2:])
-        drawn = self.generator(torch.cat([2 * images - 1, told], 1)).float()
-        drawn = F.interpolate(drawn, images.shape[2:]) if drawn.shape != images.shape else drawn
-        return (torch.tanh(drawn) + 1) / 2
+        change = self.generator(torch.cat([2 * images - 1, told], 1)).float()
+        change = F.interpolate(change, images.shape[2:]) if change.shape != images.shape else change
+        return torch.sigmoid(change + torch.logit(images, 0.01))
 
     def judge(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Give the discriminator's scores for images taken for real, (B, 1, h, w), and for classes, (B, K)."""

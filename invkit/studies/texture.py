@@ -83,7 +83,7 @@ def texture(
         images, keywords = _in_conflict(images, cues, strength, keywords)
     present = _present(images, shape, texture)
     shown = None if probes is None else as_image_set(probes, size=images.size, progress=keywords.get("progress", True))
-    ground = lay(images, keywords)
+    ground = lay(images, keywords, [(each, addresses[name]) for name, each in interpretees.items()], embedder)
     found = {name: explain_layers(ground, each, addresses[name], embedder, name) for name, each in interpretees.items()}
     shares = {name: {layer: _shares(each) for layer, each in per.items()} for name, per in found.items()}
     headline, holds = _judged(shares, shape, texture) if present else (_invariances(found), None)

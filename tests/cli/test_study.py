@@ -59,7 +59,7 @@ def test_dynamics_reads_checkpoints_of_the_model(study, model, tmp_path):
 
 
 def test_an_attack_that_changes_too_few_decisions_gives_no_verdict(study, model):
-    found = study("adversarial", model, "0,1", "--epsilon", "0.001")
+    found = study("adversarial", model, "0,1", "--epsilon", "0.001", "--concept", "")
     assert found["holds"] is None
 
 

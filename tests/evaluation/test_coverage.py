@@ -37,3 +37,7 @@ def test_images_of_one_group_are_not_each_others_neighbours():
     samples = torch.randn(200, 6, 4)
     apart, alone = coverage(twice, twice, samples, groups), coverage(twice, twice, samples)
     assert alone.neighbours_open.value < apart.neighbours_open.value  # else each has itself next to it
+    other = torch.arange(200, 400).repeat_interleave(4)[:200]
+    blocks = torch.randn(50, 4).repeat_interleave(4, 0)  # four copies of each, at one place
+    found = coverage(torch.randn(200, 3), blocks, samples, other)
+    assert found.neighbours_open.value == pytest.approx(1, abs=0.1)  # none of them twice among the neighbours

@@ -1,3 +1,4 @@
+import importlib
 import math
 
 import pytest
@@ -188,3 +189,24 @@ def test_classes_that_the_network_does_not_know_are_refused_before_any_work(tiny
         adversarial(ModuleInterpretee(network), "3", digits, concept="animal", settings=tiny)
     with pytest.raises(SettingsError, match="No such target"):
         adversarial(ModuleInterpretee(network), "3", digits, concept=None, target=5, settings=tiny)
+
+
+def test_a_judge_tells_what_samples_of_attacked_images_show(tiny, linear, monkeypatch):
+    module = importlib.import_module("invkit.studies.adversarial")
+
+    class AlwaysB:
+        def read(self, images):
+            return {"side": torch.ones(len(images), dtype=torch.long)}
+
+    monkeypatch.setattr(module, "trained_judge", lambda ground: AlwaysB())
+    x = grey(200)
+    data = ImageSet(x, {"side": Concept("class", linear(x).argmax(1), ("a", "b"))})
+    study = adversarial(
+        ModuleInterpretee(linear), "0", data, concept="side", epsilon=0.2, judge=True, settings=tiny, progress=False
+    )
+    shares = study.figures["read"]["0"]
+    new, true = (shares[name]["value"] for name in ("the attacked decision", "the true class"))
+    assert study.figures["attack"]["changed"] == study.figures["attack"]["attacked"]  # every decision: a to b, b to a
+    assert new + true == pytest.approx(1.0)
+    _, test = data.split(tiny.held_out, 0)
+    assert true == pytest.approx(float(test.concepts["side"].values.float().mean()))

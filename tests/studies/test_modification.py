@@ -141,12 +141,14 @@ def test_images_without_concepts_are_refused(digits, tiny):
     with pytest.raises(SettingsError, match="no concepts to swap"):
         modification(ImageSet(digits.pixels), settings=tiny, progress=False)
     colours = ImageSet(digits.pixels, {"background": digits.concepts["background"]})
+    with pytest.raises(SettingsError, match="judge reads other concepts"):
+        modification(colours, settings=tiny, progress=False, judge=Judge.of(digits))
     with pytest.raises(SettingsError, match="told a class"):
         modification(colours, settings=tiny, progress=False, star_gan=True)
 
 
 def test_star_gans_losses_share_no_gradient(digits):
-    task = StarGANTask(StarGAN(10, width=4), digits, digits, "digit")
+    task = StarGANTask(StarGAN(10, width=4).eval(), digits, digits, "digit")  # norms as they are
     rows = torch.arange(8)
     generator = torch.Generator().manual_seed(0)
     torch.autograd.backward(task.loss(task.module, rows, generator))

@@ -78,7 +78,9 @@ def test_cue_conflicts_are_made_apart_for_training_and_for_judging(tiny, monkeyp
     laid = {}
     lay = module.lay
     monkeypatch.setattr(
-        module, "lay", lambda images, keywords: laid.update(train=images, **keywords) or lay(images, keywords)
+        module,
+        "lay",
+        lambda images, keywords, *more: laid.update(train=images, **keywords) or lay(images, keywords, *more),
     )
     study = texture(
         {"a": ModuleInterpretee(Colour()), "b": ModuleInterpretee(Place())}, "pool", data, cues="class",
