@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from invkit.core import Interpretee
-from invkit.data import decode_all, evenly, represent_all
+from invkit.data import ImageSet, decode_all, evenly, represent_all
 from invkit.errors import SettingsError
 from invkit.evaluation import Estimate, Features, consistency, frechet_distance, kernel_distance
 from invkit.explanation import Explanation
@@ -99,15 +100,17 @@ def comparison(
     )
     rows = evenly(len(ground.held_out), _MOST)
     real = features.of(ground.held_out.images(rows))
-    groups = None if ground.held_out.groups is None else ground.held_out.groups[rows]
+    others = evenly(len(ground.train), len(rows))
 
-    def distances(made: Tensor) -> dict[str, Estimate]:
-        seen = features.of(made)
+    def distances(made: Tensor, of: ImageSet, which: Tensor) -> dict[str, Estimate]:
+        """Compare with held-out images what was made of these images of a set."""
+        seen, groups = features.of(made), None if of.groups is None else of.groups[which]
         return {
             "Fréchet distance": frechet_distance(real, seen, groups),
             "kernel distance": kernel_distance(real, seen, groups),
         }
 
+    of_held_out = partial(distances, of=ground.held_out, which=rows)
     found = {}
     for layer, explanation in explanations.items():
         title = f"regression from {layer}"
@@ -119,10 +122,10 @@ def comparison(
             OURS: decode_all(ground.autoencoder, _sampled(t, z, ground.seed)),
             THEIRS: regress(regressor, t, z, generator_for(ground.seed, "regressed")),
         }
-        found[layer] = _layer(ground, interpretee, explanation, rows, z, made, distances, gradient)
+        found[layer] = _layer(ground, interpretee, explanation, rows, z, made, of_held_out, gradient)
     known = {
-        "other images (of training)": distances(ground.train.images(evenly(len(ground.train), len(rows)))),
-        RECONSTRUCTIONS: distances(decode_all(ground.autoencoder, ground.held_out_codes.mean[rows])),
+        "other images (of training)": distances(ground.train.images(others), ground.train, others),
+        RECONSTRUCTIONS: of_held_out(decode_all(ground.autoencoder, ground.held_out_codes.mean[rows])),
     }
     return _told(ground, found, known, next(iter(explanations.values())).protocol, features, latent_dim)
 

@@ -58,9 +58,10 @@ def test_dynamics_reads_checkpoints_of_the_model(study, model, tmp_path):
     assert list(found["checkpoints"]) == ["1", "20"]
 
 
-def test_an_attack_that_changes_too_few_decisions_gives_no_verdict(study, model):
-    found = study("adversarial", model, "0,1", "--epsilon", "0.001", "--concept", "")
-    assert found["holds"] is None
+def test_an_attack_takes_its_options_and_the_models_own_decisions(study, model):
+    found = study("adversarial", model, "0,1", "--attack", "pgd", "--steps", "3", "--epsilon", "0.01", "--concept", "")
+    assert {"name": "pgd", "epsilon": 0.01, "steps": 3}.items() <= found["attack"].items()
+    assert found["attack"]["accuracy"] == 1
 
 
 def test_features_are_a_model_and_a_layer(run, model, folder, tmp_path):

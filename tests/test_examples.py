@@ -1,0 +1,67 @@
+"""Every example of a study runs, on a fraction of its images and with tiny settings, and writes its page."""
+
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from invkit.data import color_digits
+from invkit.demo.network import PREPROCESS, squeezenet
+from invkit.interpretees import ModuleInterpretee
+from invkit.settings import Settings
+from invkit.studies import judging, twins
+
+EXAMPLES = Path(__file__).parents[1] / "examples" / "studies"
+STUDIES = ("adversarial", "comparison", "dynamics", "layers", "modification", "sanity", "texture")
+
+
+@pytest.fixture
+def example(monkeypatch, tiny, tmp_path):
+    """Run an example by name; gives the folder that it wrote."""
+    train, test = color_digits(copies=1).take(torch.arange(200)), color_digits("test", copies=1)
+    model = squeezenet(0, train.images(slice(64)))
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        return module
+
+    networks = {step: ModuleInterpretee(model, PREPROCESS) for step in (0, 200, 400, 1400)}
+    subjects = load("subjects")
+    monkeypatch.setattr(subjects, "digits", lambda *_: (train, test))
+    monkeypatch.setattr(subjects, "digits_checkpoints", lambda *_: (networks, train, test))
+    monkeypatch.setattr(subjects, "settings_for", lambda *_: tiny)
+    monkeypatch.setattr(Settings, "quick", staticmethod(lambda: replace(tiny)))
+    monkeypatch.setattr(twins, "FIT", replace(tiny.fit_t, steps=4))
+    monkeypatch.setitem(judging.trained_judge.__kwdefaults__, "settings", replace(tiny.fit_t, steps=4))
+    monkeypatch.setattr(subjects, "color_digits", lambda **_: train)
+
+    def run(name):
+        module = load(name)
+        if name == "texture":
+            monkeypatch.setattr(module, "color_digits", lambda **_: train)
+            monkeypatch.setattr(module, "replace", lambda fit, **_: fit)
+        monkeypatch.setattr(sys, "argv", [name, "--quick", "--out", str(tmp_path)])
+        module.main()
+        return tmp_path
+
+    return run
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_an_example_runs_and_writes_its_page(example, name):
+    out = example(name)
+    assert (out / f"{name}.html").stat().st_size > 10_000
+    assert (out / f"{name}.json").exists()
+
+
+def test_every_example_is_run_here_or_asks_for_images_of_the_users(example):
+    files = {file.stem for file in EXAMPLES.glob("*.py")} - {"subjects"}
+    assert files == {*STUDIES, "shift"}
+    with pytest.raises(SystemExit, match="--fashion"):
+        example("shift")
