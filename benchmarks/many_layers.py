@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from invkit.data import represent_all
 from invkit.demo.network import PREPROCESS
@@ -20,27 +19,10 @@ from invkit.demo.run import prepared
 from invkit.groundwork import build_t
 from invkit.interpretees import ModuleInterpretee
 from invkit.seeds import generator_for
-from invkit.training import InvarianceTask, Task, fit, held_out_nll
+from invkit.training import AmortisedTask, InvarianceTask, fit, held_out_nll
 
 LAYERS = ("features.4", "features.7", "features.10", "features.12")
 STEPS = (1, 2)  # of all, in units of the default's
-
-
-class AmortisedTask(Task):
-    """The mean loss of all layers, each on its share of a batch."""
-
-    title = "all layers"
-
-    def __init__(self, tasks):
-        self.tasks, self.rows = tasks, tasks[0].rows
-        self.module = nn.ModuleList(task.module for task in tasks)
-
-    def loss(self, module, rows, generator):
-        shares = zip(module, self.tasks, rows.chunk(len(self.tasks)), strict=True)
-        return torch.stack([task.loss(t, part, generator) for t, task, part in shares]).mean()
-
-    def held_out(self, module):
-        return sum(task.held_out(t) for t, task in zip(module, self.tasks, strict=True)) / len(self.tasks)
 
 
 def main(cache):
@@ -69,10 +51,7 @@ def main(cache):
         for task in separate:
             fit(task, fit_t, progress=False)
         tell(f"one flow for each, steps × {share}", time.perf_counter() - begun, separate)
-        amortised = tasks()
-        for task in amortised[1:]:
-            task.module.blocks = amortised[0].module.blocks
-        begun = time.perf_counter()
+        amortised, begun = tasks(), time.perf_counter()
         fit(AmortisedTask(amortised), fit_t, progress=False)
         tell(f"one for all, steps × {share}", time.perf_counter() - begun, amortised)
 

@@ -23,6 +23,7 @@ from invkit.seeds import generator_for, seeded
 from invkit.serialize import fingerprint
 from invkit.settings import AutoencoderSettings, Settings
 from invkit.training import (
+    AmortisedTask,
     AnchorTask,
     InvarianceTask,
     SemanticTask,
@@ -31,7 +32,7 @@ from invkit.training import (
     psnr,
 )
 
-__all__ = ["Groundwork", "build_e", "build_t", "lay_groundwork", "train_t"]
+__all__ = ["Groundwork", "build_e", "build_t", "lay_groundwork", "train_t", "train_together"]
 
 _ENOUGH, _SOME = 64, 4096  # training images at least, and those from which flows are initialised
 
@@ -251,11 +252,40 @@ def train_t(
     Returns:
         t, and whether its training came to its own end.
     """
+    settings = ground.settings
+    task = _t_task(ground, z, embedder, title)
+    path = ground.path("t", model_key, asdict(settings.t), asdict(settings.fit_t), settings.noise_floor)
+    result = fit_or_load(task, settings.fit_t, path=path, seed=ground.seed, progress=ground.progress)
+    return task.module.cpu(), result.complete
+
+
+def train_together(
+    ground: Groundwork, z: Mapping[str, tuple[Rows, Rows]], model_key: str, embedder: Embedder | None, title: str
+) -> tuple[dict[str, InvarianceFlow], bool]:
+    """Train one t for several layers, each with an H of its own; for half as many steps as all of theirs would take.
+
+    Args:
+        ground: what they share.
+        z: representations of training and of held-out images, by layer.
+        model_key: hash of the model and of what decides z.
+        embedder: H, of which each layer trains a copy.
+        title: shown with the progress.
+
+    Returns:
+        t of each layer, and whether training came to its own end.
+    """
+    settings = ground.settings
+    tasks = [_t_task(ground, each, embedder, layer) for layer, each in z.items()]
+    how = replace(settings.fit_t, steps=max(1, settings.fit_t.steps * len(z) // 2))
+    path = ground.path("t", model_key, [*z], asdict(settings.t), asdict(how), settings.noise_floor)
+    result = fit_or_load(AmortisedTask(tasks, title), how, path=path, seed=ground.seed, progress=ground.progress)
+    return {layer: task.module.cpu() for layer, task in zip(z, tasks, strict=True)}, result.complete
+
+
+def _t_task(ground: Groundwork, z: tuple[Rows, Rows], embedder: Embedder | None, title: str) -> InvarianceTask:
+    """Build t, initialised from some images, and its task."""
     settings, seed = ground.settings, ground.seed
     rows = torch.randperm(len(z[0]), generator=generator_for(seed, "initialise"))[:_SOME]
     latents = ground.codes[rows].sample(generator_for(seed, "t"))
     t = build_t(settings, ground.autoencoder.latent_shape, embedder, latents, z[0][rows], seed).to(processes.device())
-    task = InvarianceTask(t, ground.codes, z[0], (ground.held_out_codes, z[1]), title)
-    path = ground.path("t", model_key, asdict(settings.t), asdict(settings.fit_t), settings.noise_floor)
-    result = fit_or_load(task, settings.fit_t, path=path, seed=seed, progress=ground.progress)
-    return t.cpu(), result.complete
+    return InvarianceTask(t, ground.codes, z[0], (ground.held_out_codes, z[1]), title)

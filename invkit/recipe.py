@@ -21,7 +21,7 @@ from invkit.evaluation import probe
 from invkit.explanation import Explanation, HeldOut
 from invkit.flows import Embedder, InvarianceFlow
 from invkit.forecast import forecast, parts_of
-from invkit.groundwork import Groundwork, lay_groundwork, train_t
+from invkit.groundwork import Groundwork, lay_groundwork, train_t, train_together
 from invkit.interpretees import ModuleInterpretee, as_interpretee
 from invkit.profiles import Profile
 from invkit.progress import say
@@ -49,22 +49,25 @@ def explain_each(
     own_h = [] if embedder is None else [repr(embedder), embedder.config, embedder.state_dict()]
     weights = interpretee.fingerprint()
     model_key = fingerprint(weights, *own_h)
-    folders = {layer: _folder(ground, model_key, layer) for layer in layers}
+    together = [[*layers]] if ground.settings.amortised and len(layers) > 1 else []
+    folders = {layer: _folder(ground, model_key, layer, *together) for layer in layers}
     kept = {layer: _kept(ground, interpretee, folder, embedder) for layer, folder in folders.items()}
     missing = processes.agreed([layer for layer, found in kept.items() if found is None])
+    if together and missing:
+        missing = [*folders]
     z_train, z_test = (
         represent_all(
             interpretee, missing, part, ground.folder("representations", weights, name), progress=ground.progress
         )
         for name, part in (("train", ground.train), ("held-out", ground.held_out))
     )
+    z_of = {layer: (z_train.pop(layer), z_test.pop(layer)) for layer in missing}
+    trained = _each_t(ground, z_of, model_key, embedder, f"t of {name}{' ' if name else ''}")
     for layer, found in kept.items():
         if layer in missing:
+            t, complete = next(trained)
+            found = explanation_of(ground, interpretee, layer, t, z_of.pop(layer))
             folder = folders[layer]
-            z = (z_train.pop(layer), z_test.pop(layer))
-            title = f"t of {name}{' ' if name else ''}{layer}"
-            t, complete = train_t(ground, z, fingerprint(model_key, layer), embedder, title)
-            found = explanation_of(ground, interpretee, layer, t, z)
             if folder is not None and complete and processes.is_main():
                 with locked(folder):
                     clear_partials(folder, "*")
@@ -72,6 +75,18 @@ def explain_each(
             yield found
         elif found is not None:
             yield found
+
+
+def _each_t(
+    ground: Groundwork, z: Mapping[str, tuple[Rows, Rows]], model_key: str, embedder: Embedder | None, title: str
+) -> Iterator[tuple[InvarianceFlow, bool]]:
+    """Train t of one layer after the other, or of all together; give each, and whether its training is complete."""
+    if ground.settings.amortised and len(z) > 1:
+        found, complete = train_together(ground, z, model_key, embedder, f"{title}all layers")
+        yield from ((t, complete) for t in found.values())
+    else:
+        for layer in [*z]:
+            yield train_t(ground, z[layer], fingerprint(model_key, layer), embedder, f"{title}{layer}")
 
 
 def _kept(
@@ -87,9 +102,9 @@ def _kept(
         return None
 
 
-def _folder(ground: Groundwork, model_key: str, layer: str) -> Path | None:
+def _folder(ground: Groundwork, model_key: str, layer: str, *more: Any) -> Path | None:
     """Where an explanation is kept, named after all that decides it."""
-    decisive: list[Any] = [asdict(ground.settings), *ground.labels]
+    decisive: list[Any] = [asdict(ground.settings), *ground.labels, *more]
     if ground.held_out.groups is not None:
         decisive.append(ground.held_out.groups)  # standard errors go over them
     if ground.e is not None:

@@ -136,6 +136,8 @@ class Settings:
         noise_floor: standard deviation of the noise on z, relative to z's total; what it hides counts as thrown
             away (:class:`InvarianceFlow`).
         held_out: share of the images that nothing is trained on.
+        amortised: one t for all layers of a model that are explained together, each with an H of its own, trained for
+            half as many steps as all of theirs would take (docs/benchmarks.md has how well).
         copies: how often t and e see each training image, each but the first time mirrored and cropped anew.
         rho: correlation ρ of a shared concept (eq. 11).
         t: architecture of the conditional flow.
@@ -149,6 +151,7 @@ class Settings:
     noise_floor: float = 0.003
     held_out: float = 0.15
     copies: int = 1
+    amortised: bool = False
     rho: float = 0.9
     t: FlowSettings = FlowSettings()
     e: FlowSettings = FlowSettings()

@@ -402,3 +402,19 @@ def test_codes_may_be_maps(coupling, model, digits, tiny, tmp_path):
     assert found.interpolate(x, x.flip(0), 4).shape == (2, 4, 3, 28, 28)
     again = invkit.Explanation.load(found.save(tmp_path / "saved"), model, autoencoder=Shrinking())
     torch.testing.assert_close(again.sample(x, 3), found.sample(x, 3))
+
+
+def test_an_amortised_t_is_one_for_all_layers_and_each_explanation_stands_alone(model, digits, tiny, tmp_path):
+    together = replace(tiny, amortised=True)
+    found = invkit.profile(model, ["0", "2", "4"], digits, settings=together, cache=tmp_path, progress=False)
+    a, b = found["0"].t, found["4"].t
+    assert all(torch.equal(x, y) for x, y in zip(a.blocks.parameters(), b.blocks.parameters(), strict=True))
+    assert a.embedder.config != b.embedder.config
+    found["4"].save(tmp_path / "alone")
+    images = found["4"].held_out.data.images(slice(3))
+    alone = invkit.Explanation.load(tmp_path / "alone", model)
+    assert torch.equal(alone.sample(images, n=2), found["4"].sample(images, n=2))
+    again = invkit.profile(model, ["0", "2", "4"], digits, settings=together, cache=tmp_path, progress=False)
+    assert again["2"].figures == found["2"].figures
+    apart = invkit.profile(model, ["0", "2"], digits, settings=together, cache=tmp_path, progress=False)
+    assert apart["2"].figures["nll"] != found["2"].figures["nll"]  # other companions, another t

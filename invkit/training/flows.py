@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from invkit.flows.invariance import standard_normal_nll
 from invkit.seeds import generator_for
 from invkit.training.loop import Task
 
-__all__ = ["AnchorTask", "InvarianceTask", "SemanticTask", "held_out_nll"]
+__all__ = ["AmortisedTask", "AnchorTask", "InvarianceTask", "SemanticTask", "held_out_nll"]
 
 _HELD_OUT_ROWS, _PART = 2048, 512
 
@@ -57,6 +57,52 @@ class InvarianceTask(Task):
         """Give the same of held-out images."""
         assert isinstance(module, InvarianceFlow)
         return float(held_out_nll(module, *self._held_out).mean())
+
+
+class _SharedBlocks(nn.ModuleList):
+    """Flows with the same blocks, which are saved once."""
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        whole = super().state_dict(*args, **kwargs)
+        return {name: value for name, value in whole.items() if name.startswith("0.") or not _of_blocks(name)}
+
+    def load_state_dict(self, state: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        again = {name: state[_in_first(name)] for name in super().state_dict() if _of_blocks(name)}
+        return super().load_state_dict({**state, **again}, *args, **kwargs)
+
+
+def _of_blocks(name: str) -> bool:
+    return name.split(".", 2)[1] == "blocks"
+
+
+def _in_first(name: str) -> str:
+    return f"0.{name.partition('.')[2]}"
+
+
+class AmortisedTask(Task):
+    """Train flows of several layers that share all but H: of each batch every layer has its part.
+
+    Args:
+        tasks: one for each layer, on the same images; their flows get the blocks of the first.
+        title: shown with the progress.
+    """
+
+    def __init__(self, tasks: Sequence[InvarianceTask], title: str = "t of all layers") -> None:
+        self.title, self.rows, self._tasks = title, tasks[0].rows, tasks
+        for task in tasks[1:]:
+            task.module.blocks = tasks[0].module.blocks
+        self.module = _SharedBlocks(task.module for task in tasks)
+
+    def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Give the mean over layers of −log p(z̄ | z̃) in nats per dimension."""
+        assert isinstance(module, nn.ModuleList)
+        parts = zip(self._tasks, module, rows.tensor_split(len(self._tasks)), strict=True)
+        return torch.stack([task.loss(t, part, generator) for task, t, part in parts if len(part)]).mean()
+
+    def held_out(self, module: nn.Module) -> float:
+        """Give the same of held-out images."""
+        assert isinstance(module, nn.ModuleList)
+        return sum(task.held_out(t) for task, t in zip(self._tasks, module, strict=True)) / len(self._tasks)
 
 
 @torch.no_grad()
