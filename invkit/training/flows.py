@@ -33,6 +33,8 @@ class InvarianceTask(Task):
         title: shown with the progress.
     """
 
+    module: InvarianceFlow
+
     def __init__(
         self,
         module: InvarianceFlow,
@@ -62,13 +64,13 @@ class InvarianceTask(Task):
 class _SharedBlocks(nn.ModuleList):
     """Flows with the same blocks, which are saved once."""
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
         whole = super().state_dict(*args, **kwargs)
         return {name: value for name, value in whole.items() if name.startswith("0.") or not _of_blocks(name)}
 
-    def load_state_dict(self, state: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        again = {name: state[_in_first(name)] for name in super().state_dict() if _of_blocks(name)}
-        return super().load_state_dict({**state, **again}, *args, **kwargs)
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        again = {name: state_dict[_in_first(name)] for name in super().state_dict() if _of_blocks(name)}
+        return super().load_state_dict({**state_dict, **again}, strict, assign)
 
 
 def _of_blocks(name: str) -> bool:
