@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from invkit.explanation.explanation import Explanation
 
 __all__ = [
+    "closing_sections",
     "edits_section",
     "fidelity_section",
     "figures_table",
@@ -60,7 +62,7 @@ def _numbers_section(explanation: Explanation) -> Section:
     return Section("How much", disagreement_text(explanation), [Picture(bars, caption)], [Table(header, rows)])
 
 
-def fidelity_section(explanations: dict[str, Explanation]) -> Section:
+def fidelity_section(explanations: Mapping[str, Explanation]) -> Section:
     """What each explanation can be trusted for, and the figures behind that."""
     several = len(explanations) > 1
     found = {name: explanation.fidelity() for name, explanation in explanations.items()}
@@ -125,6 +127,12 @@ def edits_section(explanation: Explanation, columns: int = 8) -> Section:
         caption = f"Each row is the image at the left with the {concept} of the donor above, all else kept."
         pictures.append(Picture(figure, caption))
     return Section("Edits", "Swapping one factor of e and decoding changes that concept alone.", pictures)
+
+
+def closing_sections(explanations: Mapping[str, Explanation], about: Mapping[str, Any] | None = None) -> list[Section]:
+    """What explanations by name can be trusted for, and the protocol of all; `about` goes before it."""
+    protocol = next(iter(explanations.values())).protocol
+    return [fidelity_section(explanations), protocol_section({**(about or {}), **protocol})]
 
 
 def protocol_section(protocol: dict[str, Any]) -> Section:

@@ -14,6 +14,7 @@ from invkit.errors import DataError, SettingsError
 from invkit.evaluation import Estimate, Judge
 from invkit.evaluation.estimate import jackknife
 from invkit.explanation import Explanation
+from invkit.explanation.page import closing_sections
 from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
 from invkit.studies.adversarial_page import pictures_sections, where_section
@@ -159,7 +160,11 @@ def _told(
         + (f"the {len(tried)} images whose decision the attack changed." if enough else
            "all of them, since the attack changed too few decisions for a verdict.")
     )  # fmt: skip
-    sections = [where_section(found, read, about), *pictures_sections(tried, explanations, classes)]
+    sections = [
+        where_section(found, read, about),
+        *pictures_sections(tried, explanations, classes),
+        *closing_sections(explanations),
+    ]
     return Study("adversarial", "Where an attack becomes visible", _CLAIM, headline, holds, figures, sections)
 
 

@@ -14,7 +14,7 @@ from invkit.data import ImageSet, decode_all, evenly, represent_all
 from invkit.errors import SettingsError
 from invkit.evaluation import Estimate, Features, consistency, frechet_distance, kernel_distance
 from invkit.explanation import Explanation
-from invkit.explanation.page import protocol_section
+from invkit.explanation.page import closing_sections
 from invkit.flows import InvarianceFlow
 from invkit.groundwork import Groundwork
 from invkit.interpretees import as_interpretee
@@ -127,7 +127,7 @@ def comparison(
         "other images (of training)": distances(ground.train.images(others), ground.train, others),
         RECONSTRUCTIONS: of_held_out(decode_all(ground.autoencoder, ground.held_out_codes.mean[rows])),
     }
-    return _told(ground, found, known, next(iter(explanations.values())).protocol, features, latent_dim)
+    return _told(explanations, found, known, features, latent_dim)
 
 
 @torch.no_grad()
@@ -174,10 +174,9 @@ def _layer(
 
 
 def _told(
-    ground: Groundwork,
+    explanations: Mapping[str, Explanation],
     found: Mapping[str, Inverted],
     known: Mapping[str, Mapping[str, Estimate]],
-    protocol: Mapping[str, Any],
     features: Features,
     latent_dim: int,
 ) -> Study:
@@ -200,7 +199,7 @@ def _told(
         how_section(),
         distances_section(found, known),
         *picture_sections(found),
-        protocol_section({**about, **protocol}),
+        *closing_sections(explanations, about),
     ]
     title = "Samples against regressed images, layer by layer"
     return Study("comparison", title, _CLAIM, headline, ahead.value > 2 * ahead.standard_error, figures, sections)

@@ -15,7 +15,7 @@ from invkit.errors import DataError
 from invkit.evaluation import Estimate
 from invkit.evaluation.estimate import jackknife
 from invkit.explanation import Explanation
-from invkit.explanation.page import protocol_section
+from invkit.explanation.page import closing_sections
 from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
 from invkit.seeds import generator_for
@@ -95,7 +95,7 @@ def shift(
         numbers_section(found, kept_shares),
         *(layers_section(name, domain) for name, domain in found.items()),
         decisions_section(interpretee, sets["foreign"][1], concept),
-        protocol_section(found["foreign"][addresses[0]].protocol),
+        *closing_sections({f"{name} {layer}": each for name, of in found.items() for layer, each in of.items()}),
     ]
     return Study("shift", "A network on foreign images", _CLAIM, headline, holds, figures, sections)
 

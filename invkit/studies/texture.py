@@ -13,7 +13,7 @@ from invkit.data import Generated, ImageSet, as_image_set
 from invkit.errors import DataError, SettingsError
 from invkit.evaluation import Estimate
 from invkit.explanation import Explanation
-from invkit.explanation.page import protocol_section
+from invkit.explanation.page import closing_sections
 from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
 from invkit.report import Picture, Section, Table, curves
@@ -89,10 +89,8 @@ def texture(
     headline, holds = _judged(shares, shape, texture) if present else (_invariances(found), None)
     sections = [_kept(found, shares, shape, texture, present), *_samples(found, shown)]
     figures = {name: {layer: each.figures for layer, each in per.items()} for name, per in found.items()}
-    protocol = next(iter(next(iter(found.values())).values())).protocol
-    return Study(
-        "texture", "Shape or texture", _CLAIM, headline, holds, figures, [*sections, protocol_section(protocol)]
-    )
+    closing = closing_sections({f"{name} {layer}": each for name, per in found.items() for layer, each in per.items()})
+    return Study("texture", "Shape or texture", _CLAIM, headline, holds, figures, [*sections, *closing])
 
 
 def _in_conflict(images: ImageSet, cues: str, strength: float, keywords: Keywords) -> tuple[ImageSet, Keywords]:
