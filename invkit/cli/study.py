@@ -163,7 +163,7 @@ def texture(model: str, twin: str, layers: str, data: str, **options: Any) -> No
     """Shape and texture in MODEL and in its stylised-trained TWIN (section 4.3)."""
     from invkit.studies import texture as run
 
-    models = dict(zip((model, twin), _models(options, model, twin), strict=True))
+    models = dict(zip(("plain", "stylised"), _models(options, model, twin), strict=True))
     _run("texture", run, options, models, layers.split(","), data)
 
 

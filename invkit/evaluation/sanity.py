@@ -46,7 +46,7 @@ def cascade(model: nn.Module, stages: int = 4, seed: int = 0) -> Iterator[tuple[
 
     Args:
         model: it is left as it is.
-        stages: number of copies; the last has no parameter of its own.
+        stages: number of copies, at most one for each parameter; the last has no parameter of its own.
         seed: of the draws.
 
     Yields:
@@ -54,6 +54,7 @@ def cascade(model: nn.Module, stages: int = 4, seed: int = 0) -> Iterator[tuple[
     """
     names = [name for name, _ in model.named_parameters()]
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    stages = min(stages, len(names))
     for stage in range(1, stages + 1):
         chosen = set(names[len(names) - round(len(names) * stage / stages) :])
         yield sum(sizes[name] for name in chosen) / sum(sizes.values()), randomised(model, seed, chosen)

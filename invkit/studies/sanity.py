@@ -77,8 +77,8 @@ def sanity(
     (address,) = checked_layers(interpretee, layer, images)
     ground = lay(images, keywords, (1 + stages) * [(interpretee, [address])], embedder)
     found = {ORIGINAL: explain_layers(ground, interpretee, [address], embedder, ORIGINAL)[address]}
-    for share, other in cascade(interpretee.module, stages, ground.seed):
-        name = f"{share:.0%} of the weights randomised"
+    for k, (share, other) in enumerate(cascade(interpretee.module, stages, ground.seed)):
+        name = f"randomised {k + 1}, {share:.0%} of the weights"
         found[name] = explain_layers(ground, interpretee.around(other), [address], embedder, name)[address]
     last = name
     found[SHUFFLED] = explain_shuffled(ground, interpretee, address, embedder)

@@ -64,6 +64,20 @@ def test_an_attack_takes_its_options_and_the_models_own_decisions(study, model):
     assert found["attack"]["accuracy"] == 1
 
 
+def test_shift_takes_another_folder_for_home_and_texture_two_models(study, model, folder):
+    found = study("shift", model, "1", "--home", folder)
+    assert {"foreign", "home"} <= set(found)
+    found = study("texture", model, model, "1", "--cues", "class")
+    assert found["holds"] is False  # twice the same network
+
+
+def test_sanity_takes_its_stages(study, model):
+    found = study("sanity", model, "0", "--stages", "3")  # of which the model's two parameters allow two
+    assert [name.partition(",")[0] for name in found["explanations"]] == [
+        "the model", "randomised 1", "randomised 2", "shuffled pairs",
+    ]  # fmt: skip
+
+
 def test_features_are_a_model_and_a_layer(run, model, folder, tmp_path):
     result = run("study", "modification", folder, "--features", "conv5", "--out", tmp_path)
     assert result.exit_code == 1

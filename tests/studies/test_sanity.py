@@ -16,7 +16,7 @@ def test_a_study_of_sanity_explains_the_model_randomised_ones_and_shuffled_pairs
     study = sanity(network, "3", digits, settings=tiny, preprocess=lambda x: x, progress=False, cache=tmp_path)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert list(study.figures["explanations"]) == [
-        "the model", "43% of the weights randomised", "100% of the weights randomised", "shuffled pairs",
+        "the model", "randomised 1, 43% of the weights", "randomised 2, 100% of the weights", "shuffled pairs",
     ]  # fmt: skip
     page = study.to_html(tmp_path / "page.html").read_text()
     assert "Images that model shuffled pairs cannot tell apart" in page
