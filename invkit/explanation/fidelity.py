@@ -39,7 +39,7 @@ __all__ = ["IMAGES", "TIMES_SENT", "Fidelity", "disagreement_text", "measure", "
 _DRAWN = 16  # codes of each image, for coverage
 _SENT = 2  # of them decoded and sent through the model
 IMAGES, TIMES_SENT = 128, 2 + _SENT  # that are sent: each image itself, its reconstruction, its samples
-_BATCH = 64
+_BATCH, _FEWEST = 64, 20
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,9 @@ def disagreement_text(explanation: Explanation) -> str:
 
 def read(explanation: Explanation, figures: Mapping[str, Estimate | float]) -> Fidelity:
     """Say what fidelity figures mean."""
+    if not figures:
+        few = f"Fewer than {_FEWEST} held-out images that stand alone are too few to judge by. Hold out more."
+        return Fidelity(figures, [Light("Anything", "red", few)])
     doubts = disagreement_text(explanation) if explanation.figures.get("probe") else None
     return Fidelity(figures, lights(figures, doubts))
 
@@ -95,8 +98,13 @@ def measure(
     n: int = IMAGES,
     seed: int = 0,
 ) -> dict[str, Estimate | float]:
-    """Give the figures of :class:`Fidelity` from n of the held-out images, those of v and of coverage from all."""
+    """Give the figures of :class:`Fidelity` from n of the held-out images, those of v and of coverage from all.
+
+    None where there are too few of them.
+    """
     data, z, t = explanation.held_out.data, explanation.held_out.z, explanation.t
+    if len(data if data.groups is None else data.groups.unique()) < _FEWEST:
+        return {}
     codes = latent_codes(explanation.autoencoder, data, progress=False)
     generator = generator_for(seed, "fidelity")
     h = t.condition(z, generator)

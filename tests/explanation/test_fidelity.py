@@ -63,6 +63,30 @@ def test_later_layers_features_and_a_perceptual_distance_are_measured_where_they
     assert figures["Fréchet distance of reconstructions"].value == pytest.approx(expected.value, rel=1e-4)
 
 
+def test_too_few_held_out_images_are_told():
+    few = color_digits("test", copies=1).take(torch.arange(19))
+    found = invkit.explain(
+        Colours(), "seen", color_digits(copies=1).take(torch.arange(80)), held_out=few, settings=Settings.tiny(),
+        preprocess=lambda x: x, progress=False,
+    )  # fmt: skip
+    assert not found.fidelity().figures
+    assert [(light.colour, "too few" in light.text) for light in found.fidelity().lights] == [("red", True)]
+
+
+def test_a_layer_that_says_nothing_is_told():
+    class Nothing(nn.Module):
+        def forward(self, x):
+            return 0 * x.mean((2, 3))
+
+    data = color_digits(copies=1).take(torch.arange(200))
+    found = invkit.explain(
+        nn.Sequential(Nothing()), "0", data, settings=Settings.tiny(), preprocess=lambda x: x, progress=False
+    )
+    lights = {light.about: light for light in found.fidelity().lights}
+    assert lights["What t finds in the layer"].colour == "red"
+    assert "says nothing" in lights["What t finds in the layer"].text
+
+
 def test_equal_seeds_give_equal_figures_and_others_do_not(small):
     assert small.fidelity(n=41, seed=3).figures == dict(small.fidelity(n=41, seed=3).figures)
     assert small.fidelity(n=41, seed=4).figures["diversity"] != small.fidelity(n=41, seed=3).figures["diversity"]
@@ -84,7 +108,7 @@ def test_a_trained_explanation_is_green_and_each_of_three_defects_is_red(tmp_pat
     right = explain()
     found = colours(right.fidelity())
     assert "red" not in found.values(), str(right.fidelity())
-    assert found["The images' codes"] == found["Samples look the same to the layer"] == "green", str(right.fidelity())
+    assert found["What t finds in the layer"] == found["Samples look the same to the layer"] == "green"
 
     under_trained = replace(quick, fit_t=replace(quick.fit_t, steps=5))
     assert colours(explain(under_trained).fidelity())["What t finds in the layer"] == "red"
