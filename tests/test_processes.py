@@ -14,6 +14,7 @@ import invkit
 from invkit.caches import damaged_files, entries
 from invkit.core import Autoencoder, Posterior
 from invkit.data import color_digits
+from invkit.explanation.fidelity import IMAGES, TIMES_SENT
 from invkit.settings import Settings
 from invkit.training import FitSettings, Task, fit
 
@@ -88,7 +89,8 @@ def test_two_processes_explain_as_one_does_and_each_sees_half_of_the_images(tmp_
     alone = invkit.explain(small_model(), "2", few_digits(), **options())
     (seen, figures), (also_seen, same) = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
     assert figures == same
-    assert seen + also_seen <= len(few_digits()) + 2 * 3 * 2  # and first looks at two images
+    sent_back = IMAGES * TIMES_SENT + 2 * (3 * 2 + 1)  # for the fidelity, with first looks
+    assert seen + also_seen <= len(few_digits()) + 2 * 3 * 2 + sent_back  # and first looks at two images
     assert min(seen, also_seen) > 500
     for name in ("nll", "nll_prior"):
         assert figures[name] == pytest.approx(alone.figures[name], abs=0.02)

@@ -34,12 +34,13 @@ from invkit.training import held_out_nll
 if TYPE_CHECKING:
     from invkit.explanation.explanation import Explanation
 
-__all__ = ["IMAGES", "TIMES_SENT", "Fidelity", "disagreement_text", "measure", "read"]
+__all__ = ["FEWEST", "IMAGES", "TIMES_SENT", "Fidelity", "disagreement_text", "is_enough", "measure", "read"]
 
 _DRAWN = 16  # codes of each image, for coverage
 _SENT = 2  # of them decoded and sent through the model
 IMAGES, TIMES_SENT = 128, 2 + _SENT  # that are sent: each image itself, its reconstruction, its samples
-_BATCH, _FEWEST = 64, 20
+FEWEST = 20  # held-out images that stand alone
+_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,15 @@ def disagreement_text(explanation: Explanation) -> str:
 def read(explanation: Explanation, figures: Mapping[str, Estimate | float]) -> Fidelity:
     """Say what fidelity figures mean."""
     if not figures:
-        few = f"Fewer than {_FEWEST} held-out images that stand alone are too few to judge by. Hold out more."
+        few = f"Fewer than {FEWEST} held-out images that stand alone are too few to judge by. Hold out more."
         return Fidelity(figures, [Light("Anything", "red", few)])
     doubts = disagreement_text(explanation) if explanation.figures.get("probe") else None
     return Fidelity(figures, lights(figures, doubts))
+
+
+def is_enough(data: ImageSet) -> bool:
+    """Whether there are enough held-out images to judge an explanation by."""
+    return len(data if data.groups is None else data.groups.unique()) >= FEWEST
 
 
 @torch.no_grad()
@@ -103,7 +109,7 @@ def measure(
     None where there are too few of them.
     """
     data, z, t = explanation.held_out.data, explanation.held_out.z, explanation.t
-    if len(data if data.groups is None else data.groups.unique()) < _FEWEST:
+    if not is_enough(data):
         return {}
     codes = latent_codes(explanation.autoencoder, data, progress=False)
     generator = generator_for(seed, "fidelity")

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from invkit.core import Interpretee
 from invkit.data import Codes, evenly, represent_all
-from invkit.errors import SettingsError
+from invkit.errors import DataError, SettingsError
 from invkit.evaluation import Estimate, cascade
 from invkit.evaluation.estimate import jackknife
 from invkit.explanation import Explanation
+from invkit.explanation.fidelity import FEWEST, is_enough
 from invkit.explanation.page import protocol_section
 from invkit.flows import Embedder
 from invkit.groundwork import Groundwork, train_t
@@ -66,6 +67,7 @@ def sanity(
 
     Raises:
         SettingsError: a model whose weights cannot be reached.
+        DataError: too few held-out images.
         InvkitError: as :func:`invkit.profile`.
     """
     interpretee = as_interpretee(model, preprocess)
@@ -76,6 +78,13 @@ def sanity(
     images = images_of(data, keywords)
     (address,) = checked_layers(interpretee, layer, images)
     ground = lay(images, keywords, (1 + stages) * [(interpretee, [address])], embedder)
+    if not is_enough(ground.held_out):
+        raise DataError(
+            "Too few held-out images to compare explanations",
+            expected=f"{FEWEST} or more that stand alone",
+            got=len(ground.held_out),
+            hint="Give more images, or `held_out`.",
+        )
     found = {ORIGINAL: explain_layers(ground, interpretee, [address], embedder, ORIGINAL)[address]}
     for k, (share, other) in enumerate(cascade(interpretee.module, stages, ground.seed)):
         name = f"randomised {k + 1}, {share:.0%} of the weights"

@@ -27,9 +27,9 @@ def model(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """90 plain images of two classes."""
-    for k in range(90):
+    """150 plain images of two classes."""
+    for k in range(150):
         path = tmp_path / "images" / ("ab"[k % 2]) / f"{k}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (30, 30), (k, 2 * k, 90 * (k % 2))).save(path)
+        Image.new("RGB", (30, 30), (k, k // 2, 90 * (k % 2))).save(path)
     return tmp_path / "images"

@@ -52,7 +52,7 @@ def test_dynamics_reads_checkpoints_of_the_model(study, model, tmp_path):
         save_file({"0.weight": torch.randn(4, 3, 3, 3), "0.bias": torch.randn(4)}, files[-1])
     options = [part for file in files for part in ("--checkpoint", file)]
     concepts = tmp_path / "labels.csv"
-    names = [f"{'ab'[k % 2]}/{k}.png,{k % 2},{k / 2}" for k in range(90)]
+    names = [f"{'ab'[k % 2]}/{k}.png,{k % 2},{k / 2}" for k in range(150)]
     concepts.write_text("\n".join(["file,kind,number", *names]))
     found = study("dynamics", model, "1", *options, "--task", "kind", "--concepts", concepts)
     assert list(found["checkpoints"]) == ["1", "20"]

@@ -4,9 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from invkit.data import color_digits
 from invkit.errors import SettingsError
-from invkit.settings import Settings
 from invkit.studies import dynamics
 
 
@@ -46,10 +44,7 @@ def test_a_training_function_yields_checkpoints_that_are_copied(digits, network,
 
 
 @pytest.mark.slow
-def test_the_share_of_the_digit_grows_where_checkpoints_turn_from_colour_to_ink():
-    study = dynamics(
-        {step: Centre(step / 10) for step in (0, 10)}, "seen", color_digits(copies=6), task="digit",
-        settings=Settings.quick(), preprocess=lambda x: x, progress=False,
-    )  # fmt: skip
+def test_the_share_of_the_digit_grows_where_checkpoints_turn_from_colour_to_ink(shared):
+    study = dynamics({step: Centre(step / 10) for step in (0, 10)}, "seen", task="digit", **shared)
     assert study.headline["growth of digit"].value > 0.1
     assert study.headline["growth of background"].value < -0.1

@@ -3,9 +3,7 @@
 import pytest
 from torch import nn
 
-from invkit.data import color_digits
 from invkit.errors import SettingsError
-from invkit.settings import Settings
 from invkit.studies import layers, over_seeds
 
 
@@ -39,10 +37,7 @@ def test_a_study_over_seeds_has_the_mean_and_its_standard_error(digits, tiny, tm
 
 
 @pytest.mark.slow
-def test_invariance_grows_where_each_layer_keeps_a_part_of_the_one_before():
-    study = layers(
-        Fewer(), ["first", "second", "third"], color_digits(copies=4), settings=Settings.quick(),
-        preprocess=lambda x: x, progress=False,
-    )  # fmt: skip
+def test_invariance_grows_where_each_layer_keeps_a_part_of_the_one_before(shared):
+    study = layers(Fewer(), ["first", "second", "third"], **shared)
     assert study.holds
     assert study.headline["last less first"].value > 0.1

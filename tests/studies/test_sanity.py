@@ -6,8 +6,7 @@ from torch import nn
 
 from invkit.core import Interpretee
 from invkit.data import color_digits
-from invkit.errors import SettingsError
-from invkit.settings import Settings
+from invkit.errors import DataError, SettingsError
 from invkit.studies import sanity
 
 
@@ -35,17 +34,22 @@ def test_a_model_without_weights_is_refused():
         sanity(Opaque(), "layer", color_digits(copies=1))
 
 
+def test_too_few_held_out_images_are_refused(digits, network, tiny):
+    few = digits.take(torch.arange(10))
+    with pytest.raises(DataError, match="Too few held-out"):
+        sanity(network, "3", digits, held_out=few, settings=tiny, preprocess=lambda x: x, progress=False)
+
+
 @pytest.mark.slow
-def test_the_explanation_of_a_layer_that_reads_the_foreground_changes_with_its_weights_and_shuffled_pairs_say_nothing():
+def test_a_layer_that_sees_brightness_is_explained_anew_with_other_weights_and_shuffled_pairs_say_nothing(
+    shared,
+):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 7, 7), nn.Flatten(), nn.Linear(128, 6))
     with torch.no_grad():
         network[0].weight.fill_(0.02)  # brightness alone, in 16 places; randomised, it has 8 ways to look
         network[2].weight.copy_(torch.randn(6, 1) * torch.randn(16, 1).expand(16, 8).T.flatten() / 8)
-    settings = Settings.quick()
-    study = sanity(
-        network, "2", color_digits(copies=2), settings=settings, preprocess=lambda x: x, stages=1, progress=False
-    )
+    study = sanity(network, "2", stages=1, **shared)
     assert study.holds
     shuffled = study.headline["gain from z, shuffled pairs"]
     assert shuffled.value < 0.01
