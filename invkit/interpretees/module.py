@@ -262,7 +262,7 @@ class ModuleInterpretee(Interpretee):
         return ModuleInterpretee(model, self.preprocess, self.categories, tokens=self.tokens, named=self.named)
 
     def fingerprint(self) -> str:
-        """Hash weights, buffers, structure, preprocessing, layout of tokens and named layers."""
+        """Hash weights, buffers, structure, plain attributes, preprocessing, layout of tokens and named layers."""
         named = {name: [layer.address, getattr(layer.then, "__qualname__", "")] for name, layer in self.named.items()}
         texts = [_lasting(thing) for thing in (self.module, self.preprocess, self.tokens)]
         ramp = torch.linspace(0, 1, 3 * 64 * 64).reshape(1, 3, 64, 64)
@@ -270,7 +270,17 @@ class ModuleInterpretee(Interpretee):
             prepared = self.preprocess(ramp)
         except Exception:  # it may take other sizes only; its text has to do
             prepared = ramp
-        return fingerprint(self.module.state_dict(), texts, named, prepared)
+        return fingerprint(self.module.state_dict(), texts, named, prepared, _plain_attributes(self.module))
+
+
+def _plain_attributes(module: nn.Module) -> list[str]:
+    """Numbers and words that the modules hold, which are in no state dict and seldom in a module's text."""
+    return [
+        f"{name}.{key}={value!r}"
+        for name, part in module.named_modules()
+        for key, value in sorted(vars(part).items())
+        if key != "training" and not key.startswith("_") and isinstance(value, (bool, int, float, str))
+    ]
 
 
 def _lasting(thing: Any) -> str:

@@ -313,3 +313,18 @@ def test_fingerprint_sees_weights_and_preprocessing(toy):
     with torch.no_grad():
         toy.conv.bias.add_(1)
     assert ModuleInterpretee(toy).fingerprint() != before
+
+
+def test_models_that_differ_in_a_plain_attribute_have_other_fingerprints():
+    class Scaled(nn.Module):
+        def __init__(self, factor):
+            super().__init__()
+            self.factor = factor
+
+        def forward(self, x):
+            return self.factor * x.mean((2, 3))
+
+    one, other, same = (ModuleInterpretee(nn.Sequential(Scaled(factor))) for factor in (1.0, 2.0, 1.0))
+    assert one.fingerprint() == same.fingerprint() != other.fingerprint()
+    one.represent(torch.rand(1, 3, 8, 8), ["0"])
+    assert one.fingerprint() == same.fingerprint()
