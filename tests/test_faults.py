@@ -149,20 +149,22 @@ def child(cache, tell):
 
 def watched(tell):
     """Call `tell` with each unit of work: steps of trainings, batches of latents, figures, files of the explanation."""
-    step, fill, figures, write = loop._step, latents.fill, recipe._explanation, saving.write_tensors
+    step, fill, figures, write = loop._step, latents.fill, recipe.explanation_of, saving.write_tensors
 
     def told_step(task, state, *args):
         tell(f"{task.title}, step {state.result.steps}")
         return step(task, state, *args)
 
     def told_fill(stores, compute, **options):
+        if options["lock"] is None:  # what is kept nowhere, for the figures
+            return fill(stores, compute, **options)
         total = next(iter(stores.values())).total
 
         def told_compute(rows, wanted):
             tell(f"{options['title']} of {total}, row {rows.start}")
             return compute(rows, wanted)
 
-        fill(stores, told_compute, **options | {"batch": BATCH})
+        return fill(stores, told_compute, **options | {"batch": BATCH})
 
     def told_figures(*args):
         tell("figures")
@@ -172,7 +174,8 @@ def watched(tell):
         tell(f"file {path.name}")
         return write(path, *args)
 
-    loop._step, latents.fill, recipe._explanation, saving.write_tensors = told_step, told_fill, told_figures, told_write
+    loop._step, latents.fill = told_step, told_fill
+    recipe.explanation_of, saving.write_tensors = told_figures, told_write
 
 
 def prepared(base):
