@@ -30,7 +30,7 @@ from invkit.serialize import clear_partials, fingerprint, locked
 from invkit.settings import Settings
 from invkit.training import held_out_nll
 
-__all__ = ["addresses_in", "explain", "explain_each", "explanation_of", "prepare", "profile"]
+__all__ = ["addresses_in", "explain", "explain_each", "explanation_of", "prepare", "profile", "representations"]
 
 _KEPT, _KEPT_LEAST = 600, 100  # held-out images that an explanation carries with it
 _KEPT_BYTES = 2**28  # of their representations
@@ -47,21 +47,14 @@ def explain_each(
 ) -> Iterator[Explanation]:
     """Explain layers of one model, one after the other, from one pass over the images."""
     own_h = [] if embedder is None else [repr(embedder), embedder.config, embedder.state_dict()]
-    weights = interpretee.fingerprint()
-    model_key = fingerprint(weights, *own_h)
+    model_key = fingerprint(interpretee.fingerprint(), *own_h)
     together = [[*layers]] if ground.settings.amortised and len(layers) > 1 else []
     folders = {layer: _folder(ground, model_key, layer, *together) for layer in layers}
     kept = {layer: _kept(ground, interpretee, folder, embedder) for layer, folder in folders.items()}
     missing = processes.agreed([layer for layer, found in kept.items() if found is None])
     if together and missing:
         missing = [*folders]
-    z_train, z_test = (
-        represent_all(
-            interpretee, missing, part, ground.folder("representations", weights, name), progress=ground.progress
-        )
-        for name, part in (("train", ground.train), ("held-out", ground.held_out))
-    )
-    z_of = {layer: (z_train.pop(layer), z_test.pop(layer)) for layer in missing}
+    z_of = representations(ground, interpretee, missing)
     trained = _each_t(ground, z_of, model_key, embedder, f"t of {name}{' ' if name else ''}")
     for layer, found in kept.items():
         if layer in missing:
@@ -75,6 +68,20 @@ def explain_each(
             yield found
         elif found is not None:
             yield found
+
+
+def representations(
+    ground: Groundwork, interpretee: Interpretee, layers: Sequence[str]
+) -> dict[str, tuple[Rows, Rows]]:
+    """Give by layer z of the training and of the held-out images, from one pass, in files where there is a cache."""
+    weights = interpretee.fingerprint()
+    train, held_out = (
+        represent_all(
+            interpretee, layers, part, ground.folder("representations", weights, name), progress=ground.progress
+        )
+        for name, part in (("train", ground.train), ("held-out", ground.held_out))
+    )
+    return {layer: (train[layer], held_out[layer]) for layer in layers}
 
 
 def _each_t(

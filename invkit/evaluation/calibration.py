@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from invkit.evaluation.estimate import Estimate, jackknife
+from invkit.evaluation.estimate import Estimate, mean_estimate
 
 __all__ = ["Calibration", "calibration"]
 
@@ -46,7 +46,7 @@ def calibration(v: Tensor, groups: Tensor | None = None) -> Calibration:
     """
     from scipy.stats import kstest, kstwo
 
-    energy = jackknife(lambda m: m[..., 0], v.double().square().mean(1, keepdim=True), len(v), groups)
+    energy = mean_estimate(v.double().square().mean(1), groups)
     if groups is not None:
         v = v[_firsts(groups)]
     tests = [kstest(column.numpy(), "norm") for column in v.double().T]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from invkit.evaluation.estimate import Estimate, jackknife
+from invkit.evaluation.estimate import Estimate, jackknife, mean_estimate
 
 __all__ = ["Consistency", "agreement", "consistency", "others", "squared_distances"]
 
@@ -46,7 +46,7 @@ def consistency(own: Tensor, made: Tensor, groups: Tensor | None = None) -> Cons
     n = moved.numel()
     return Consistency(
         jackknife(lambda m: m[..., 0] / m[..., 1].clamp(min=1e-30), torch.stack([moved.mean(1), null], 1), n, groups),
-        jackknife(lambda m: m[..., 0], rank[:, None].double(), n, groups),
+        mean_estimate(rank, groups, n),
     )
 
 
@@ -59,10 +59,10 @@ def agreement(own: Tensor, made: Tensor, groups: Tensor | None = None) -> tuple[
         groups: as of :func:`consistency`.
     """
     decided = own.argmax(1)
-    same = (made.argmax(2) == decided[:, None]).double().mean(1, keepdim=True)
+    same = (made.argmax(2) == decided[:, None]).double().mean(1)
     other = others(len(own), groups)
     chance = ((decided[:, None] == decided) & other).sum() / other.sum()
-    return jackknife(lambda m: m[..., 0], same, made.shape[0] * made.shape[1], groups), float(chance)
+    return mean_estimate(same, groups, made.shape[0] * made.shape[1]), float(chance)
 
 
 def others(m: int, groups: Tensor | None) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from invkit.evaluation.consistency import others, squared_distances
-from invkit.evaluation.estimate import Estimate, jackknife
+from invkit.evaluation.estimate import Estimate, jackknife, mean_estimate
 from invkit.seeds import generator_for
 
 __all__ = ["Coverage", "coverage"]
@@ -60,7 +60,7 @@ def coverage(z: Tensor, codes: Tensor, samples: Tensor, groups: Tensor | None = 
     found = torch.cat([torch.stack(rows), codes], 1)
     m = len(z)
     return Coverage(
-        jackknife(lambda mean: mean[..., 0], found[:, :1], near.numel(), groups),
+        mean_estimate(found[:, 0], groups, near.numel()),
         jackknife(
             lambda mean: mean[..., 0] / ((mean[..., 1] - mean[..., 2:].square().sum(-1)) * m / (m - 1)),
             found[:, 1:], near.numel(), groups,

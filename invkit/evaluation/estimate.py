@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Estimate", "jackknife", "standard_error"]
+__all__ = ["Estimate", "jackknife", "mean_estimate", "standard_error"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,11 @@ def jackknife(statistic: Callable[[Tensor], Tensor], units: Tensor, n: int, grou
     total = sums.sum(0)
     error = standard_error(statistic((total - sums) / (len(units) - count)))
     return Estimate(float(statistic(total / len(units))), error, n)
+
+
+def mean_estimate(values: Tensor, groups: Tensor | None = None, n: int | None = None) -> Estimate:
+    """Give the mean of values (M,) with the jackknife's standard error; arguments as of :func:`jackknife`."""
+    return jackknife(lambda mean: mean[..., 0], values[:, None].double(), len(values) if n is None else n, groups)
 
 
 def standard_error(without: Tensor) -> float:

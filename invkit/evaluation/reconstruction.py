@@ -10,7 +10,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from invkit.core import Autoencoder
 from invkit.data import ImageSet, decode_all, encode_all
-from invkit.evaluation.estimate import Estimate, jackknife
+from invkit.evaluation.estimate import Estimate, mean_estimate
 from invkit.evaluation.features import Features
 from invkit.evaluation.frechet import frechet_distance
 from invkit.interpretees import PerceptualDistance
@@ -49,7 +49,8 @@ def reconstruction_figures(
     measures: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"psnr": psnr, "ssim": _ssim, **(distances or {})}
     pairs = list(zip(images.split(_BATCH), seen.split(_BATCH), strict=True))
     figures = {
-        name: _mean(torch.cat([measure(a, b) for a, b in pairs]), data.groups) for name, measure in measures.items()
+        name: mean_estimate(torch.cat([measure(a, b) for a, b in pairs]), data.groups)
+        for name, measure in measures.items()
     }
     if features is not None:
         drawn = torch.randn(codes.shape, generator=generator_for(seed, "prior samples"))
@@ -64,7 +65,3 @@ def _ssim(images: Tensor, others: Tensor) -> Tensor:
     found = structural_similarity_index_measure(others, images, data_range=1.0, reduction="none")
     assert isinstance(found, Tensor)
     return found
-
-
-def _mean(values: Tensor, groups: Tensor | None) -> Estimate:
-    return jackknife(lambda mean: mean[..., 0], values.unsqueeze(1).double(), len(values), groups)

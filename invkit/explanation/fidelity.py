@@ -26,7 +26,7 @@ from invkit.evaluation import (
     lights,
     order_disagreements,
 )
-from invkit.evaluation.estimate import jackknife
+from invkit.evaluation.estimate import jackknife, mean_estimate
 from invkit.interpretees import PerceptualDistance
 from invkit.seeds import generator_for
 from invkit.training import held_out_nll
@@ -141,8 +141,7 @@ def measure(
 def _likelihood(explanation: Explanation, codes: Codes, seed: int) -> dict[str, Estimate | float]:
     z, groups, t = explanation.held_out.z, explanation.held_out.data.groups, explanation.t
     other = torch.arange(len(z)).roll(len(z) // 2)  # far enough to be of another group
-    gain = (held_out_nll(t, codes, z[other]) - held_out_nll(t, codes, z)).double()
-    found = jackknife(lambda m: m[..., 0], gain[:, None], len(z), groups)
+    found = mean_estimate((held_out_nll(t, codes, z[other]) - held_out_nll(t, codes, z)).double(), groups)
     generator = generator_for(seed, "calibration")
     v = torch.cat([
         t(codes[rows].sample(generator), t.perceive(z[rows], generator)).value
@@ -178,7 +177,7 @@ def _diversity(samples: Tensor, groups: Tensor | None, perceptual: PerceptualDis
     found = {"diversity": jackknife(lambda m: m[..., 0].clamp(min=0).sqrt(), variance, samples.shape[0], groups)}
     if perceptual is not None:
         apart = torch.cat([perceptual(part[:, 0], part[:, 1]).cpu() for part in samples.split(_BATCH)])
-        found["perceptual diversity"] = jackknife(lambda m: m[..., 0], apart[:, None].double(), len(apart), groups)
+        found["perceptual diversity"] = mean_estimate(apart, groups)
     return found
 
 

@@ -19,7 +19,7 @@ from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
 from invkit.studies.adversarial_page import pictures_sections, where_section
 from invkit.studies.attacks import Attack
-from invkit.studies.changes import Changes, changes
+from invkit.studies.changes import Changes, changes, share
 from invkit.studies.judging import trained_judge
 from invkit.studies.preparing import Keywords, checked_layers, class_concept, explain_layers, images_of, lay
 from invkit.studies.study import Study
@@ -172,6 +172,6 @@ def _rises(first: Changes, last: Changes, trial: Trial) -> tuple[Estimate, Estim
     """Give by how much samples change more at the last layer than at the first, and more than by noise there."""
     units = torch.cat([first.distances["samples"], last.distances["samples"]], 1)
     return (
-        jackknife(lambda m: m[..., 3] / m[..., 5] - m[..., 0] / m[..., 2], units, len(units), trial.groups),
-        jackknife(lambda m: (m[..., 3] - m[..., 4]) / m[..., 5], units, len(units), trial.groups),
+        jackknife(lambda m: share(m[..., 3], m[..., 5]) - share(m[..., 0], m[..., 2]), units, len(units), trial.groups),
+        jackknife(lambda m: share(m[..., 3] - m[..., 4], m[..., 5]), units, len(units), trial.groups),
     )

@@ -14,7 +14,7 @@ from invkit.explanation import Explanation
 from invkit.seeds import generator_for
 from invkit.studies.trial import Trial
 
-__all__ = ["Changes", "changes", "other_rows"]
+__all__ = ["Changes", "changes", "other_rows", "share"]
 
 _EACH, _BATCH = 16, 64  # draws of v for an image; images at once
 CAUSES = ("attack", "noise", "another image")
@@ -37,13 +37,18 @@ class Changes:
     def estimate(self, what: str, cause: str) -> Estimate:
         """Give the mean distance as a share of that to another image."""
         units, k = self.distances[what], CAUSES.index(cause)
-        return jackknife(lambda m: m[..., k] / m[..., 2].clamp(min=1e-12), units, len(units), self.groups)
+        return jackknife(lambda m: share(m[..., k], m[..., 2]), units, len(units), self.groups)
 
     def to_dict(self) -> dict[str, Any]:
         """Give all estimates as JSON-able values."""
         return {
             what: {cause: vars(self.estimate(what, cause)) for cause in CAUSES[:2]} for what in self.distances
         }  # fmt: skip
+
+
+def share(moved: Tensor, other: Tensor) -> Tensor:
+    """Give a distance as a share of that to another image, also where that is 0: a t that ignores z."""
+    return moved / other.clamp(min=1e-12)
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from invkit.core import Interpretee
-from invkit.data import ImageSet, decode_all, evenly, represent_all
+from invkit.data import ImageSet, decode_all, evenly
 from invkit.errors import SettingsError
 from invkit.evaluation import Estimate, Features, consistency, frechet_distance, kernel_distance
 from invkit.explanation import Explanation
@@ -18,6 +18,7 @@ from invkit.explanation.page import closing_sections
 from invkit.flows import InvarianceFlow
 from invkit.groundwork import Groundwork
 from invkit.interpretees import as_interpretee
+from invkit.recipe import representations
 from invkit.seeds import generator_for
 from invkit.serialize import fingerprint
 from invkit.studies.comparison_page import Inverted, distances_section, how_section, picture_sections
@@ -94,10 +95,7 @@ def comparison(
     features = features or judge_features(trained_judge(ground, redrawn=False))
     explanations = explain_layers(ground, interpretee, addresses)
     key = interpretee.fingerprint()
-    z_train, z_test = (
-        represent_all(interpretee, addresses, part, ground.folder("representations", key, name), progress=False)
-        for name, part in (("train", ground.train), ("held-out", ground.held_out))
-    )
+    z_of = representations(ground, interpretee, addresses)
     rows = evenly(len(ground.held_out), _MOST)
     real = features.of(ground.held_out.images(rows))
     others = evenly(len(ground.train), len(rows))
@@ -114,10 +112,8 @@ def comparison(
     found = {}
     for layer, explanation in explanations.items():
         title = f"regression from {layer}"
-        regressor = trained_regressor(
-            ground, explanation.t, (z_train[layer], z_test[layer]), fingerprint(key, layer), title, latent_dim
-        )
-        z, t = z_test[layer][rows], explanation.t
+        regressor = trained_regressor(ground, explanation.t, z_of[layer], fingerprint(key, layer), title, latent_dim)
+        z, t = z_of[layer][1][rows], explanation.t
         made = {
             OURS: decode_all(ground.autoencoder, _sampled(t, z, ground.seed)),
             THEIRS: regress(regressor, t, z, generator_for(ground.seed, "regressed")),

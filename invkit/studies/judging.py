@@ -12,7 +12,7 @@ from invkit.core import Autoencoder
 from invkit.data import Codes, ImageSet, as_bytes, decode_all
 from invkit.errors import DataError
 from invkit.evaluation import Estimate, Features, Judge, JudgeTask
-from invkit.evaluation.estimate import jackknife
+from invkit.evaluation.estimate import mean_estimate
 from invkit.flows import SemanticFlow
 from invkit.groundwork import Groundwork
 from invkit.interpretees import ModuleInterpretee
@@ -126,7 +126,7 @@ class Edited:
         return self._mean(1 - torch.stack(others).mean(0)) if others else None
 
     def _mean(self, values: Tensor) -> Estimate:
-        return jackknife(lambda m: m[..., 0], values[:, None], len(values), self.groups)
+        return mean_estimate(values, self.groups)
 
 
 def partners(data: ImageSet, concept: str, n: int, *, fit: Fit | None = None, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from invkit.core import Interpretee
-from invkit.data import Codes, evenly, represent_all
+from invkit.data import Codes, evenly
 from invkit.errors import DataError, SettingsError
 from invkit.evaluation import Estimate, cascade
-from invkit.evaluation.estimate import jackknife
+from invkit.evaluation.estimate import mean_estimate
 from invkit.explanation import Explanation
 from invkit.explanation.fidelity import FEWEST, is_enough
 from invkit.explanation.page import protocol_section
@@ -21,7 +21,7 @@ from invkit.flows import Embedder
 from invkit.groundwork import Groundwork, train_t
 from invkit.interpretees import ModuleInterpretee, as_interpretee
 from invkit.profiles import Profile
-from invkit.recipe import explanation_of
+from invkit.recipe import explanation_of, representations
 from invkit.report import Section, Table
 from invkit.seeds import generator_for
 from invkit.serialize import fingerprint
@@ -122,15 +122,11 @@ def explain_shuffled(
     ground: Groundwork, interpretee: ModuleInterpretee, layer: str, embedder: Embedder | None
 ) -> Explanation:
     """Explain with the codes of the training images in another order than their representations."""
-    weights = interpretee.fingerprint()
-    z_train, z_test = (
-        represent_all(interpretee, [layer], part, ground.folder("representations", weights, name))[layer]
-        for name, part in (("train", ground.train), ("held-out", ground.held_out))
-    )
+    z = representations(ground, interpretee, [layer])[layer]
     rows = torch.randperm(len(ground.train), generator=generator_for(ground.seed, "shuffled"))
     mixed = replace(ground, codes=Codes(ground.codes.mean[rows], ground.codes.std[rows]))
-    t, _ = train_t(mixed, (z_train, z_test), fingerprint(weights, layer, "shuffled"), embedder, f"t of {SHUFFLED}")
-    return explanation_of(ground, interpretee, layer, t, (z_train, z_test))
+    t, _ = train_t(mixed, z, fingerprint(interpretee.fingerprint(), layer, "shuffled"), embedder, f"t of {SHUFFLED}")
+    return explanation_of(ground, interpretee, layer, t, z)
 
 
 def _gain(explanation: Explanation) -> Estimate:
@@ -155,7 +151,7 @@ def _likeness(a: Explanation, b: Explanation) -> Estimate:
     maps = [x.sample_from(x.held_out.z[rows], _DRAWS).std(1).mean(1).flatten(1) for x in (a, b)]
     found = torch.tensor([float(spearmanr(p, q).statistic) for p, q in zip(*maps, strict=True)]).nan_to_num()
     groups = None if data.groups is None else data.groups[rows]
-    return jackknife(lambda m: m[..., 0], found[:, None].double(), len(rows), groups)
+    return mean_estimate(found, groups)
 
 
 def _likeness_section(maps: Mapping[str, Estimate]) -> Section:

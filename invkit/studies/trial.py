@@ -13,7 +13,7 @@ from invkit.core import Interpretee
 from invkit.data import ImageSet, evenly
 from invkit.errors import DataError
 from invkit.evaluation import Estimate
-from invkit.evaluation.estimate import jackknife
+from invkit.evaluation.estimate import mean_estimate
 from invkit.seeds import generator_for
 from invkit.studies.attacks import Attack, sign_noise
 
@@ -59,7 +59,7 @@ class Trial:
 
     def share(self, values: Tensor) -> Estimate:
         """Give the mean of a value of each image, (B,), with its standard error over groups."""
-        return jackknife(lambda m: m[..., 0], values.double()[:, None], len(values), self.groups)
+        return mean_estimate(values, self.groups)
 
 
 def decide_all(interpretee: Interpretee, images: Tensor) -> Tensor:
