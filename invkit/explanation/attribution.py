@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Attribution", "attribute"]
 
-_STEPS = 64  # of the integral
+_STEPS = 128  # of the integral
 _WINDOWS = 7  # occluding windows that stand side by side across an image; each moves on by half its width
 _PIXELS, _BATCH = 2**19, 64  # that a network works on at once, gradients included
 _SOME = 256  # held-out images of the mean one
