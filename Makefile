@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# a process for each core and a thread for each process: half the time of one process with all threads
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 4
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: demo test lint slow fast conformance clean
@@ -19,10 +21,10 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 fast: $(READY)
-	$(BIN)/pytest -m "not slow and not conformance" --durations=5
+	$(PYTEST) --dist worksteal -m "not slow and not conformance" --durations=5
 
 slow: $(READY)
-	$(BIN)/pytest -m slow --durations=10
+	$(PYTEST) --dist loadfile -m slow --durations=10
 
 # every classification model of torchvision and one of each timm family: half an hour or more
 conformance: $(READY)

@@ -9,20 +9,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from invkit import processes
-from invkit.autoencoding import TrainedAutoencoder, as_autoencoder, check_size
+from invkit.autoencoding import TrainedAutoencoder, as_autoencoder
 from invkit.core import Autoencoder, Interpretee
-from invkit.data import ImageSet, Rows, as_image_set, evenly, expect_finite, expect_room, represent_all
-from invkit.errors import ArtefactError, LayerError, SettingsError
+from invkit.data import Rows, as_image_set, evenly, represent_all
+from invkit.errors import ArtefactError, LayerError
 from invkit.evaluation import probe
 from invkit.explanation import Explanation, HeldOut
 from invkit.flows import Embedder, InvarianceFlow
-from invkit.forecast import forecast, parts_of
-from invkit.groundwork import Groundwork, lay_groundwork, train_t, train_together
-from invkit.interpretees import ModuleInterpretee, as_interpretee
+from invkit.groundwork import Groundwork, train_t, train_together
+from invkit.interpretees import as_interpretee
+from invkit.preparation import addresses_in, prepare, read_images
 from invkit.profiles import Profile
 from invkit.progress import say
 from invkit.seeds import generator_for
@@ -30,7 +29,7 @@ from invkit.serialize import clear_partials, fingerprint, locked
 from invkit.settings import Settings
 from invkit.training import held_out_nll
 
-__all__ = ["addresses_in", "explain", "explain_each", "explanation_of", "prepare", "profile", "representations"]
+__all__ = ["explain", "explain_each", "explanation_of", "model_key", "profile", "representations"]
 
 _KEPT, _KEPT_LEAST = 600, 100  # held-out images that an explanation carries with it
 _KEPT_BYTES = 2**28  # of their representations
@@ -44,18 +43,27 @@ def explain_each(
     *,
     embedder: Embedder | None = None,
     name: str = "",
+    z: Mapping[str, tuple[Rows, Rows]] | None = None,
 ) -> Iterator[Explanation]:
-    """Explain layers of one model, one after the other, from one pass over the images."""
-    own_h = [] if embedder is None else [repr(embedder), embedder.config, embedder.state_dict()]
-    model_key = fingerprint(interpretee.fingerprint(), *own_h)
+    """Explain layers of one model, one after the other, from one pass over the images.
+
+    Args:
+        ground: what all layers share.
+        interpretee: the model.
+        layers: addresses.
+        embedder: H, of which each layer trains a copy.
+        name: of the model, shown with the progress.
+        z: what :func:`representations` gave, where somebody needed it before.
+    """
+    key = model_key(interpretee, embedder)
     together = [[*layers]] if ground.settings.amortised and len(layers) > 1 else []
-    folders = {layer: _folder(ground, model_key, layer, *together) for layer in layers}
+    folders = {layer: _folder(ground, key, layer, *together) for layer in layers}
     kept = {layer: _kept(ground, interpretee, folder, embedder) for layer, folder in folders.items()}
     missing = processes.agreed([layer for layer, found in kept.items() if found is None])
     if together and missing:
         missing = [*folders]
-    z_of = representations(ground, interpretee, missing)
-    trained = _each_t(ground, z_of, model_key, embedder, f"t of {name}{' ' if name else ''}")
+    z_of = representations(ground, interpretee, missing) if z is None else {layer: z[layer] for layer in missing}
+    trained = _each_t(ground, z_of, key, embedder, f"t of {name}{' ' if name else ''}")
     for layer, found in kept.items():
         if layer in missing:
             t, complete = next(trained)
@@ -68,6 +76,12 @@ def explain_each(
             yield found
         elif found is not None:
             yield found
+
+
+def model_key(interpretee: Interpretee, embedder: Embedder | None) -> str:
+    """Give the hash of a model and of the user's own H, to name files after."""
+    own_h = [] if embedder is None else [repr(embedder), embedder.config, embedder.state_dict()]
+    return fingerprint(interpretee.fingerprint(), *own_h)
 
 
 def representations(
@@ -85,15 +99,15 @@ def representations(
 
 
 def _each_t(
-    ground: Groundwork, z: Mapping[str, tuple[Rows, Rows]], model_key: str, embedder: Embedder | None, title: str
+    ground: Groundwork, z: Mapping[str, tuple[Rows, Rows]], key: str, embedder: Embedder | None, title: str
 ) -> Iterator[tuple[InvarianceFlow, bool]]:
     """Train t of one layer after the other, or of all together; give each, and whether its training is complete."""
     if ground.settings.amortised and len(z) > 1:
-        found, complete = train_together(ground, z, model_key, embedder, f"{title}all layers")
+        found, complete = train_together(ground, z, key, embedder, f"{title}all layers")
         yield from ((t, complete) for t in found.values())
     else:
         for layer in [*z]:
-            yield train_t(ground, z[layer], fingerprint(model_key, layer), embedder, f"{title}{layer}")
+            yield train_t(ground, z[layer], fingerprint(key, layer), embedder, f"{title}{layer}")
 
 
 def _kept(
@@ -109,14 +123,14 @@ def _kept(
         return None
 
 
-def _folder(ground: Groundwork, model_key: str, layer: str, *more: Any) -> Path | None:
+def _folder(ground: Groundwork, key: str, layer: str, *more: Any) -> Path | None:
     """Where an explanation is kept, named after all that decides it."""
     decisive: list[Any] = [asdict(ground.settings), *ground.labels, *more]
     if ground.held_out.groups is not None:
         decisive.append(ground.held_out.groups)  # standard errors go over them
     if ground.e is not None:
         decisive += [ground.e.state_dict(), [*ground.e.factors.items()]]
-    return ground.folder("explanation", model_key, layer, *decisive)
+    return ground.folder("explanation", key, layer, *decisive)
 
 
 def explanation_of(
@@ -292,17 +306,7 @@ def profile(
     interpretees = {name: as_interpretee(m, preprocess) for name, m in models.items()}
     subjects = {name: (i, addresses_in(i, wanted)) for name, i in interpretees.items()}
     autoencoder = as_autoencoder(autoencoder)
-    if autoencoder is None and size is not None:
-        check_size(None if settings is None else settings.autoencoder, size)
-    elif autoencoder is not None:
-        if size not in (None, autoencoder.image_size):
-            raise SettingsError(
-                "The autoencoder makes images of another size",
-                expected=f"{autoencoder.image_size} px",
-                got=f"{size} px",
-            )
-        size = autoencoder.image_size
-    images = as_image_set(data, size=size, concepts=concepts, groups=groups, progress=progress)
+    images = read_images(data, autoencoder, settings, size=size, concepts=concepts, groups=groups, progress=progress)
     if held_out is not None:
         held_out = as_image_set(held_out, size=images.size, progress=progress)
     ground = prepare(
@@ -325,93 +329,3 @@ def profile(
             found[label] = explanation
             say(f"{label}: invariance {explanation.invariance()}", show=ground.progress)
     return Profile(found, axis="checkpoint" if isinstance(model, Mapping) else "layer")
-
-
-def prepare(
-    subjects: Sequence[tuple[Interpretee, Sequence[str]]],
-    images: ImageSet,
-    *,
-    held_out: ImageSet | None = None,
-    autoencoder: Autoencoder | None = None,
-    embedder: Embedder | None = None,
-    factor_sizes: Mapping[str, int] | None = None,
-    settings: Settings | None = None,
-    seed: int = 0,
-    cache: str | Path | None = None,
-    progress: bool = True,
-) -> Groundwork:
-    """Try all layers on two images, say what the work will take, and lay the groundwork.
-
-    Args:
-        subjects: models, each with the addresses of its layers.
-        images: all of them, or those to train on; this and all others as of :func:`lay_groundwork`.
-        held_out: images to judge by.
-        autoencoder: a trained one.
-        embedder: H.
-        factor_sizes: dimensions of e by concept.
-        settings: None for what suits the images.
-        seed: of every draw.
-        cache: folder of trained parts.
-        progress: show it.
-
-    Raises:
-        InvkitError: as :func:`explain`.
-    """
-    settings = settings or Settings.for_images(images)
-    sizes = [_check_layers(interpretee, layers, images, embedder, settings) for interpretee, layers in subjects]
-    if cache is None or not any(Path(cache).glob("*")):  # else a part of it is there already
-        train, test = parts_of(images, held_out, settings)
-        # without a cache those of a model go before the next
-        of_an_image = max(sizes, default=0) if cache is None else sum(sizes)
-        expect_room((train * settings.copies + test) * of_an_image, None if cache is None else Path(cache))
-        if progress and processes.count() == 1:
-            told = forecast(
-                images, subjects, held_out=held_out, autoencoder=autoencoder, embedder=embedder, settings=settings
-            )
-            say(f"{len(images)} images of {images.size} px will take {told}")
-    return lay_groundwork(
-        images,
-        held_out=held_out,
-        autoencoder=autoencoder,
-        factor_sizes=factor_sizes,
-        settings=settings,
-        seed=seed,
-        cache=cache,
-        progress=progress,
-    )
-
-
-def addresses_in(interpretee: Interpretee, layers: Sequence[str | nn.Module]) -> list[str]:
-    """Give the addresses that names, modules and globs stand for in a model."""
-    if isinstance(interpretee, ModuleInterpretee):
-        return interpretee.expand(layers)
-    return [layer if isinstance(layer, str) else str(layer) for layer in layers]
-
-
-def _check_layers(
-    interpretee: Interpretee, layers: Sequence[str], images: ImageSet, embedder: Embedder | None, settings: Settings
-) -> int:
-    """Run the model on the first two images and build H, so that a bad layer is told before any long work.
-
-    Returns:
-        bytes of all representations of one image.
-    """
-    size = 0
-    for layer, z in interpretee.represent(images.images(slice(2)), layers).items():
-        if z.ndim < 2 or len(z) != min(2, len(images)):
-            raise LayerError(
-                f"The output at '{layer}' has no batch axis",
-                expected="(B, …), one representation for each image",
-                got=f"shape {tuple(z.shape)} for 2 images",
-            )
-        expect_finite(f"The representation at '{layer}'", z)
-        shape = tuple(z.shape[1:])
-        size += 4 * math.prod(shape)
-        if embedder is None:
-            with torch.device("meta"):
-                settings.t.build_embedder(shape, code=2)
-        elif tuple(embedder.config["shape"]) != shape:
-            raise SettingsError(
-                f"The embedder does not fit the layer '{layer}'", expected=shape, got=tuple(embedder.config["shape"])
-            )
-    return size

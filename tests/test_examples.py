@@ -12,7 +12,8 @@ from invkit.data import color_digits
 from invkit.demo.network import PREPROCESS, squeezenet
 from invkit.interpretees import ModuleInterpretee
 from invkit.settings import Settings
-from invkit.studies import judging, twins
+from invkit.studies.editing import judging
+from invkit.training import FitSettings
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "studies"
 STUDIES = ("adversarial", "comparison", "dynamics", "layers", "modification", "sanity", "texture")
@@ -37,7 +38,7 @@ def example(monkeypatch, tiny, tmp_path):
     monkeypatch.setattr(subjects, "digits_checkpoints", lambda *_: (networks, train, test))
     monkeypatch.setattr(subjects, "settings_for", lambda *_: tiny)
     monkeypatch.setattr(Settings, "quick", staticmethod(lambda: replace(tiny)))
-    monkeypatch.setattr(twins, "FIT", replace(tiny.fit_t, steps=4))
+    monkeypatch.setattr(load("twins"), "FIT", replace(tiny.fit_t, steps=4))
     monkeypatch.setitem(judging.trained_judge.__kwdefaults__, "settings", replace(tiny.fit_t, steps=4))
     monkeypatch.setattr(subjects, "color_digits", lambda **_: train)
 
@@ -61,7 +62,24 @@ def test_an_example_runs_and_writes_its_page(example, name):
 
 
 def test_every_example_is_run_here_or_asks_for_images_of_the_users(example):
-    files = {file.stem for file in EXAMPLES.glob("*.py")} - {"subjects"}
+    files = {file.stem for file in EXAMPLES.glob("*.py")} - {"subjects", "twins"}
     assert files == {*STUDIES, "shift"}
     with pytest.raises(SystemExit, match="--fashion"):
         example("shift")
+
+
+def test_twins_start_from_the_same_weights_and_learn_from_other_images(tmp_path):
+    from twins import LAYERS, train_twins
+
+    data = color_digits(copies=1).take(torch.arange(128))
+    few = FitSettings(steps=4, batch_size=16, evaluate_every=2)
+    twins = train_twins(data, data, concept="digit", settings=few, seed=0, cache=tmp_path, progress=False)
+    assert list(twins) == ["plain", "stylised"]
+    assert twins["plain"].fingerprint() != twins["stylised"].fingerprint()
+    again = train_twins(data, data, concept="digit", settings=few, seed=0, cache=tmp_path, progress=False)
+    assert [t.fingerprint() for t in again.values()] == [t.fingerprint() for t in twins.values()]
+    same = train_twins(data, data, concept="digit", settings=few, strength=0.0, seed=0, progress=False)
+    assert same["plain"].fingerprint() == same["stylised"].fingerprint() == twins["plain"].fingerprint()
+    shapes = {layer: tuple(z.shape[1:]) for layer, z in twins["plain"].represent(data.images(slice(2)), LAYERS).items()}
+    assert shapes["block1"][1:] == (14, 14)
+    assert len(shapes["pool"]) == 1

@@ -592,7 +592,7 @@ def test_a_layer_that_overflows_for_some_images_is_told_at_the_first_and_nothing
 
 
 def test_a_disk_without_room_for_the_latents_is_told_before_any_training(tmp_path, monkeypatch):
-    monkeypatch.setattr("invkit.recipe.lay_groundwork", lambda *_, **__: pytest.fail("training began"))
+    monkeypatch.setattr("invkit.preparation.lay_groundwork", lambda *_, **__: pytest.fail("training began"))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: namedtuple("usage", "free")(300 * 16 * 4 - 1))
     with pytest.raises(ArtefactError, match=r"Too little room.*Got: 19 KiB"):
         explained(tmp_path / "cache")

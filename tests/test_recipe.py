@@ -167,7 +167,7 @@ def test_the_same_seed_gives_the_same_and_another_does_not(model, digits, tiny, 
     [("7", "No layer '7'"), ("4[3]@1", "No layer"), ("zz*", "No layer"), ("2@1", "never fires")],
 )
 def test_a_bad_layer_is_told_before_any_training(model, digits, layer, words, monkeypatch):
-    monkeypatch.setattr("invkit.recipe.lay_groundwork", None)
+    monkeypatch.setattr("invkit.preparation.lay_groundwork", None)
     with pytest.raises(LayerError, match=words):
         invkit.explain(model, layer, digits, progress=False)
 
@@ -337,7 +337,7 @@ def test_an_explanation_that_was_saved_in_part_is_made_again(model, digits, tiny
 def test_a_layer_without_an_embedder_or_finite_values_is_told_before_any_training(
     build, layer, words, digits, tiny, monkeypatch
 ):
-    monkeypatch.setattr("invkit.recipe.lay_groundwork", lambda *_, **__: pytest.fail("training began"))
+    monkeypatch.setattr("invkit.preparation.lay_groundwork", lambda *_, **__: pytest.fail("training began"))
     with pytest.raises(LayerError, match=words):
         invkit.explain(build(), layer, digits, settings=tiny, progress=False)
 

@@ -5,7 +5,7 @@
 
 With `--fashion` the images are clothes; ROOT is torchvision's folder (ROOT/FashionMNIST/raw). With `--photographs` they
 are a folder's, a sub-folder for each class, at 48 px; `--probes` are other images to show samples for: textures,
-sketches, cartoons. With neither, coloured digits. Both networks, SmallNet of `invkit.studies.twins`, are trained here;
+sketches, cartoons. With neither, coloured digits. Both networks, SmallNet of `twins.py`, are trained here;
 for the twin every image has the amplitude spectrum of another.
 
 Writes DIR/texture.html and DIR/texture.json. About 15 minutes a seed on two cores. `--quick` is a first look in some
@@ -28,10 +28,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from subjects import arguments, settings_for, told
+from twins import FIT, LAYERS, train_twins
 
 from invkit.data import ImageSet, as_image_set, color_digits, evenly
 from invkit.studies import Study, texture
-from invkit.studies.twins import FIT, LAYERS, train_twins
 
 CLOTHES, PHOTOGRAPHS = 12_000, 48  # images, px
 

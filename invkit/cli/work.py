@@ -101,8 +101,8 @@ def bench(
     from invkit.autoencoding import as_autoencoder
     from invkit.data import ImageSet
     from invkit.forecast import forecast
+    from invkit.preparation import addresses_in
     from invkit.progress import spelt_bytes, spelt_time
-    from invkit.recipe import addresses_in
     from invkit.settings import Settings
 
     interpretee = open_model(model, **options)

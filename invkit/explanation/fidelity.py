@@ -134,7 +134,7 @@ def measure(
     if explanation.interpretee is not None:
         figures |= _sent_back(explanation.interpretee, [explanation.layer, *layers], some, made)
     if features is not None:
-        figures |= _distances(features, data, some, made)
+        figures |= _distances(features, some, made)
     return figures
 
 
@@ -217,12 +217,12 @@ def _output(interpretee: Interpretee, data: ImageSet) -> list[str]:
     return ["output"]
 
 
-def _distances(features: Features, data: ImageSet, some: ImageSet, made: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Fréchet and kernel distances between held-out images and as many made ones."""
-    real, found = features.of(data.images()), {}
+def _distances(features: Features, some: ImageSet, made: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Fréchet and kernel distances between held-out images and as many that are made of them."""
+    real, found = features.of(some.images()), {}
     for name, images in made.items():
         fake = features.of(images[:, 0])
         label = name or " of samples"
         found[f"Fréchet distance{label}"] = frechet_distance(real, fake, some.groups)
-        found[f"kernel distance{label}"] = kernel_distance(real, fake)
+        found[f"kernel distance{label}"] = kernel_distance(real, fake, some.groups)
     return found

@@ -21,11 +21,11 @@ from invkit.interpretees import as_interpretee
 from invkit.recipe import representations
 from invkit.seeds import generator_for
 from invkit.serialize import fingerprint
-from invkit.studies.comparison_page import Inverted, distances_section, how_section, picture_sections
-from invkit.studies.descent import inverted
-from invkit.studies.judging import judge_features, trained_judge
+from invkit.studies.editing.judging import judge_features, trained_judge
+from invkit.studies.inverting.descent import inverted
+from invkit.studies.inverting.page import Inverted, distances_section, how_section, picture_sections
+from invkit.studies.inverting.regression import regress, trained_regressor
 from invkit.studies.preparing import Keywords, checked_layers, explain_layers, images_of, lay
-from invkit.studies.regression import regress, trained_regressor
 from invkit.studies.study import Study
 
 __all__ = ["comparison"]
@@ -93,9 +93,9 @@ def comparison(
         interpretee.features(images.images(slice(2)), addresses)
     ground = lay(images, keywords, [(interpretee, addresses)])
     features = features or judge_features(trained_judge(ground, redrawn=False))
-    explanations = explain_layers(ground, interpretee, addresses)
-    key = interpretee.fingerprint()
     z_of = representations(ground, interpretee, addresses)
+    explanations = explain_layers(ground, interpretee, addresses, z=z_of)
+    key = interpretee.fingerprint()
     rows = evenly(len(ground.held_out), _MOST)
     real = features.of(ground.held_out.images(rows))
     others = evenly(len(ground.train), len(rows))

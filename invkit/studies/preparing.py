@@ -10,13 +10,14 @@ from torch import nn
 
 from invkit.autoencoding import TrainedAutoencoder, as_autoencoder
 from invkit.core import Autoencoder, Interpretee
-from invkit.data import Concept, ImageSet, as_image_set
+from invkit.data import Concept, ImageSet, Rows, as_image_set
 from invkit.errors import DataError
 from invkit.explanation import Explanation
 from invkit.flows import Embedder
 from invkit.groundwork import Groundwork
+from invkit.preparation import addresses_in, prepare, read_images
 from invkit.progress import say
-from invkit.recipe import addresses_in, explain_each, prepare
+from invkit.recipe import explain_each
 from invkit.settings import Settings
 
 __all__ = ["Keywords", "checked_layers", "class_concept", "explain_layers", "images_of", "lay"]
@@ -41,12 +42,13 @@ def images_of(data: Any, keywords: Keywords) -> ImageSet:
     """Read the images of a study, at the autoencoder's size where one is given.
 
     Raises:
-        DataError: as :func:`invkit.as_image_set`.
+        InvkitError: as :func:`invkit.preparation.read_images`.
     """
-    autoencoder = as_autoencoder(keywords.get("autoencoder"))
-    return as_image_set(
+    return read_images(
         data,
-        size=keywords.get("size") if autoencoder is None else autoencoder.image_size,
+        as_autoencoder(keywords.get("autoencoder")),
+        keywords.get("settings"),
+        size=keywords.get("size"),
         concepts=keywords.get("concepts"),
         groups=keywords.get("groups"),
         progress=keywords.get("progress", True),
@@ -100,10 +102,11 @@ def explain_layers(
     layers: Sequence[str],
     embedder: Embedder | None = None,
     name: str = "",
+    z: Mapping[str, tuple[Rows, Rows]] | None = None,
 ) -> dict[str, Explanation]:
-    """Explain layers of one model, by address."""
+    """Explain layers of one model, by address; as :func:`invkit.recipe.explain_each`."""
     found = {}
-    for explanation in explain_each(ground, interpretee, layers, embedder=embedder, name=name):
+    for explanation in explain_each(ground, interpretee, layers, embedder=embedder, name=name, z=z):
         found[explanation.layer] = explanation
         say(f"{name} {explanation.layer}: invariance {explanation.invariance()}".strip(), show=ground.progress)
     return found

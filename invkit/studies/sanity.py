@@ -21,7 +21,7 @@ from invkit.flows import Embedder
 from invkit.groundwork import Groundwork, train_t
 from invkit.interpretees import ModuleInterpretee, as_interpretee
 from invkit.profiles import Profile
-from invkit.recipe import explanation_of, representations
+from invkit.recipe import explanation_of, model_key, representations
 from invkit.report import Section, Table
 from invkit.seeds import generator_for
 from invkit.serialize import fingerprint
@@ -125,7 +125,9 @@ def explain_shuffled(
     z = representations(ground, interpretee, [layer])[layer]
     rows = torch.randperm(len(ground.train), generator=generator_for(ground.seed, "shuffled"))
     mixed = replace(ground, codes=Codes(ground.codes.mean[rows], ground.codes.std[rows]))
-    t, _ = train_t(mixed, z, fingerprint(interpretee.fingerprint(), layer, "shuffled"), embedder, f"t of {SHUFFLED}")
+    t, _ = train_t(
+        mixed, z, fingerprint(model_key(interpretee, embedder), layer, "shuffled"), embedder, f"t of {SHUFFLED}"
+    )
     return explanation_of(ground, interpretee, layer, t, z)
 
 

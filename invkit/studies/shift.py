@@ -20,7 +20,7 @@ from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
 from invkit.seeds import generator_for
 from invkit.settings import Settings
-from invkit.studies.changes import other_rows
+from invkit.studies.attacking.changes import other_rows
 from invkit.studies.preparing import Keywords, checked_layers, explain_layers, images_of, lay
 from invkit.studies.shift_page import Domain, Kept, decisions_section, layers_section, numbers_section
 from invkit.studies.study import Study

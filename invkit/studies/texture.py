@@ -111,7 +111,7 @@ def _present(images: ImageSet, shape: str, texture: str) -> bool:
             f"The images have no concept {' and '.join(map(repr, missing))}",
             expected=f"'{shape}' and '{texture}'",
             got=", ".join(images.concepts) or "no labels",
-            hint="invkit.studies.stylise.cue_conflict(images) makes such images of classes; or pass cues='class'.",
+            hint="invkit.studies.cue_conflict(images) makes such images of classes; or pass cues='class'.",
         )
     return not missing
 

@@ -25,6 +25,7 @@ from invkit.seeds import generator_for, seed_for
 from invkit.serialize import fingerprint
 from invkit.training.checkpoint import load_checkpoint, save_checkpoint
 from invkit.training.order import batch_rows
+from invkit.training.precision import multiplies_bfloat16
 
 __all__ = ["FitResult", "FitSettings", "Task", "fit", "seconds_of_fit", "seconds_per_step"]
 
@@ -47,7 +48,8 @@ class FitSettings:
         ema: decay of the exponential moving average of the weights; the average is what is kept.
         evaluate_every: steps between held-out evaluations and checkpoints.
         patience: evaluations without improvement after which training stops early.
-        bf16: run the forward pass under bfloat16 autocast.
+        bf16: run the forward pass under bfloat16 autocast, on a machine that multiplies bfloat16 itself; where it would
+            only imitate it, in float32.
     """
 
     steps: int
@@ -354,13 +356,14 @@ def _gradients(task: Task, state: _State, settings: FitSettings, rows: Tensor, s
     """Give the loss of a batch, with its gradients set; in ever smaller pieces while memory is too small."""
     own = (processes.rank(),) if processes.count() > 1 else ()  # each process draws its own noise
     device = next(task.module.parameters()).device
+    bf16 = settings.bf16 and multiplies_bfloat16(device.type)
     while True:
         generator, total = generator_for(seed, "step", task.step, *own), 0.0
         torch.default_generator.manual_seed(seed_for(seed, "layers", task.step, *own))  # dropout takes no generator
         state.optimizer.zero_grad(set_to_none=True)
         try:
             for piece in rows.chunk(state.pieces):
-                with torch.autocast(device.type, torch.bfloat16, enabled=settings.bf16):
+                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                     loss = state.loss(piece, generator) * (len(piece) / len(rows))
                 torch.autograd.backward(loss)
                 total += float(loss.detach())

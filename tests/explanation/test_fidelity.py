@@ -59,7 +59,7 @@ def test_later_layers_features_and_a_perceptual_distance_are_measured_where_they
     data = small.held_out.data
     some = torch.linspace(0, len(data) - 1, 40).long()
     made = small.reconstruct(data.images(some))
-    expected = frechet_distance(features.of(data.images()), features.of(made), data.groups[some])
+    expected = frechet_distance(features.of(data.images(some)), features.of(made), data.groups[some])
     assert figures["Fréchet distance of reconstructions"].value == pytest.approx(expected.value, rel=1e-4)
 
 

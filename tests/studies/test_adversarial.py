@@ -13,9 +13,9 @@ from invkit.evaluation import Estimate
 from invkit.interpretees import ModuleInterpretee
 from invkit.recipe import explain
 from invkit.studies.adversarial import adversarial
-from invkit.studies.attacks import Attack, sign_noise
-from invkit.studies.changes import changes, other_rows
-from invkit.studies.trial import Trial, try_attack
+from invkit.studies.attacking.attacks import Attack, sign_noise
+from invkit.studies.attacking.changes import changes, other_rows
+from invkit.studies.attacking.trial import Trial, try_attack
 
 pytest.importorskip("captum")
 
@@ -142,6 +142,13 @@ def test_a_change_to_another_image_counts_one_and_no_change_counts_nothing(shown
     for what in found.distances:
         assert found.estimate(what, "attack").value == pytest.approx(1.0)
         assert found.estimate(what, "noise") == Estimate(0.0, 0.0, 40)
+
+
+def test_a_change_of_rounding_alone_moves_no_sample_and_no_concept(shown, digits):
+    x = digits.images(torch.arange(20))
+    found = changes(shown, trial_of(x, x + 1e-7, x))
+    assert float(found.distances["representation"][:, 0].max()) > 0
+    assert all(float(found.distances[what][:, 0].max()) == 0 for what in ("samples", "digit", "foreground"))
 
 
 def test_distances_agree_with_samples_drawn_one_by_one(shown, digits):

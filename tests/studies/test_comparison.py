@@ -18,8 +18,8 @@ from invkit.interpretees import ModuleInterpretee
 from invkit.seeds import generator_for
 from invkit.settings import AutoencoderSettings
 from invkit.studies.comparison import comparison
-from invkit.studies.descent import inverted, total_variation
-from invkit.studies.regression import RegressionTask, Regressor, decoder_like, regress, trained_regressor
+from invkit.studies.inverting.descent import inverted, total_variation
+from invkit.studies.inverting.regression import RegressionTask, Regressor, decoder_like, regress, trained_regressor
 from invkit.training import FitSettings, ImageMetric, fit
 
 
@@ -115,15 +115,3 @@ def test_descent_in_a_model_without_gradients_is_refused_before_any_work(digits,
 
     with pytest.raises(LayerError, match="no gradients"):
         comparison(Closed(), "a", digits, features=pixels, gradient=True, settings=tiny, progress=False)
-
-
-@pytest.mark.slow
-def test_samples_beat_regressed_images_where_a_layer_keeps_the_background_alone(shared):
-    """The truth is known: digit and its colour are free, so that regressed ones are all one blur."""
-
-    class Background(nn.Module):
-        def forward(self, x):
-            return x[:, :, 0, 0]
-
-    study = comparison(nn.Sequential(Background()), "0", latent_dim=64, **shared)
-    assert study.holds

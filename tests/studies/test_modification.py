@@ -10,10 +10,10 @@ from invkit.demo.run import legible
 from invkit.errors import DataError, SettingsError
 from invkit.evaluation import Features, Judge
 from invkit.interpretees import ModuleInterpretee
-from invkit.studies.arithmetic import AttributeArithmetic
-from invkit.studies.judging import Editor, judge_features, judged_edits, partners
+from invkit.studies.editing.arithmetic import AttributeArithmetic
+from invkit.studies.editing.judging import Editor, judge_features, judged_edits, partners
+from invkit.studies.editing.star_gan import StarGAN, StarGANTask, redrawn
 from invkit.studies.modification import modification
-from invkit.studies.star_gan import StarGAN, StarGANTask, redrawn
 from invkit.training import FitSettings, fit
 
 PIXELS = Features(ModuleInterpretee(nn.Sequential(nn.AvgPool2d(14), nn.Flatten()), invkit.Preprocess()), "1")

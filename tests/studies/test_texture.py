@@ -12,8 +12,6 @@ from invkit.interpretees import ModuleInterpretee
 from invkit.settings import Settings
 from invkit.studies.stylise import cue_conflict
 from invkit.studies.texture import texture
-from invkit.studies.twins import LAYERS, train_twins
-from invkit.training import FitSettings
 
 
 class Colour(nn.Module):
@@ -116,22 +114,6 @@ def test_what_cannot_be_compared_is_refused_before_any_work(tiny):
         texture(two, "pool", ImageSet(data.pixels), settings=tiny)
     with pytest.raises(DataError, match="set against each other"):
         texture(two, "pool", data, cues="class", settings=tiny)
-
-
-def test_twins_start_from_the_same_weights_and_learn_from_other_images(tmp_path):
-    data = squares(128)
-    data = ImageSet(data.pixels, {"class": data.concepts["shape"]})
-    few = FitSettings(steps=4, batch_size=16, evaluate_every=2)
-    twins = train_twins(data, data, settings=few, seed=0, cache=tmp_path, progress=False)
-    assert list(twins) == ["plain", "stylised"]
-    assert twins["plain"].fingerprint() != twins["stylised"].fingerprint()
-    again = train_twins(data, data, settings=few, seed=0, cache=tmp_path, progress=False)
-    assert [t.fingerprint() for t in again.values()] == [t.fingerprint() for t in twins.values()]
-    same = train_twins(data, data, settings=few, strength=0.0, seed=0, progress=False)
-    assert same["plain"].fingerprint() == same["stylised"].fingerprint() == twins["plain"].fingerprint()
-    shapes = {layer: tuple(z.shape[1:]) for layer, z in twins["plain"].represent(data.images(slice(2)), LAYERS).items()}
-    assert shapes["block1"][1:] == (14, 14)
-    assert len(shapes["pool"]) == 1
 
 
 @pytest.mark.slow

@@ -12,11 +12,12 @@ from invkit.evaluation import Estimate
 from invkit.evaluation.estimate import jackknife
 from invkit.explanation import Explanation
 from invkit.seeds import generator_for
-from invkit.studies.trial import Trial
+from invkit.studies.attacking.trial import Trial
 
 __all__ = ["Changes", "changes", "other_rows", "share"]
 
 _EACH, _BATCH = 16, 64  # draws of v for an image; images at once
+_ROUNDING = 1e-10  # of squares in float32, after a flow there and back
 CAUSES = ("attack", "noise", "another image")
 
 
@@ -47,7 +48,7 @@ class Changes:
 
 
 def share(moved: Tensor, other: Tensor) -> Tensor:
-    """Give a distance as a share of that to another image, also where that is 0: a t that ignores z."""
+    """Give a distance as a share of that to another image; 0 where both are: a t that ignores z."""
     return moved / other.clamp(min=1e-12)
 
 
@@ -66,7 +67,7 @@ def changes(explanation: Explanation, trial: Trial, seed: int = 0) -> Changes:
     codes = {cause: shown(z) for cause, z in seen.items()}
     distances = {
         "representation": torch.stack([(moved - z).flatten(1).norm(dim=1) for moved in seen.values()], 1),
-        "samples": torch.stack([_squared(moved - own) for moved in codes.values()], 1),
+        "samples": torch.stack([_squared(moved, own) for moved in codes.values()], 1),
     }
     if e is not None:
         factors, moved = (
@@ -74,7 +75,7 @@ def changes(explanation: Explanation, trial: Trial, seed: int = 0) -> Changes:
         )
         for name in e.concepts:
             place = e.slices[name]
-            distances[name] = torch.stack([_squared((m - factors[0])[..., place]) for m in moved], 1)
+            distances[name] = torch.stack([_squared(m[..., place], factors[0][..., place]) for m in moved], 1)
     return Changes({name: d.double() for name, d in distances.items()}, codes, trial.groups)
 
 
@@ -82,9 +83,10 @@ def _represented(explanation: Explanation, images: Tensor) -> Tensor:
     return torch.cat([explanation.represent(part) for part in images.split(_BATCH)])
 
 
-def _squared(change: Tensor) -> Tensor:
-    """‖·‖² of each sample, (B, n, D) to (B,): the mean over samples."""
-    return change.square().sum(-1).mean(1)
+def _squared(moved: Tensor, own: Tensor) -> Tensor:
+    """Give the mean over samples of ‖moved − own‖², (B, n, D) to (B,); 0 where it is of rounding."""
+    found, size = ((moved - own).square().sum(-1).mean(1), own.square().sum(-1).mean(1))
+    return torch.where(found > _ROUNDING * size, found, 0.0)
 
 
 def other_rows(groups: Tensor, seed: int) -> Tensor:

@@ -15,7 +15,7 @@ from invkit.errors import DataError
 from invkit.evaluation import Estimate
 from invkit.evaluation.estimate import mean_estimate
 from invkit.seeds import generator_for
-from invkit.studies.attacks import Attack, sign_noise
+from invkit.studies.attacking.attacks import Attack, sign_noise
 
 __all__ = ["Trial", "logits_of", "try_attack"]
 

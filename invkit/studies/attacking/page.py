@@ -11,9 +11,9 @@ from invkit.data import Concept
 from invkit.evaluation import Estimate
 from invkit.explanation import Explanation
 from invkit.report import Picture, Section, Table, curves
-from invkit.studies.changes import Changes
+from invkit.studies.attacking.changes import Changes
+from invkit.studies.attacking.trial import Trial
 from invkit.studies.side_by_side import side_by_side
-from invkit.studies.trial import Trial
 
 __all__ = ["pictures_sections", "where_section"]
 

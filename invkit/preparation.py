@@ -1,0 +1,153 @@
+"""What stands before any long work: images are read, layers tried, the cost told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from invkit import processes
+from invkit.autoencoding import check_size
+from invkit.core import Autoencoder, Interpretee
+from invkit.data import ImageSet, as_image_set, expect_finite, expect_room
+from invkit.errors import LayerError, SettingsError
+from invkit.flows import Embedder
+from invkit.forecast import forecast, parts_of
+from invkit.groundwork import Groundwork, lay_groundwork
+from invkit.interpretees import ModuleInterpretee
+from invkit.progress import say
+from invkit.settings import Settings
+
+__all__ = ["addresses_in", "prepare", "read_images"]
+
+
+def read_images(
+    data: Any,
+    autoencoder: Autoencoder | None,
+    settings: Settings | None,
+    *,
+    size: int | None = None,
+    concepts: Mapping[str, Any] | str | Path | None = None,
+    groups: Any = None,
+    progress: bool = True,
+) -> ImageSet:
+    """Read images at the size that their autoencoder is of, or can be.
+
+    Args:
+        data: this and all others as in :func:`invkit.explain`.
+        autoencoder: a trained one.
+        settings: None for what suits the images.
+        size: side of the images in pixels.
+        concepts: labels by name.
+        groups: of images that stay together.
+        progress: show it.
+
+    Raises:
+        SettingsError: a size that is not the autoencoder's, or that none can be trained for.
+        DataError: as :func:`invkit.as_image_set`.
+    """
+    if autoencoder is None and size is not None:
+        check_size(None if settings is None else settings.autoencoder, size)
+    elif autoencoder is not None:
+        if size not in (None, autoencoder.image_size):
+            raise SettingsError(
+                "The autoencoder makes images of another size",
+                expected=f"{autoencoder.image_size} px",
+                got=f"{size} px",
+            )
+        size = autoencoder.image_size
+    return as_image_set(data, size=size, concepts=concepts, groups=groups, progress=progress)
+
+
+def prepare(
+    subjects: Sequence[tuple[Interpretee, Sequence[str]]],
+    images: ImageSet,
+    *,
+    held_out: ImageSet | None = None,
+    autoencoder: Autoencoder | None = None,
+    embedder: Embedder | None = None,
+    factor_sizes: Mapping[str, int] | None = None,
+    settings: Settings | None = None,
+    seed: int = 0,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> Groundwork:
+    """Try all layers on two images, say what the work will take, and lay the groundwork.
+
+    Args:
+        subjects: models, each with the addresses of its layers.
+        images: all of them, or those to train on; this and all others as of :func:`lay_groundwork`.
+        held_out: images to judge by.
+        autoencoder: a trained one.
+        embedder: H.
+        factor_sizes: dimensions of e by concept.
+        settings: None for what suits the images.
+        seed: of every draw.
+        cache: folder of trained parts.
+        progress: show it.
+
+    Raises:
+        InvkitError: as :func:`explain`.
+    """
+    settings = settings or Settings.for_images(images)
+    sizes = [_check_layers(interpretee, layers, images, embedder, settings) for interpretee, layers in subjects]
+    if cache is None or not any(Path(cache).glob("*")):  # else a part of it is there already
+        train, test = parts_of(images, held_out, settings)
+        # without a cache those of a model go before the next
+        of_an_image = max(sizes, default=0) if cache is None else sum(sizes)
+        expect_room((train * settings.copies + test) * of_an_image, None if cache is None else Path(cache))
+        if progress and processes.count() == 1:
+            told = forecast(
+                images, subjects, held_out=held_out, autoencoder=autoencoder, embedder=embedder, settings=settings
+            )
+            say(f"{len(images)} images of {images.size} px will take {told}")
+    return lay_groundwork(
+        images,
+        held_out=held_out,
+        autoencoder=autoencoder,
+        factor_sizes=factor_sizes,
+        settings=settings,
+        seed=seed,
+        cache=cache,
+        progress=progress,
+    )
+
+
+def addresses_in(interpretee: Interpretee, layers: Sequence[str | nn.Module]) -> list[str]:
+    """Give the addresses that names, modules and globs stand for in a model."""
+    if isinstance(interpretee, ModuleInterpretee):
+        return interpretee.expand(layers)
+    return [layer if isinstance(layer, str) else str(layer) for layer in layers]
+
+
+def _check_layers(
+    interpretee: Interpretee, layers: Sequence[str], images: ImageSet, embedder: Embedder | None, settings: Settings
+) -> int:
+    """Run the model on the first two images and build H, so that a bad layer is told before any long work.
+
+    Returns:
+        bytes of all representations of one image.
+    """
+    size = 0
+    for layer, z in interpretee.represent(images.images(slice(2)), layers).items():
+        if z.ndim < 2 or len(z) != min(2, len(images)):
+            raise LayerError(
+                f"The output at '{layer}' has no batch axis",
+                expected="(B, …), one representation for each image",
+                got=f"shape {tuple(z.shape)} for 2 images",
+            )
+        expect_finite(f"The representation at '{layer}'", z)
+        shape = tuple(z.shape[1:])
+        size += 4 * math.prod(shape)
+        if embedder is None:
+            with torch.device("meta"):
+                settings.t.build_embedder(shape, code=2)
+        elif tuple(embedder.config["shape"]) != shape:
+            raise SettingsError(
+                f"The embedder does not fit the layer '{layer}'", expected=shape, got=tuple(embedder.config["shape"])
+            )
+    return size

@@ -1,0 +1,1 @@
+"""Other ways to edit a concept, and the judges of edits."""

@@ -1,0 +1,86 @@
+"""Studies whose outcome is known: slow ones, which share one groundwork (so one worker runs them)."""
+
+import pytest
+import torch
+from torch import nn
+
+from invkit.data import color_digits
+from invkit.settings import Settings
+from invkit.studies import comparison, dynamics, layers, sanity
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """Keywords of a study on coloured digits."""
+    return {
+        "data": color_digits("train", copies=4),
+        "held_out": color_digits("test", copies=2),
+        "settings": Settings.quick(),
+        "preprocess": lambda x: x,
+        "cache": tmp_path_factory.mktemp("studies"),
+        "progress": False,
+    }
+
+
+class Fewer(nn.Module):
+    """Keeps the image, the colours of its quarters, its mean colour."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.third = nn.Identity(), nn.AdaptiveAvgPool2d(2), nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x):
+        return self.third(self.second(self.first(x))).flatten(1)
+
+
+class Centre(nn.Module):
+    """Sees a mixture of where the ink is, whatever its colour, and of the mean colour: `turn` from 0 to 1."""
+
+    def __init__(self, turn):
+        super().__init__()
+        self.turn, self.seen = turn, nn.Identity()
+
+    def forward(self, x):
+        corner = x[:, :, :2, :2].mean((2, 3), keepdim=True)
+        ink = nn.functional.adaptive_avg_pool2d((x - corner).square().sum(1, keepdim=True).sqrt(), 7).flatten(1)
+        ink = ink / ink.norm(dim=1, keepdim=True).clamp(min=1e-6)
+        return self.seen(torch.cat([self.turn * ink, (1 - self.turn) * corner.flatten(1)], 1))
+
+
+def test_invariance_grows_where_each_layer_keeps_a_part_of_the_one_before(shared):
+    study = layers(Fewer(), ["first", "second", "third"], **shared)
+    assert study.holds
+    assert study.headline["last less first"].value > 0.1
+
+
+def test_the_share_of_the_digit_grows_where_checkpoints_turn_from_colour_to_ink(shared):
+    study = dynamics({step: Centre(step / 10) for step in (0, 10)}, "seen", task="digit", **shared)
+    assert study.headline["growth of digit"].value > 0.1
+    assert study.headline["growth of background"].value < -0.1
+
+
+def test_samples_beat_regressed_images_where_a_layer_keeps_the_background_alone(shared):
+    """The truth is known: digit and its colour are free, so that regressed ones are all one blur."""
+
+    class Background(nn.Module):
+        def forward(self, x):
+            return x[:, :, 0, 0]
+
+    study = comparison(nn.Sequential(Background()), "0", latent_dim=64, **shared)
+    assert study.holds
+
+
+def test_a_layer_that_sees_brightness_is_explained_anew_with_other_weights_and_shuffled_pairs_say_nothing(
+    shared,
+):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 7, 7), nn.Flatten(), nn.Linear(128, 6))
+    with torch.no_grad():
+        network[0].weight.fill_(0.02)  # brightness alone, in 16 places; randomised, it has 8 ways to look
+        network[2].weight.copy_(torch.randn(6, 1) * torch.randn(16, 1).expand(16, 8).T.flatten() / 8)
+    study = sanity(network, "2", stages=1, **shared)
+    assert study.holds
+    shuffled = study.headline["gain from z, shuffled pairs"]
+    assert shuffled.value < 0.01
