@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -71,6 +71,16 @@ class ImageSet:
             return pixels.decode()
         return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
 
+    def parts(self, size: int = 256) -> Iterator[Tensor]:
+        """Give all images part by part, (B, 3, S, S) each."""
+        return (self.images(slice(k, k + size)) for k in range(0, len(self), size))
+
+    def bytes(self) -> Tensor:
+        """Give all images as uint8, (N, 3, S, S)."""
+        if isinstance(self.pixels, Tensor) and self.pixels.dtype == torch.uint8:
+            return self.pixels
+        return torch.cat([as_bytes(part) for part in self.parts()])
+
     def take(self, rows: Tensor) -> ImageSet:
         """Give the set of these rows."""
         return ImageSet(
@@ -107,10 +117,7 @@ class ImageSet:
             return self
         if isinstance(self.pixels, Generated):
             raise DataError("These images are made at one size", expected=f"{self.size} px", got=f"{size} px")
-        small = [
-            F.interpolate(self.images(slice(k, k + 512)), (size, size), mode="bilinear", antialias=True)
-            for k in range(0, len(self), 512)
-        ]
+        small = [F.interpolate(part, (size, size), mode="bilinear", antialias=True) for part in self.parts()]
         return replace(self, pixels=torch.cat([as_bytes(part) for part in small]))
 
     def numbered_as(self, other: ImageSet) -> ImageSet:

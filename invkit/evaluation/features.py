@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from invkit.core import Interpretee
+from invkit.data import ImageSet
 from invkit.errors import ArtefactError, PluginError
 from invkit.interpretees import ModuleInterpretee, read_weights
 
@@ -30,10 +31,10 @@ class Features:
     interpretee: Interpretee
     layer: str
 
-    def of(self, images: Tensor) -> Tensor:
-        """Give the features (B, C) of images (B, 3, S, S) in [0, 1]."""
-        parts = [self.interpretee.represent(part, [self.layer])[self.layer] for part in images.split(_BATCH)]
-        return torch.cat([_pooled(z) for z in parts])
+    def of(self, images: Tensor | ImageSet) -> Tensor:
+        """Give the features (B, C) of images (B, 3, S, S) in [0, 1], or of a set's."""
+        parts = images.parts(_BATCH) if isinstance(images, ImageSet) else images.split(_BATCH)
+        return torch.cat([_pooled(self.interpretee.represent(part, [self.layer])[self.layer]) for part in parts])
 
     @classmethod
     def inception(cls, weights: str | Path | None = None) -> Features:

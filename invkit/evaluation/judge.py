@@ -8,10 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from invkit.data import Concept, ImageSet
+from invkit.data import Concept, ImageSet, evenly
 from invkit.training import Task
 
 __all__ = ["Judge", "JudgeTask"]
+
+_HELD_OUT_ROWS = 4096
 
 
 class Judge(nn.Module):
@@ -78,7 +80,7 @@ class JudgeTask(Task):
 
     def __init__(self, module: Judge, data: ImageSet, held_out: ImageSet) -> None:
         self.title, self.module, self.rows = "judge", module, len(data)
-        self._data, self._held_out = data, held_out
+        self._data, self._held_out = data, held_out.take(evenly(len(held_out), _HELD_OUT_ROWS))
 
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Give the sum over concepts."""
@@ -86,7 +88,9 @@ class JudgeTask(Task):
 
     def held_out(self, module: nn.Module) -> float:
         """Give the same of held-out images."""
-        return float(_loss(module(self._held_out.images()), self._held_out.concepts))
+        parts = [module(part) for part in self._held_out.parts()]
+        outputs = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return float(_loss(outputs, self._held_out.concepts))
 
 
 def _loss(outputs: Mapping[str, Tensor], concepts: Mapping[str, Concept]) -> Tensor:

@@ -219,7 +219,7 @@ def _output(interpretee: Interpretee, data: ImageSet) -> list[str]:
 
 def _distances(features: Features, some: ImageSet, made: Mapping[str, Tensor]) -> dict[str, Any]:
     """Fréchet and kernel distances between held-out images and as many that are made of them."""
-    real, found = features.of(some.images()), {}
+    real, found = features.of(some), {}
     for name, images in made.items():
         fake = features.of(images[:, 0])
         label = name or " of samples"

@@ -11,7 +11,7 @@ from torch import Tensor
 from invkit.autoencoders import describe, is_built_in, rebuild
 from invkit.autoencoding import TrainedAutoencoder, as_autoencoder
 from invkit.core import Autoencoder
-from invkit.data import Concept, ImageSet, as_bytes
+from invkit.data import Concept, ImageSet
 from invkit.errors import ArtefactError
 from invkit.flows import Embedder, FlowSettings, InvarianceFlow, SemanticFlow
 from invkit.interpretees import as_interpretee
@@ -31,7 +31,7 @@ def save_explanation(explanation: Explanation, folder: Path) -> Path:
     parts = {"autoencoder": autoencoder if is_built_in(autoencoder) else None, "t": explanation.t, "e": explanation.e}
     weights = {f"{part}/{k}": v for part, m in parts.items() if m is not None for k, v in m.state_dict().items()}
     data = explanation.held_out.data
-    pixels = data.pixels if isinstance(data.pixels, Tensor) else as_bytes(data.images())
+    pixels = data.pixels if isinstance(data.pixels, Tensor) else data.bytes()
     held_out = {"pixels": pixels, "z": explanation.held_out.z}
     held_out |= {f"concept/{name}": concept.values for name, concept in data.concepts.items()}
     held_out |= {} if data.groups is None else {"groups": data.groups}

@@ -97,7 +97,7 @@ def comparison(
     explanations = explain_layers(ground, interpretee, addresses, z=z_of)
     key = interpretee.fingerprint()
     rows = evenly(len(ground.held_out), _MOST)
-    real = features.of(ground.held_out.images(rows))
+    real = features.of(ground.held_out.take(rows))
     others = evenly(len(ground.train), len(rows))
 
     def distances(made: Tensor, of: ImageSet, which: Tensor) -> dict[str, Estimate]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from invkit.autoencoding import train_autoencoder
 from invkit.core import Autoencoder, Interpretee
-from invkit.data import Generated, ImageSet, as_bytes, as_image_set, encode_all
+from invkit.data import Generated, ImageSet, as_image_set, encode_all
 from invkit.errors import DataError
 from invkit.evaluation import Estimate
 from invkit.evaluation.estimate import jackknife
@@ -119,7 +119,7 @@ def _joint(sets: Mapping[str, tuple[ImageSet, ImageSet]], keywords: Keywords) ->
         )
     train, test = (
         ImageSet(
-            torch.cat([_bytes(parts[k]) for parts in sets.values()]), groups=_groups([p[k] for p in sets.values()])
+            torch.cat([parts[k].bytes() for parts in sets.values()]), groups=_groups([p[k] for p in sets.values()])
         )
         for k in (0, 1)
     )
@@ -132,11 +132,6 @@ def _joint(sets: Mapping[str, tuple[ImageSet, ImageSet]], keywords: Keywords) ->
         cache=keywords.get("cache"),
         progress=keywords.get("progress", True),
     ).autoencoder
-
-
-def _bytes(images: ImageSet) -> Tensor:
-    pixels = images.pixels
-    return pixels if isinstance(pixels, Tensor) and pixels.dtype == torch.uint8 else as_bytes(images.images())
 
 
 def _groups(parts: Sequence[ImageSet]) -> Tensor:

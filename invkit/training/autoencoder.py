@@ -105,10 +105,10 @@ class AutoencoderTask(Task):
     def held_out(self, module: nn.Module) -> float:
         """Give the loss of held-out images, without the discriminator."""
         autoencoder, generator = self.autoencoder_in(module), generator_for(0, "held-out")
-        total, images = 0.0, self._held_out.images()
-        for part in images.split(_BATCH):
+        total = 0.0
+        for part in self._held_out.parts(_BATCH):
             likelihood, kl, *_ = self._elbo(autoencoder, part.to(autoencoder.device), generator)
-            total += float(likelihood + kl) * len(part) / len(images)
+            total += float(likelihood + kl) * len(part) / len(self._held_out)
         return total
 
 

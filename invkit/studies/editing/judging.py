@@ -27,6 +27,7 @@ Fit = Callable[[ImageSet, Tensor, Tensor], Tensor]
 
 _JUDGE = FitSettings(steps=800, batch_size=128, learning_rate=3e-3, evaluate_every=100, bf16=True)
 _DRAWN = 20  # pairs drawn for each that is used
+_PART = 1024  # images that are decoded at once
 
 
 def trained_judge(ground: Groundwork, *, redrawn: bool = True, settings: FitSettings = _JUDGE) -> Judge:
@@ -52,9 +53,10 @@ def trained_judge(ground: Groundwork, *, redrawn: bool = True, settings: FitSett
 @torch.no_grad()
 def _half_redrawn(ground: Groundwork, data: ImageSet, codes: Codes) -> ImageSet:
     """Replace every second image by its reconstruction D(E_μ(x))."""
-    pixels = data.images()
-    pixels[::2] = decode_all(ground.autoencoder, codes.mean[::2])
-    return ImageSet(as_bytes(pixels), data.concepts)
+    pixels = data.bytes().clone()
+    for rows in torch.arange(0, len(data), 2).split(_PART):
+        pixels[rows] = as_bytes(decode_all(ground.autoencoder, codes.mean[rows]))
+    return ImageSet(pixels, data.concepts)
 
 
 def judge_features(judge: Judge) -> Features:
