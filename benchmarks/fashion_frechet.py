@@ -21,6 +21,7 @@ from invkit.groundwork import lay_groundwork, train_t
 from invkit.interpretees import ModuleInterpretee
 from invkit.report.figures import sample_sheet, write_png
 from invkit.seeds import generator_for, seeded
+from invkit.training.precision import multiplies_bfloat16
 
 STEPS = 1500
 LAYERS = ("1", "7")  # the first ReLU's maps, and the last hidden layer
@@ -37,7 +38,7 @@ def trained_classifier(data):
     labels = data.concepts["class"].values
     for step in range(STEPS):
         rows = torch.randint(len(data), (256,), generator=generator_for(0, "classifier", step))
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16("cpu")):
             loss = F.cross_entropy(model(data.images(rows)), labels[rows])
         optimizer.zero_grad()
         loss.backward()

@@ -17,6 +17,7 @@ import invkit
 from invkit.data.augment import mirrored_and_cropped
 from invkit.report.figures import sample_sheet
 from invkit.seeds import generator_for, seeded
+from invkit.training.precision import multiplies_bfloat16
 
 SIZE, STEPS, RATE = 64, 1200, 3e-3
 LAYERS = ("block2", "block3", "block4", "pool")
@@ -54,7 +55,7 @@ def trained_classifier(train, test):
         generator = generator_for(0, "classifier", step)
         rows = torch.randint(len(images), (64,), generator=generator)
         x = PREPROCESS(mirrored_and_cropped(images[rows], generator))
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16("cpu")):
             loss = F.cross_entropy(model(x), labels[rows], label_smoothing=0.1)
         optimizer.zero_grad()
         loss.backward()

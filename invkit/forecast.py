@@ -14,8 +14,9 @@ import torch
 from invkit.autoencoding import autoencoder_task
 from invkit.core import Autoencoder, Interpretee
 from invkit.data import Codes, Generated, ImageSet, encode_all, evenly, represent_all
-from invkit.evaluation import concept_shares, determined_shares, invariance
-from invkit.explanation.fidelity import IMAGES, TIMES_SENT
+from invkit.evaluation import PROBED, Estimate, concept_shares, determined_shares, invariance, probe
+from invkit.explanation import Explanation, HeldOut
+from invkit.explanation.fidelity import IMAGES, TIMES_SENT, measure
 from invkit.flows import Embedder, InvarianceFlow, SemanticFlow
 from invkit.groundwork import build_e, build_t
 from invkit.progress import spelt_bytes, spelt_time
@@ -27,6 +28,7 @@ __all__ = ["Cost", "Forecast", "forecast", "parts_of"]
 
 _TRAIN, _HELD_OUT, _BATCH = 4096, 2048, 128  # images of a try
 _SAMPLES, _TENTH = 10_000, 1000  # behind eq. 19 and 20, and of a try
+_CARRIED = 60  # of the images that an explanation carries with it
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def forecast(
     batch = images.take(evenly(len(images), _BATCH))
     costs["codes"] = Cost(per_image=_seconds(lambda: encode_all(autoencoder, batch)) / len(batch))
     tries = _Tries(settings, autoencoder, few, embedder)
-    costs["z̄ alone"] = tries.t((1,))[0]
+    costs["z̄ alone"] = tries.prior()
     if images.concepts:
         costs["e"] = tries.e()
     room = 2 * tries.dim
@@ -151,36 +153,60 @@ class _Tries:
     def __init__(
         self, settings: Settings, autoencoder: Autoencoder, few: tuple[ImageSet, ImageSet], embedder: Embedder | None
     ) -> None:
-        self._settings, self._few, self._embedder = settings, few, embedder
+        self._settings, self._few, self._embedder, self._autoencoder = settings, few, embedder, autoencoder
         self._code, self.dim = autoencoder.latent_shape, math.prod(autoencoder.latent_shape)
         self._codes = [Codes(_drawn(len(part), self.dim), torch.ones(len(part), self.dim)) for part in few]
         self._e: SemanticFlow | None = None
         self._known: dict[tuple[int, ...], tuple[Cost, Cost]] = {}
 
+    def prior(self) -> Cost:
+        """Give the cost of a t whose condition says nothing."""
+        z = [_drawn(len(part), 1) for part in self._few]
+        return self._fit(z, None)[0]
+
     def t(self, shape: tuple[int, ...]) -> tuple[Cost, Cost]:
         """Give the cost of a t of representations of a shape, and of its figures."""
         if shape not in self._known:
             z = [_drawn(len(part), *shape) for part in self._few]
-            embedder = None if shape == (1,) else self._embedder
-            latents = self._codes[0][slice(None)].mean
-            built: list[InvarianceFlow] = []
-            initial = _seconds(lambda: built.append(build_t(self._settings, self._code, embedder, latents, z[0])), 1)
-            task = InvarianceTask(built[0], self._codes[0], z[0], (self._codes[1], z[1]))
-            how = self._settings.fit_t
-            fit = Cost(initial + seconds_of_fit(task, how), steps=how.steps)
-            self._known[shape] = fit, self._figures(built[0].eval(), z[1])
+            cost, t = self._fit(z, self._embedder)
+            self._known[shape] = cost, self._figures(t.eval(), z)
         return self._known[shape]
 
-    def _figures(self, t: InvarianceFlow, z: torch.Tensor) -> Cost:
+    def _fit(self, z: Sequence[torch.Tensor], embedder: Embedder | None) -> tuple[Cost, InvarianceFlow]:
+        """Build a t and train it for some steps."""
+        latents, how = self._codes[0][slice(None)].mean, self._settings.fit_t
+        built: list[InvarianceFlow] = []
+        initial = _seconds(lambda: built.append(build_t(self._settings, self._code, embedder, latents, z[0])), 1)
+        task = InvarianceTask(built[0], self._codes[0], z[0], (self._codes[1], z[1]))
+        return Cost(initial + seconds_of_fit(task, how), steps=how.steps), built[0]
+
+    def _figures(self, t: InvarianceFlow, z: Sequence[torch.Tensor]) -> Cost:
+        """Try a part of each: of samples, of the images that an explanation carries with it, of the probe's."""
         share = _SAMPLES / _TENTH
-        seconds = share * _seconds(lambda: invariance(t, z, n=_TENTH))
+        seconds = share * _seconds(lambda: invariance(t, z[1], n=_TENTH))
         if self._e is not None:
             e = self._e
             seconds += share * _seconds(
-                lambda: (concept_shares(t, e, z, n=_TENTH), determined_shares(t, e, z, n=_TENTH))
+                lambda: (concept_shares(t, e, z[1], n=_TENTH), determined_shares(t, e, z[1], n=_TENTH))
             )
-        held_out = _seconds(lambda: held_out_nll(t, self._codes[1], z)) / len(z)
+            seconds += self._probe(z)
+        carried = HeldOut.of(self._few[1], z[1])
+        rows = evenly(len(carried.data), _CARRIED)
+        few = HeldOut(carried.data.take(rows), carried.z[rows])
+        known = {"invariance": vars(Estimate(0.0, 0.0, 1))}  # it counts above
+        tried = Explanation("", self._autoencoder, t, self._e, few, known, {}, None)
+        share = len(carried.data) / len(rows)
+        seconds += share * _seconds(lambda: measure(tried, n=math.ceil(IMAGES / share)), 1)
+        held_out = _seconds(lambda: held_out_nll(t, self._codes[1], z[1])) / len(z[1])
         return Cost(seconds, held_out * self._settings.held_out)
+
+    def _probe(self, z: Sequence[torch.Tensor]) -> float:
+        """Try the probe on half of its rows: its work grows with them, and with their square where they are few."""
+        rows = [evenly(len(part), math.ceil(min(PROBED, len(part)) / 2)) for part in z]
+        few = [part.take(own) for part, own in zip(self._few, rows, strict=True)]
+        x = [part[own] for part, own in zip(z, rows, strict=True)]
+        growth = 4 if x[0][0].numel() > len(rows[0]) else 2
+        return growth * _seconds(lambda: probe(x[0], few[0].concepts, x[1], few[1].concepts, few[1].groups), 1)
 
     def e(self) -> Cost:
         """Give the cost of e."""

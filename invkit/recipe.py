@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -16,7 +15,7 @@ from invkit.autoencoding import TrainedAutoencoder, as_autoencoder
 from invkit.core import Autoencoder, Interpretee
 from invkit.data import Rows, as_image_set, evenly, represent_all
 from invkit.errors import ArtefactError, LayerError
-from invkit.evaluation import probe
+from invkit.evaluation import PROBED, probe
 from invkit.explanation import Explanation, HeldOut
 from invkit.flows import Embedder, InvarianceFlow
 from invkit.groundwork import Groundwork, train_t, train_together
@@ -30,10 +29,6 @@ from invkit.settings import Settings
 from invkit.training import held_out_nll
 
 __all__ = ["explain", "explain_each", "explanation_of", "model_key", "profile", "representations"]
-
-_KEPT, _KEPT_LEAST = 600, 100  # held-out images that an explanation carries with it
-_KEPT_BYTES = 2**28  # of their representations
-_PROBED = 2000  # training images of the probe
 
 
 def explain_each(
@@ -142,17 +137,15 @@ def explanation_of(
     figures: dict[str, Any] = {**ground.figures, "nll": nll, "information": (prior - nll) * dim}
     train, test = ground.train, ground.held_out
     if train.concepts:
-        rows = evenly(len(train), _PROBED)
-        judged = evenly(len(test), _PROBED)
+        rows, judged = evenly(len(train), PROBED), evenly(len(test), PROBED)
         parts = enumerate((z[0][rows], z[1][judged]))
         seen = [t.perceive(part, generator_for(ground.seed, "probe", k)) for k, part in parts]
         known = {name: concept.take(rows) for name, concept in train.concepts.items()}
         few = test.take(judged)
         probes = probe(seen[0], known, seen[1], few.concepts, few.groups)
         figures["probe"] = {name: vars(estimate) for name, estimate in probes.items()}
-    kept = evenly(len(test), min(_KEPT, max(_KEPT_LEAST, _KEPT_BYTES // (4 * math.prod(z[1].shape[1:])))))
-    held_out = HeldOut(test.take(kept), z[1][kept])
-    protocol = {**_protocol(ground, t), "images behind eq. 19 and 20": len(kept)}
+    held_out = HeldOut.of(test, z[1])
+    protocol = {**_protocol(ground, t), "images behind eq. 19 and 20": len(held_out.data)}
     found = Explanation(layer, ground.autoencoder, t, ground.e, held_out, figures, protocol, interpretee)
     figures["invariance"] = vars(found.invariance())
     figures["concepts"] = {name: vars(share) for name, share in found.concepts().items()}

@@ -84,6 +84,7 @@ class Concept:
         return Concept(self.kind, numbers[self.values], other.names)
 
 
+@torch.enable_grad()
 def _apart(n: int, size: int) -> Tensor:
     """Spread n points over a sphere of radius √size, by minimising the energy of their repulsion."""
     points = torch.randn(n, size, generator=torch.Generator().manual_seed(0)).requires_grad_()

@@ -8,13 +8,14 @@ from invkit.evaluation.features import Features
 from invkit.evaluation.frechet import frechet_distance
 from invkit.evaluation.judge import Judge, JudgeTask
 from invkit.evaluation.kernel import kernel_distance
-from invkit.evaluation.probe import order_disagreements, probe
+from invkit.evaluation.probe import PROBED, order_disagreements, probe
 from invkit.evaluation.reconstruction import reconstruction_figures
 from invkit.evaluation.sanity import cascade, randomised
 from invkit.evaluation.trust import Light, lights
 from invkit.evaluation.variance import concept_shares, determined_shares, invariance, within_share
 
 __all__ = [
+    "PROBED",
     "Calibration",
     "Consistency",
     "Coverage",

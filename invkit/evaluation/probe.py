@@ -11,7 +11,9 @@ from torch import Tensor
 from invkit.data import Concept
 from invkit.evaluation.estimate import Estimate, jackknife
 
-__all__ = ["order_disagreements", "probe"]
+__all__ = ["PROBED", "order_disagreements", "probe"]
+
+PROBED = 2000  # images that are enough
 
 
 def probe(
@@ -27,7 +29,7 @@ def probe(
     both judge the same representation.
 
     Args:
-        z: (N, …); some 2,000 are enough.
+        z: (N, …); :data:`PROBED` of them are enough.
         concepts: of the same images.
         held_out_z: (M, …).
         held_out_concepts: of those.

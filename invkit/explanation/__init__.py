@@ -1,6 +1,7 @@
 """What a user holds, keeps and shows."""
 
 from invkit.explanation.attribution import Attribution
-from invkit.explanation.explanation import Explanation, HeldOut
+from invkit.explanation.explanation import Explanation
+from invkit.explanation.held_out import HeldOut
 
 __all__ = ["Attribution", "Explanation", "HeldOut"]

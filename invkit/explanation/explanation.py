@@ -17,6 +17,7 @@ from invkit.data import ImageSet, decode_all, encode_all, evenly
 from invkit.errors import ArtefactError, DataError, SettingsError
 from invkit.evaluation import Estimate, Features, concept_shares, determined_shares, invariance
 from invkit.explanation.fidelity import IMAGES, Fidelity, measure, read
+from invkit.explanation.held_out import HeldOut
 from invkit.flows import InvarianceFlow, SemanticFlow
 from invkit.interpretees import PerceptualDistance
 from invkit.seeds import generator_for
@@ -25,20 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from invkit.explanation.attribution import Attribution
-__all__ = ["Explanation", "HeldOut"]
 
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Images that no part of the explanation was trained on.
-
-    Attributes:
-        data: the images and their concepts, (M, 3, S, S).
-        z: their representations, (M, …), float32.
-    """
-
-    data: ImageSet
-    z: Tensor
+__all__ = ["Explanation"]
 
 
 @dataclass

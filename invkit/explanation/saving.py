@@ -68,7 +68,7 @@ def load_explanation(
     preprocess: Any = None,
 ) -> Explanation:
     """Read what :func:`save_explanation` wrote, checked against its manifest."""
-    from invkit.explanation.explanation import Explanation, HeldOut
+    from invkit.explanation import Explanation, HeldOut
 
     manifest = read_json(folder / "manifest.json")
     if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:

@@ -209,6 +209,7 @@ class _State:
         self.rate_factor = counters["rate_factor"]
 
 
+@torch.enable_grad()  # whatever the caller has set
 def fit(
     task: Task,
     settings: FitSettings,

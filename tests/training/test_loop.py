@@ -62,6 +62,15 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not():
     assert not torch.equal(runs[0], runs[2])
 
 
+def test_it_trains_where_the_caller_has_gradients_switched_off():
+    task, same = Line(), Line()
+    with torch.no_grad():
+        fit(task, SETTINGS, progress=False)
+        assert not torch.is_grad_enabled()
+    fit(same, SETTINGS, progress=False)
+    assert torch.equal(weights(task), weights(same))
+
+
 def test_global_random_state_is_left_as_found():
     state = torch.get_rng_state()
     task = Line()
