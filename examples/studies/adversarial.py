@@ -1,13 +1,14 @@
 """Where along the layers an attack becomes visible, in a network that names coloured digits.
 
-    python examples/studies/adversarial.py [--out DIR] [--seeds N] [--quick]
+    python examples/studies/adversarial.py [--attack pgd] [--target DIGIT] [--out DIR] [--seeds N] [--quick]
 
 Writes DIR/adversarial.html and DIR/adversarial.json. Some 15 minutes a seed on two cores; the parts that `make demo`
 has trained are found with `--out demo-output`. `--quick` is a first look in some minutes; its figures are rough.
 Needs captum (`pip install captum`).
 
-The attack is the authors': FGSM, ε = 0.02. The paper's scale (ImageNet's animals at 128 px, ResNet's layers, a GPU's
-work of weeks), from Python:
+The attack is the authors', FGSM, unless `--attack` says another; ε = 0.02. With `--target` it is towards that digit.
+
+The paper's scale (ImageNet's animals at 128 px, ResNet's layers, a GPU's work of weeks), from Python:
 
     invkit.studies.adversarial(
         "torchvision:resnet101", ["maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc"], "FOLDER",
@@ -29,7 +30,7 @@ LAYERS = ["features.5", "features.7", "features.11", "classifier.3"]  # a pool, 
 
 def main() -> None:
     """Run the study for each seed, and write its page."""
-    options = arguments(__doc__)
+    options = arguments(__doc__, {"attack": "fgsm or pgd", "target": "digit to be read; any but the right one without"})
 
     def run(seed: int) -> Study:
         network, train, test = digits_network(options.out / "cache", seed)
@@ -39,6 +40,8 @@ def main() -> None:
             train,
             held_out=test,
             concept="digit",
+            attack=options.attack or "fgsm",
+            target=None if options.target is None else int(options.target),
             judge=True,
             settings=Settings.quick() if options.quick else None,
             seed=seed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,17 +36,20 @@ def digits_network(cache: Path, seed: int, progress: bool = True) -> tuple[Modul
     return networks[CHECKPOINTS[-1]], train, test
 
 
-def arguments(about: str | None, **folders: str) -> argparse.Namespace:
-    """Read `--out`, `--seeds`, `--quick` and a path for each of the folders.
+def arguments(about: str | None, words: Mapping[str, str] = {}, **folders: str) -> argparse.Namespace:
+    """Read `--out`, `--seeds`, `--quick`, a path for each of the folders and a text for each of the words.
 
     Args:
         about: what the example does.
+        words: what each says, by the name of its option; None in the result where it is not given.
         folders: what each holds, by the name of its option; None in the result where it is not given.
     """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("study-output"), help="folder of the page and of its cache")
     parser.add_argument("--seeds", type=int, default=1, help="seeds 0 to N − 1, each with a network of its own")
     parser.add_argument("--quick", action="store_true", help="a first look, with rough figures")
+    for name, what in words.items():
+        parser.add_argument(f"--{name}", help=what)
     for name, what in folders.items():
         parser.add_argument(f"--{name}", type=Path, metavar="FOLDER", help=what)
     return parser.parse_args()

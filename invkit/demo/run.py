@@ -98,7 +98,7 @@ def _read_samples(explanation: Explanation, judge: Judge, concept: str, n: int, 
     generator = generator_for(0, "judged samples")
     t, z = explanation.t, explanation.held_out.z[rows]
     latents = t.sample(t.perceive(z, generator), each, generator).flatten(0, 1)
-    return rows, judge.read(decode_all(explanation.autoencoder, latents))[concept].unflatten(0, (n, each))
+    return rows, judge.read(decode_all(explanation.autoencoder, latents))[concept].unflatten(0, (len(rows), each))
 
 
 def edit_rates(explanation: Explanation, judge: Judge, n: int = 600) -> Mapping[str, dict[str, float]]:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from scipy.stats import kstest
+from scipy.stats import kstest, kstwo
 
 from invkit.evaluation import calibration
 
@@ -28,6 +28,7 @@ def test_the_distance_is_scipys_and_copies_of_an_image_count_once_in_tests():
     v = torch.randn(50, 3)
     expected = sum(kstest(column.numpy(), "norm").statistic for column in v.double().T) / 3
     assert calibration(v).ks == pytest.approx(expected)
+    assert calibration(v).ks_of_normal == pytest.approx(kstwo.mean(50), rel=0.01)
     copies = v.repeat_interleave(4, 0)
     assert calibration(copies, torch.arange(50).repeat_interleave(4)).ks == pytest.approx(expected)
     assert calibration(copies, torch.arange(50).repeat_interleave(4)).energy.standard_error == pytest.approx(
