@@ -8,8 +8,9 @@ from invkit.data.generated import Generated
 from invkit.data.images import as_image_set
 from invkit.data.imageset import ImageSet, as_bytes, evenly
 from invkit.data.latents import decode_all, encode_all, expect_finite, latent_codes, represent_all
+from invkit.data.memory import in_parts, out_of_memory
 from invkit.data.rows import Codes, FileRows, Rows
-from invkit.data.store import LatentStore, Place, expect_room, fill, latent_stores, out_of_memory
+from invkit.data.store import LatentStore, Place, expect_room, fill, latent_stores
 
 __all__ = [
     "Codes",
@@ -32,6 +33,7 @@ __all__ = [
     "expect_finite",
     "expect_room",
     "fill",
+    "in_parts",
     "latent_codes",
     "latent_stores",
     "out_of_memory",

@@ -14,6 +14,7 @@ from torch import Tensor
 from invkit.core import Autoencoder, Interpretee, Posterior
 from invkit.data.generated import Generated
 from invkit.data.imageset import ImageSet
+from invkit.data.memory import in_parts
 from invkit.data.rows import Codes, Rows
 from invkit.data.store import Place, fill, latent_stores
 from invkit.errors import LayerError
@@ -34,7 +35,7 @@ def encode_all(autoencoder: Autoencoder, data: ImageSet) -> Posterior:
     own = _own_codes(autoencoder, data)
     if own is not None:
         return own[slice(None)]
-    parts = [_encode(autoencoder, data, slice(k, k + size)) for k in range(0, len(data), size)]
+    parts = in_parts(lambda rows: _encode(autoencoder, data, rows), len(data), size)
     return Posterior(torch.cat([p.mean for p in parts]), torch.cat([p.std for p in parts]))
 
 
@@ -90,7 +91,8 @@ def latent_codes(
 def decode_all(autoencoder: Autoencoder, latents: Tensor) -> Tensor:
     """Give the images (M, 3, S, S) of flat codes (M, N), on the CPU, part by part."""
     codes = latents.to(autoencoder.device).unflatten(1, autoencoder.latent_shape)
-    return torch.cat([autoencoder.decode(part).cpu() for part in codes.split(_fitting(autoencoder.image_size**2))])
+    size = _fitting(autoencoder.image_size**2)
+    return torch.cat(in_parts(lambda rows: autoencoder.decode(codes[rows]).cpu(), len(codes), size))
 
 
 def _fitting(pixels: int) -> int:

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from invkit import processes
 from invkit.caches import ABOUT
+from invkit.data.memory import out_of_memory
 from invkit.data.rows import FileRows, Rows
 from invkit.errors import ArtefactError
 from invkit.progress import Progress, say, spelt_bytes
 from invkit.serialize import clear_partials, locked, read_tensors, write_json, write_tensors
 
-__all__ = ["LatentStore", "Place", "expect_room", "fill", "latent_stores", "out_of_memory"]
+__all__ = ["LatentStore", "Place", "expect_room", "fill", "latent_stores"]
 
 _PART_ROWS, _PART_BYTES = 1024, 64 * 2**20  # most of one file; so much is computed again after a kill
 _SHARE = 0.5  # of the free memory that latents may take
@@ -216,14 +217,6 @@ def check_room(size: int, folder: Path | None) -> None:
             got=spelt_bytes(free),
             hint="Explain fewer or smaller layers at once, or choose another `cache` folder.",
         )
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, of a GPU or of the machine."""
-    from accelerate.utils.memory import should_reduce_batch_size
-
-    known = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "bad_alloc" in str(error)
-    return known or bool(should_reduce_batch_size(error))
 
 
 def fill(

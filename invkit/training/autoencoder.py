@@ -9,6 +9,7 @@ from invkit.autoencoders import PatchDiscriminator
 from invkit.core import Autoencoder
 from invkit.data.augment import mirrored_and_cropped
 from invkit.data.imageset import ImageSet, evenly
+from invkit.data.memory import in_parts
 from invkit.seeds import generator_for
 from invkit.training.loop import Task
 from invkit.training.metric import ImageMetric, adaptive_weight, critic_loss, generator_loss
@@ -105,11 +106,13 @@ class AutoencoderTask(Task):
     def held_out(self, module: nn.Module) -> float:
         """Give the loss of held-out images, without the discriminator."""
         autoencoder, generator = self.autoencoder_in(module), generator_for(0, "held-out")
-        total = 0.0
-        for part in self._held_out.parts(_BATCH):
-            likelihood, kl, *_ = self._elbo(autoencoder, part.to(autoencoder.device), generator)
-            total += float(likelihood + kl) * len(part) / len(self._held_out)
-        return total
+
+        def loss(rows: slice) -> float:
+            images = self._held_out.images(rows).to(autoencoder.device)
+            likelihood, kl, *_ = self._elbo(autoencoder, images, generator)
+            return float(likelihood + kl) * len(images)
+
+        return sum(in_parts(loss, len(self._held_out), _BATCH)) / len(self._held_out)
 
 
 def _last_layer(autoencoder: Autoencoder) -> nn.Parameter:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from invkit.data.concepts import Concept, Pairing
+from invkit.data.memory import in_parts
 from invkit.data.rows import Codes, Rows
 from invkit.flows import InvarianceFlow, SemanticFlow, pair_nll
 from invkit.flows.invariance import standard_normal_nll
@@ -110,12 +111,13 @@ class AmortisedTask(Task):
 @torch.no_grad()
 def held_out_nll(module: InvarianceFlow, codes: Codes, z: Rows) -> Tensor:
     """Give −log p(z̄ | z̃) of each image in nats per dimension, (N,); the same noise at every call."""
-    generator, parts = generator_for(0, "held-out"), []
-    for start in range(0, len(z), _PART):
-        rows = slice(start, min(len(z), start + _PART))
+    generator = generator_for(0, "held-out")
+
+    def nll(rows: slice) -> Tensor:
         latents = codes[rows].sample(generator).to(module.device)
-        parts.append(module.nll(latents, module.perceive(z[rows].to(module.device), generator)).cpu())
-    return torch.cat(parts) / codes.mean.shape[1]
+        return module.nll(latents, module.perceive(z[rows].to(module.device), generator)).cpu()
+
+    return torch.cat(in_parts(nll, len(z), _PART)) / codes.mean.shape[1]
 
 
 class _ConceptTask(Task):
