@@ -1,6 +1,7 @@
 """Shared by all tests: a fixed seed, small settings, a small network."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,6 +19,14 @@ def _seeded():
 @pytest.fixture(scope="session")
 def tiny():
     return Settings.tiny()
+
+
+@pytest.fixture(scope="session")
+def quick():
+    """A first look, for slow tests: `Settings.quick()` with an autoencoder and flows of half the width."""
+    chosen = Settings.quick()
+    flow = replace(chosen.t, n_flow=6, width=192)
+    return replace(chosen, autoencoder=replace(chosen.autoencoder, width=32), t=flow, e=flow)
 
 
 @pytest.fixture(scope="session")

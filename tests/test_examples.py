@@ -12,7 +12,7 @@ from invkit.data import color_digits
 from invkit.demo.network import PREPROCESS, squeezenet
 from invkit.interpretees import ModuleInterpretee
 from invkit.settings import Settings
-from invkit.studies.editing import judging
+from invkit.studies import judging
 from invkit.training import FitSettings
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "studies"

@@ -21,7 +21,7 @@ from invkit.studies.attacking.attacks import Attack
 from invkit.studies.attacking.changes import Changes, changes, share
 from invkit.studies.attacking.page import pictures_sections, where_section
 from invkit.studies.attacking.trial import Trial, logits_of, try_attack
-from invkit.studies.editing.judging import trained_judge
+from invkit.studies.judging import trained_judge
 from invkit.studies.preparing import Keywords, checked_layers, class_concept, explain_layers, images_of, lay
 from invkit.studies.study import Study
 

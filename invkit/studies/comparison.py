@@ -21,10 +21,10 @@ from invkit.interpretees import as_interpretee
 from invkit.recipe import representations
 from invkit.seeds import generator_for
 from invkit.serialize import fingerprint
-from invkit.studies.editing.judging import judge_features, trained_judge
 from invkit.studies.inverting.descent import inverted
 from invkit.studies.inverting.page import Inverted, distances_section, how_section, picture_sections
 from invkit.studies.inverting.regression import regress, trained_regressor
+from invkit.studies.judging import judge_features, trained_judge
 from invkit.studies.preparing import Keywords, checked_layers, explain_layers, images_of, lay
 from invkit.studies.study import Study
 

@@ -14,9 +14,9 @@ from invkit.evaluation import Estimate, Features, Judge, frechet_distance
 from invkit.explanation.page import protocol_section
 from invkit.groundwork import Groundwork
 from invkit.studies.editing.arithmetic import AttributeArithmetic
-from invkit.studies.editing.judging import Edited, Editor, Fit, judge_features, judged_edits, trained_judge
 from invkit.studies.editing.page import how_section, pictures_section, rates_section
 from invkit.studies.editing.star_gan import redrawn, trained_star_gan
+from invkit.studies.judging import Edited, Editor, Fit, judge_features, judged_edits, trained_judge
 from invkit.studies.preparing import Keywords, images_of, lay
 from invkit.studies.study import Study
 

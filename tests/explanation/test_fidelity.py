@@ -93,8 +93,7 @@ def test_equal_seeds_give_equal_figures_and_others_do_not(small):
 
 
 @pytest.mark.slow
-def test_a_trained_explanation_is_green_and_each_of_three_defects_is_red(tmp_path):
-    quick = Settings.quick()
+def test_a_trained_explanation_is_green_and_each_of_three_defects_is_red(quick, tmp_path):
     quick = replace(quick, fit_t=replace(quick.fit_t, steps=300))
     data = color_digits(copies=6)
     data = invkit.ImageSet(data.pixels, groups=data.groups)

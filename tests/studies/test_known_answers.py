@@ -5,19 +5,18 @@ import torch
 from torch import nn
 
 from invkit.data import color_digits
-from invkit.settings import Settings
 from invkit.studies import comparison, dynamics, layers, sanity
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory):
+def shared(quick, tmp_path_factory):
     """Keywords of a study on coloured digits."""
     return {
         "data": color_digits("train", copies=4),
         "held_out": color_digits("test", copies=2),
-        "settings": Settings.quick(),
+        "settings": quick,
         "preprocess": lambda x: x,
         "cache": tmp_path_factory.mktemp("studies"),
         "progress": False,
@@ -25,11 +24,11 @@ def shared(tmp_path_factory):
 
 
 class Fewer(nn.Module):
-    """Keeps the image, the colours of its quarters, its mean colour."""
+    """Keeps a small image, the colours of its quarters, its mean colour."""
 
     def __init__(self):
         super().__init__()
-        self.first, self.second, self.third = nn.Identity(), nn.AdaptiveAvgPool2d(2), nn.AdaptiveAvgPool2d(1)
+        self.first, self.second, self.third = (nn.AdaptiveAvgPool2d(n) for n in (7, 2, 1))
 
     def forward(self, x):
         return self.third(self.second(self.first(x))).flatten(1)

@@ -11,8 +11,8 @@ from invkit.errors import DataError, SettingsError
 from invkit.evaluation import Features, Judge
 from invkit.interpretees import ModuleInterpretee
 from invkit.studies.editing.arithmetic import AttributeArithmetic
-from invkit.studies.editing.judging import Editor, judge_features, judged_edits, partners
 from invkit.studies.editing.star_gan import StarGAN, StarGANTask, redrawn
+from invkit.studies.judging import Editor, judge_features, judged_edits, partners
 from invkit.studies.modification import modification
 from invkit.training import FitSettings, fit
 

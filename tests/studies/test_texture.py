@@ -9,7 +9,6 @@ from invkit.autoencoders import ConvAutoencoder
 from invkit.data import Concept, Generated, ImageSet
 from invkit.errors import DataError, SettingsError
 from invkit.interpretees import ModuleInterpretee
-from invkit.settings import Settings
 from invkit.studies.stylise import cue_conflict
 from invkit.studies.texture import texture
 
@@ -117,9 +116,9 @@ def test_what_cannot_be_compared_is_refused_before_any_work(tiny):
 
 
 @pytest.mark.slow
-def test_the_verdict_is_for_a_network_that_sees_places_beside_one_that_sees_colours_and_not_the_other_way_round():
+def test_the_verdict_is_for_a_network_that_sees_places_beside_one_that_sees_colours_and_not_the_other_way_round(quick):
     def study(**models):
-        return texture(models, "pool", squares(2000), settings=Settings.quick(), progress=False)
+        return texture(models, "pool", squares(2000), settings=quick, progress=False)
 
     colour, place = ModuleInterpretee(Colour()), ModuleInterpretee(Place())
     found = study(plain=colour, stylised=place)

@@ -1,1 +1,1 @@
-"""Other ways to edit a concept, and the judges of edits."""
+"""Other ways to edit a concept: attribute arithmetic, StarGAN; and the page of both."""
