@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-# a process for each core and a thread for each process: half the time of one process with all threads
+# a process for each core, up to four, of one thread each
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 4
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 

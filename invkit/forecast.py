@@ -195,8 +195,8 @@ class _Tries:
         few = HeldOut(carried.data.take(rows), carried.z[rows])
         known = {"invariance": vars(Estimate(0.0, 0.0, 1))}  # it counts above
         tried = Explanation("", self._autoencoder, t, self._e, few, known, {}, None)
-        share = len(carried.data) / len(rows)
-        seconds += share * _seconds(lambda: measure(tried, n=math.ceil(IMAGES / share)), 1)
+        times = len(carried.data) / len(rows)
+        seconds += times * _seconds(lambda: measure(tried, n=math.ceil(IMAGES / times)), 1)
         held_out = _seconds(lambda: held_out_nll(t, self._codes[1], z[1])) / len(z[1])
         return Cost(seconds, held_out * self._settings.held_out)
 

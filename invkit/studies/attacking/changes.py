@@ -85,7 +85,7 @@ def _represented(explanation: Explanation, images: Tensor) -> Tensor:
 
 def _squared(moved: Tensor, own: Tensor) -> Tensor:
     """Give the mean over samples of ‖moved − own‖², (B, n, D) to (B,); 0 where it is of rounding."""
-    found, size = ((moved - own).square().sum(-1).mean(1), own.square().sum(-1).mean(1))
+    found, size = (x.square().sum(-1).mean(1) for x in (moved - own, own))
     return torch.where(found > _ROUNDING * size, found, 0.0)
 
 

@@ -75,7 +75,7 @@ def try_attack(
     Raises:
         DataError: hardly any.
     """
-    decided = torch.cat([decide_all(interpretee, data.images(rows)) for rows in torch.arange(len(data)).split(_BATCH)])
+    decided = torch.cat([decide_all(interpretee, part) for part in data.parts(_BATCH)])
     truth = decided if concept is None else data.concepts[concept].values
     right = decided == truth
     rows = (right & (truth != target) if target is not None else right).nonzero().flatten()
