@@ -11,6 +11,7 @@ from invkit.data.latents import decode_all, encode_all, expect_finite, latent_co
 from invkit.data.memory import in_parts, out_of_memory
 from invkit.data.rows import Codes, FileRows, Rows
 from invkit.data.store import LatentStore, Place, expect_room, fill, latent_stores
+from invkit.data.stored import Stored, gathered
 
 __all__ = [
     "Codes",
@@ -22,6 +23,7 @@ __all__ = [
     "Pairing",
     "Place",
     "Rows",
+    "Stored",
     "as_bytes",
     "as_concept",
     "as_image_set",
@@ -33,6 +35,7 @@ __all__ = [
     "expect_finite",
     "expect_room",
     "fill",
+    "gathered",
     "in_parts",
     "latent_codes",
     "latent_stores",

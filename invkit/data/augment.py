@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from invkit.data.generated import Generated
 from invkit.data.imageset import ImageSet, as_bytes
+from invkit.data.stored import gathered
 from invkit.errors import DataError
 from invkit.seeds import generator_for
 
@@ -47,11 +51,14 @@ def augmented(data: ImageSet, copies: int, seed: int) -> ImageSet:
     if isinstance(data.pixels, Generated):
         raise DataError("Images that a decoder makes are not cropped", expected="copies=1 in the settings", got=copies)
     rows = torch.arange(len(data)).repeat(copies)
-    parts = torch.arange(len(data)).split(_BATCH)
-    pixels = [as_bytes(data.images(part)) for part in parts]
-    for k in range(1, copies):
-        generator = generator_for(seed, "copies", k)
-        pixels += [as_bytes(mirrored_and_cropped(data.images(part), generator)) for part in parts]
+    pixels = gathered(chain(data.bytes(), _seen_otherwise(data, copies, seed)), len(rows))
     groups = torch.arange(len(data)) if data.groups is None else data.groups
     concepts = {name: concept.take(rows) for name, concept in data.concepts.items()}
-    return ImageSet(torch.cat(pixels), concepts, groups[rows], data.numbers_of(rows))
+    return ImageSet(pixels, concepts, groups[rows], data.numbers_of(rows))
+
+
+def _seen_otherwise(data: ImageSet, copies: int, seed: int) -> Iterator[Tensor]:
+    for k in range(1, copies):
+        generator = generator_for(seed, "copies", k)
+        for part in data.parts(_BATCH):
+            yield as_bytes(mirrored_and_cropped(part, generator))

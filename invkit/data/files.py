@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,14 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from invkit.data.reading import read_each
+from invkit.data.stored import Stored, gathered
 from invkit.errors import DataError
 
 __all__ = ["SUFFIXES", "find_images", "read_files", "square"]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+
+_THREADS = 16  # that read files, at most
 
 
 def find_images(folder: Path) -> tuple[list[Path], list[str] | None]:
@@ -36,29 +39,34 @@ def find_images(folder: Path) -> tuple[list[Path], list[str] | None]:
     return files, names if all(names) and len(set(names)) > 1 else None
 
 
-def read_files(files: Sequence[Path], size: int, *, progress: bool = True) -> tuple[Tensor, Tensor]:
+def read_files(files: Sequence[Path], size: int, *, progress: bool = True) -> tuple[Tensor | Stored, Tensor]:
     """Read files as (N, 3, size, size) uint8: shorter side to `size`, centre cropped, as torchvision does.
 
     Grey, palette, CMYK and 16-bit files become RGB, transparency lies on white, EXIF rotation is applied. A
     file that cannot be read is left out, and all of those are told in one warning.
 
     Returns:
-        the pixels, and for each the index of its file.
+        the pixels, in memory or a temporary file, and for each the index of its file.
 
     Raises:
         DataError: more than a tenth could not be read.
     """
-    pixels = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
     kept: list[int] = []
 
     def read(index: int) -> Tensor:
-        with warnings.catch_warnings(action="ignore"), Image.open(files[index]) as image:
+        with Image.open(files[index]) as image:
             return torch.from_numpy(np.asarray(square(to_rgb(image), size)).copy()).movedim(-1, 0)
 
-    for index, image in read_each(read, len(files), name=lambda k: files[k].name, progress=progress):
-        pixels[len(kept)] = image
-        kept.append(index)
-    return pixels[: len(kept)], torch.tensor(kept)
+    def images() -> Iterator[Tensor]:
+        threads = min(_THREADS, torch.get_num_threads())
+        found = read_each(read, len(files), name=lambda k: files[k].name, threads=threads, progress=progress)
+        for index, image in found:
+            kept.append(index)
+            yield image[None]
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        return gathered(images(), len(files)), torch.tensor(kept)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -39,7 +39,7 @@ class Generated:
         return len(self), 3, size, size
 
     @torch.no_grad()
-    def decode(self) -> Tensor:
+    def read(self) -> Tensor:
         """Make them, float32 in [0, 1], (N, 3, S, S), on the CPU."""
         self.autoencoder.eval()
         parts = self.latents.to(self.autoencoder.device).split(_CHUNK)

@@ -22,11 +22,14 @@ from invkit.data.files import find_images, read_files, square, to_rgb
 from invkit.data.generated import Generated
 from invkit.data.imageset import ImageSet, as_bytes
 from invkit.data.reading import read_each, read_on, tried
+from invkit.data.stored import Stored, gathered
 from invkit.errors import DataError
 from invkit.plugins import list_names, load_named
 from invkit.progress import Progress
 
 __all__ = ["as_image_set"]
+
+_PART = 256  # images of an array at once
 
 
 def as_image_set(
@@ -37,7 +40,7 @@ def as_image_set(
     groups: Any = None,
     progress: bool = True,
 ) -> ImageSet:
-    """Read data into memory at one size.
+    """Read data at one size: into memory, or into a temporary file where memory is too small.
 
     Args:
         data: an ImageSet; a folder (sub-folders are the concept `class`); a list of files; an array or tensor
@@ -72,7 +75,7 @@ def as_image_set(
     if isinstance(found.pixels, Generated):
         made = ImageSet(found.pixels, read, groups, found.kept)
         return made.resized(size or made.size)
-    images = ImageSet(_sized(_checked(found.pixels), None), read, groups, found.kept)
+    images = ImageSet(found.pixels, read, groups, found.kept)
     return images.resized(size or min(64, max(28, images.size)))
 
 
@@ -96,7 +99,7 @@ def _check_labels_beside(data: Any, concepts: Any, groups: Any) -> None:
 class _Found:
     """What data holds: images, labels that come with them, files; and which of how many were kept, if not all."""
 
-    pixels: Tensor | Generated
+    pixels: Tensor | Stored | Generated
     labels: Mapping[str, Any] = field(default_factory=dict)
     groups: Tensor | None = None
     files: Sequence[Path] = ()
@@ -113,7 +116,10 @@ def _read(data: Any, size: int | None, progress: bool) -> _Found:
         labels = {} if names is None else {"class": np.asarray(names)[kept.numpy()]}
         return _Found(pixels, labels, None, files, kept if len(kept) < len(files) else None, len(files))
     if isinstance(data, (np.ndarray, Tensor)):
-        return _Found(_from_array(data))
+        array = _checked(_from_array(data))
+        if array.shape[-1] == array.shape[-2]:
+            return _Found(array)
+        return _Found(gathered((_sized(part, None) for part in array.split(_PART)), len(array)))
     if hasattr(data, "__getitem__") or hasattr(data, "__iter__"):
         return _from_items(data, size, progress)
     raise DataError(
@@ -192,7 +198,6 @@ def _from_array(array: np.ndarray[Any, Any] | Tensor) -> Tensor:
 
 def _from_items(data: Any, size: int | None, progress: bool) -> _Found:
     """Read a data set item by item, or a loader batch by batch."""
-    images: list[Tensor] = []
     labels: list[Any] = []
     kept: list[int] = []
     loader = isinstance(data, DataLoader)
@@ -202,17 +207,21 @@ def _from_items(data: Any, size: int | None, progress: bool) -> _Found:
         found = read_each(lambda number: _item(data[number], size), total, progress=progress)
     else:
         found = _in_turn(data, size, total, progress)
-    for number, (batch, label) in found:
-        pixels = _checked(_from_array(batch), number)
-        images.append(_sized(pixels, size or images[0].shape[-1] if images else size))
-        labels += (list(label) if label is not None else [None] * len(batch)) if loader else [label]
-        kept.append(number)
-    if not images:
-        return _Found(torch.empty(0, 3, 1, 1))
+
+    def images() -> Iterator[Tensor]:
+        side = size
+        for number, (batch, label) in found:
+            pixels = _sized(_checked(_from_array(batch), number), side)
+            side = pixels.shape[-1]
+            labels.extend((list(label) if label is not None else [None] * len(batch)) if loader else [label])
+            kept.append(number)
+            yield pixels
+
+    pixels = gathered(images(), 0 if loader else total)
     values = [_plain(label) for label in labels]
     classes = {} if any(value is None for value in values) else {"class": np.asarray(values)}
     some = len(kept) < total and not loader
-    return _Found(torch.cat(images), classes, kept=torch.tensor(kept) if some else None, total=total)
+    return _Found(pixels, classes, kept=torch.tensor(kept) if some else None, total=total)
 
 
 def _plain(label: Any) -> float | str | None:
@@ -263,7 +272,7 @@ def _one(image: Any, size: int | None) -> Tensor:
 
 def _checked(pixels: Tensor, start: int = 0) -> Tensor:
     """Refuse what is not an image in range; `start` is the number of the first."""
-    if pixels.dtype == torch.uint8:
+    if pixels.dtype == torch.uint8 or pixels.numel() == 0:
         return pixels
     if not pixels.is_floating_point():
         raise DataError("Images of an unknown range", expected="uint8, or float in [0, 1]", got=pixels.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
 import torch
@@ -12,11 +13,15 @@ from torch import Tensor
 
 from invkit.data.concepts import Concept
 from invkit.data.generated import Generated
+from invkit.data.stored import Stored, gathered
 from invkit.errors import DataError
 from invkit.seeds import generator_for
 from invkit.serialize import fingerprint
 
 __all__ = ["ImageSet", "as_bytes", "evenly"]
+
+
+_PART = 256  # images at once
 
 
 def as_bytes(images: Tensor) -> Tensor:
@@ -34,14 +39,15 @@ class ImageSet:
     """Images of one size, with named concepts.
 
     Attributes:
-        pixels: (N, 3, S, S), uint8 or float in [0, 1]; or those that a decoder makes when they are asked for.
+        pixels: (N, 3, S, S), uint8 or float in [0, 1]; or those that a file holds, or a decoder makes, whenever they
+            are asked for.
         concepts: by name, the value that each image has.
         groups: (N,), images of one group (one original in several colours, one person) are never split
             between training and held-out; None where each stands alone.
         numbers: (N,), the place of each in the data that it was read from, for messages; None where it is its own.
     """
 
-    pixels: Tensor | Generated
+    pixels: Tensor | Stored | Generated
     concepts: Mapping[str, Concept] = field(default_factory=dict)
     groups: Tensor | None = None
     numbers: Tensor | None = None
@@ -66,20 +72,16 @@ class ImageSet:
 
     def images(self, rows: Tensor | slice | None = None) -> Tensor:
         """Give images as float32 in [0, 1], (B, 3, S, S)."""
-        pixels = self.pixels if rows is None else self.pixels[rows]
-        if isinstance(pixels, Generated):
-            return pixels.decode()
+        pixels = _read(self.pixels if rows is None else self.pixels[rows])
         return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
 
-    def parts(self, size: int = 256) -> Iterator[Tensor]:
+    def parts(self, size: int = _PART) -> Iterator[Tensor]:
         """Give all images part by part, (B, 3, S, S) each."""
         return (self.images(slice(k, k + size)) for k in range(0, len(self), size))
 
-    def bytes(self) -> Tensor:
-        """Give all images as uint8, (N, 3, S, S)."""
-        if isinstance(self.pixels, Tensor) and self.pixels.dtype == torch.uint8:
-            return self.pixels
-        return torch.cat([as_bytes(part) for part in self.parts()])
+    def bytes(self) -> Iterator[Tensor]:
+        """Give all images as uint8, part by part, (B, 3, S, S) each."""
+        return (as_bytes(part) for part in self.parts())
 
     def take(self, rows: Tensor) -> ImageSet:
         """Give the set of these rows."""
@@ -117,8 +119,8 @@ class ImageSet:
             return self
         if isinstance(self.pixels, Generated):
             raise DataError("These images are made at one size", expected=f"{self.size} px", got=f"{size} px")
-        small = [F.interpolate(part, (size, size), mode="bilinear", antialias=True) for part in self.parts()]
-        return replace(self, pixels=torch.cat([as_bytes(part) for part in small]))
+        small = (F.interpolate(part, (size, size), mode="bilinear", antialias=True) for part in self.parts())
+        return replace(self, pixels=gathered((as_bytes(part) for part in small), len(self)))
 
     def numbered_as(self, other: ImageSet) -> ImageSet:
         """Give the same set with classes under the numbers that they have in another.
@@ -142,7 +144,13 @@ class ImageSet:
         pixels = self.pixels
         if isinstance(pixels, Generated):
             known, pixels = pixels.autoencoder.state_dict() | pixels.autoencoder.config, pixels.latents
+        parts = (_read(pixels[k : k + _PART]) for k in range(0, len(pixels), _PART))
+        images = reduce(fingerprint, parts, fingerprint(known))
         if not with_concepts:
-            return fingerprint(pixels, known)
+            return images
         concepts = {name: concept.values for name, concept in self.concepts.items()}
-        return fingerprint(pixels, known, concepts, [] if self.groups is None else self.groups)
+        return fingerprint(images, concepts, [] if self.groups is None else self.groups)
+
+
+def _read(pixels: Tensor | Stored | Generated) -> Tensor:
+    return pixels if isinstance(pixels, Tensor) else pixels.read()

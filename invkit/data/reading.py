@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from invkit.errors import DataError, InvkitWarning
@@ -12,6 +15,7 @@ from invkit.progress import Progress
 __all__ = ["read_each", "read_on", "tried"]
 
 _TRIES, _MOST, _NAMED = 3, 0.1, 5  # share of the items that may fail; so many are named
+_AHEAD = 4  # images that are read ahead by each thread
 
 T = TypeVar("T")
 
@@ -29,7 +33,12 @@ def tried(read: Callable[[], T]) -> T:
 
 
 def read_each(
-    read: Callable[[int], T], total: int, *, name: Callable[[int], str] = str, progress: bool = True
+    read: Callable[[int], T],
+    total: int,
+    *,
+    name: Callable[[int], str] = str,
+    threads: int = 1,
+    progress: bool = True,
 ) -> Iterator[tuple[int, T]]:
     """Read images that can be read again; give each that can be read with its number.
 
@@ -39,6 +48,7 @@ def read_each(
         read: gives the image of a number.
         total: how many there are.
         name: what an image is called.
+        threads: in which images are read ahead; more than one only where `read` may run in several.
         progress: show it.
 
     Raises:
@@ -47,9 +57,9 @@ def read_each(
     failed: list[str] = []
     first: Exception | None = None
     bar = Progress("reading images", total, show=progress)
-    for number in range(total):
+    for number, result in enumerate(_read_ahead(lambda number: tried(partial(read, number)), total, threads)):
         try:
-            found = tried(lambda: read(number))  # noqa: B023 - called before the number changes
+            found = result()
         except MemoryError:
             raise
         except Exception as error:
@@ -72,6 +82,24 @@ def read_each(
             InvkitWarning,
             stacklevel=2,
         )
+
+
+def _read_ahead(read: Callable[[int], T], total: int, threads: int) -> Iterator[Callable[[], T]]:
+    """Give for each number what gives its image, or raises; several threads read some images ahead."""
+    if threads == 1:
+        yield from (partial(read, number) for number in range(total))
+        return
+    pool = ThreadPoolExecutor(threads)
+    begun: deque[Future[T]] = deque()
+    try:
+        for number in range(total):
+            begun.append(pool.submit(read, number))
+            if len(begun) > _AHEAD * threads:
+                yield begun.popleft().result
+        while begun:
+            yield begun.popleft().result
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def read_on(items: Iterable[Any], read: Callable[[Any], T], *, kind: str = "Item") -> Iterator[T]:

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import math
-import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
 import torch
 from torch import Tensor
 
 from invkit import processes
 from invkit.caches import ABOUT
 from invkit.data.memory import out_of_memory
+from invkit.data.room import check_room, memory_to_keep
 from invkit.data.rows import FileRows, Rows
 from invkit.errors import ArtefactError
-from invkit.progress import Progress, say, spelt_bytes
+from invkit.progress import Progress, say
 from invkit.serialize import clear_partials, locked, read_tensors, write_json, write_tensors
 
 __all__ = ["LatentStore", "Place", "expect_room", "fill", "latent_stores"]
 
 _PART_ROWS, _PART_BYTES = 1024, 64 * 2**20  # most of one file; so much is computed again after a kill
-_SHARE = 0.5  # of the free memory that latents may take
 
 Shapes = Mapping[str, tuple[int, ...]]
 _Compute = Callable[[slice, Sequence[str]], Mapping[str, Mapping[str, Tensor]]]
@@ -175,7 +173,7 @@ def latent_stores(total: int, places: Mapping[str, Place]) -> dict[str, LatentSt
     if not folders and _fits_memory(size):
         return {name: _InMemory(total, place.shapes) for name, place in places.items()}
     there = sum(file.stat().st_size for folder in folders for file in folder.glob("*.safetensors"))
-    check_room(size - there, folders[0] if folders else None)
+    check_room(size - there, folders[0] if folders else None, "latents")
     return {
         name: _Temporary(total, shapes) if folder is None else _OnDisk(total, shapes, folder, about)
         for name, (shapes, folder, about) in places.items()
@@ -194,29 +192,11 @@ def expect_room(size: int, folder: Path | None) -> None:
         ArtefactError: too little room for so many bytes.
     """
     if folder is not None or not _fits_memory(size):
-        check_room(size, folder)
+        check_room(size, folder, "latents")
 
 
 def _fits_memory(size: int) -> bool:
-    return processes.count() == 1 and size <= _SHARE * psutil.virtual_memory().available
-
-
-def check_room(size: int, folder: Path | None) -> None:
-    """Refuse to begin what the disk has no room for.
-
-    Raises:
-        ArtefactError: fewer bytes are free than `size`.
-    """
-    place = Path(tempfile.gettempdir()) if folder is None else folder.absolute()
-    there = next(parent for parent in (place, *place.parents) if parent.exists())
-    free = shutil.disk_usage(there).free
-    if size > free:
-        raise ArtefactError(
-            "Too little room for the latents",
-            expected=f"{spelt_bytes(size)} free in {there}",
-            got=spelt_bytes(free),
-            hint="Explain fewer or smaller layers at once, or choose another `cache` folder.",
-        )
+    return processes.count() == 1 and size <= memory_to_keep()
 
 
 def fill(

@@ -19,7 +19,7 @@ from invkit.training import psnr
 
 __all__ = ["reconstruction_figures"]
 
-_BATCH = 64
+_BATCH, _DECODED = 64, 1024  # images compared at once; images whose features are taken at once
 
 
 @torch.no_grad()
@@ -44,21 +44,24 @@ def reconstruction_figures(
         `psnr` in dB, `ssim` (Wang et al., 2004) and the others by name.
     """
     codes = encode_all(autoencoder, data).mean
-    seen = decode_all(autoencoder, codes)
-    images = data.images()
     measures: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"psnr": psnr, "ssim": _ssim, **(distances or {})}
-    pairs = list(zip(images.split(_BATCH), seen.split(_BATCH), strict=True))
-    figures = {
-        name: mean_estimate(torch.cat([measure(a, b) for a, b in pairs]), data.groups)
-        for name, measure in measures.items()
-    }
+    measured: dict[str, list[Tensor]] = {name: [] for name in measures}
+    for rows in torch.arange(len(data)).split(_BATCH):
+        images, seen = data.images(rows), decode_all(autoencoder, codes[rows])
+        for name, measure in measures.items():
+            measured[name].append(measure(images, seen))
+    figures = {name: mean_estimate(torch.cat(parts), data.groups) for name, parts in measured.items()}
     if features is not None:
         drawn = torch.randn(codes.shape, generator=generator_for(seed, "prior samples"))
-        made = decode_all(autoencoder, drawn)
-        real = features.of(images)
-        figures["frechet of reconstructions"] = frechet_distance(real, features.of(seen), data.groups)
-        figures["frechet of prior samples"] = frechet_distance(real, features.of(made))
+        real = features.of(data)
+        seen, made = (_features_decoded(features, autoencoder, each) for each in (codes, drawn))
+        figures["frechet of reconstructions"] = frechet_distance(real, seen, data.groups)
+        figures["frechet of prior samples"] = frechet_distance(real, made)
     return figures
+
+
+def _features_decoded(features: Features, autoencoder: Autoencoder, codes: Tensor) -> Tensor:
+    return torch.cat([features.of(decode_all(autoencoder, part)) for part in codes.split(_DECODED)])
 
 
 def _ssim(images: Tensor, others: Tensor) -> Tensor:

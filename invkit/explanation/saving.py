@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from invkit.autoencoders import describe, is_built_in, rebuild
@@ -31,7 +32,7 @@ def save_explanation(explanation: Explanation, folder: Path) -> Path:
     parts = {"autoencoder": autoencoder if is_built_in(autoencoder) else None, "t": explanation.t, "e": explanation.e}
     weights = {f"{part}/{k}": v for part, m in parts.items() if m is not None for k, v in m.state_dict().items()}
     data = explanation.held_out.data
-    pixels = data.pixels if isinstance(data.pixels, Tensor) else data.bytes()
+    pixels = data.pixels if isinstance(data.pixels, Tensor) else torch.cat(list(data.bytes()))
     held_out = {"pixels": pixels, "z": explanation.held_out.z}
     held_out |= {f"concept/{name}": concept.values for name, concept in data.concepts.items()}
     held_out |= {} if data.groups is None else {"groups": data.groups}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from invkit.core import Autoencoder
-from invkit.data import Codes, ImageSet, as_bytes, decode_all
+from invkit.data import Codes, ImageSet, as_bytes, decode_all, gathered
 from invkit.errors import DataError
 from invkit.evaluation import Estimate, Features, Judge, JudgeTask
 from invkit.evaluation.estimate import mean_estimate
@@ -53,10 +53,14 @@ def trained_judge(ground: Groundwork, *, redrawn: bool = True, settings: FitSett
 @torch.no_grad()
 def _half_redrawn(ground: Groundwork, data: ImageSet, codes: Codes) -> ImageSet:
     """Replace every second image by its reconstruction D(E_μ(x))."""
-    pixels = data.bytes().clone()
-    for rows in torch.arange(0, len(data), 2).split(_PART):
-        pixels[rows] = as_bytes(decode_all(ground.autoencoder, codes.mean[rows]))
-    return ImageSet(pixels, data.concepts)
+
+    def parts() -> Iterator[Tensor]:
+        for rows in torch.arange(len(data)).split(2 * _PART):
+            pixels = as_bytes(data.images(rows))
+            pixels[::2] = as_bytes(decode_all(ground.autoencoder, codes.mean[rows[::2]]))
+            yield pixels
+
+    return ImageSet(gathered(parts(), len(data)), data.concepts)
 
 
 def judge_features(judge: Judge) -> Features:

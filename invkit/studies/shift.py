@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from invkit.autoencoding import train_autoencoder
 from invkit.core import Autoencoder, Interpretee
-from invkit.data import Generated, ImageSet, as_image_set, encode_all
+from invkit.data import Generated, ImageSet, as_image_set, encode_all, gathered
 from invkit.errors import DataError
 from invkit.evaluation import Estimate
 from invkit.evaluation.estimate import jackknife
@@ -119,7 +119,8 @@ def _joint(sets: Mapping[str, tuple[ImageSet, ImageSet]], keywords: Keywords) ->
         )
     train, test = (
         ImageSet(
-            torch.cat([parts[k].bytes() for parts in sets.values()]), groups=_groups([p[k] for p in sets.values()])
+            gathered(part for parts in sets.values() for part in parts[k].bytes()),
+            groups=_groups([parts[k] for parts in sets.values()]),
         )
         for k in (0, 1)
     )

@@ -269,7 +269,9 @@ def test_too_little_room_is_told_before_anything_is_computed(tmp_path, monkeypat
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, free))
     Work(tmp_path / "one")()
     two = Work(tmp_path / "two", names=("y", "z"))
-    with pytest.raises(ArtefactError, match=r"Too little room.*Expected: 9 KiB free in .*Got: 4 KiB.*another `cache`"):
+    with pytest.raises(
+        ArtefactError, match=r"Too little room.*Expected: 9 KiB free in .*Got: 4 KiB.*another folder: `cache`"
+    ):
         two()
     assert two.rows == []
     free = 0
@@ -278,7 +280,7 @@ def test_too_little_room_is_told_before_anything_is_computed(tmp_path, monkeypat
 
 def test_several_layers_that_fit_into_memory_one_by_one_only_go_into_files(monkeypatch):
     memory = namedtuple("memory", "available")
-    monkeypatch.setattr(store_module.psutil, "virtual_memory", lambda: memory(2 * N * 11 * 4 + 1))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory(2 * N * 11 * 4 + 1))
     assert isinstance(Work(None)()["z"]["a"], torch.Tensor)
     both = Work(None, names=("y", "z"))
     assert isinstance(both()["z"]["a"], FileRows)
