@@ -210,8 +210,8 @@ class Settings:
     def paper(cls) -> Settings:
         """Give the paper's flows (table S10), with rate, momenta, batch and steps of the authors' code.
 
-        Other than there, the rate warms up and falls (cosine), gradients are clipped and weights averaged. Flows train
-        on the CPU, where this takes days. The autoencoder is chosen by the size; for tables S7 and S4 set `autoencoder`
-        to :meth:`AutoencoderSettings.paper`.
+        Other than there, the rate warms up and falls (cosine), gradients are clipped and weights averaged. A CPU takes
+        days. The autoencoder is chosen by the size; for tables S7 and S4 set `autoencoder` to
+        :meth:`AutoencoderSettings.paper`.
         """
         return cls(t=FlowSettings.paper(), e=FlowSettings.paper(12, 512, 2), fit_t=_AUTHORS, fit_e=_AUTHORS)

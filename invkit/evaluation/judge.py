@@ -45,7 +45,8 @@ class Judge(nn.Module):
         return cls({name: (c.kind, c.targets().shape[1]) for name, c in data.concepts.items()})
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Give scores or values by concept, (B, n), of images (B, 3, S, S) in [0, 1]."""
+        """Give scores or values by concept, (B, n), on the judge's device, of images (B, 3, S, S) in [0, 1]."""
+        images = images.to(next(self.parameters()).device)
         features = self.trunk((2 * images - 1).contiguous(memory_format=torch.channels_last))
         return {name: head(features).float() for name, head in self.heads.items()}
 
@@ -54,7 +55,7 @@ class Judge(nn.Module):
         """Give the class numbers (B,) or values (B, n) by concept, in evaluation mode."""
         self.eval()
         parts = [self(part) for part in images.split(256)]
-        whole = {name: torch.cat([part[name] for part in parts]) for name in self.concepts}
+        whole = {name: torch.cat([part[name].cpu() for part in parts]) for name in self.concepts}
         return {n: v.argmax(1) if self.concepts[n][0] == "class" else v for n, v in whole.items()}
 
     @staticmethod
@@ -97,7 +98,7 @@ def _loss(outputs: Mapping[str, Tensor], concepts: Mapping[str, Concept]) -> Ten
     losses = []
     for name, concept in concepts.items():
         if concept.kind == "class":
-            losses.append(F.cross_entropy(outputs[name], concept.values))
+            losses.append(F.cross_entropy(outputs[name].cpu(), concept.values))
         else:
-            losses.append(10 * F.mse_loss(outputs[name], concept.values))
+            losses.append(10 * F.mse_loss(outputs[name].cpu(), concept.values))
     return torch.stack(losses).sum()

@@ -17,6 +17,7 @@ from invkit.interpretees.capture import capture, untouched
 from invkit.interpretees.hookable import hookable
 from invkit.interpretees.preprocess import Preprocess
 from invkit.interpretees.receptive import receptive_fields
+from invkit.interpretees.scores import ScoreModule
 from invkit.interpretees.tokens import TokenLayout
 from invkit.interpretees.wrapped import bare, plain_name
 from invkit.serialize import fingerprint
@@ -222,7 +223,8 @@ class ModuleInterpretee(Interpretee):
         """Give f(x) as :meth:`decide` does, with gradients to the images while torch records any.
 
         So it is a forward function of captum's methods: ``IntegratedGradients(interpretee)``, and of its layer methods
-        with :meth:`module_at`: ``LayerGradCam(interpretee, interpretee.module_at("features.11"))``.
+        with :meth:`module_at`: ``LayerGradCam(interpretee, interpretee.module_at("features.11"))``. Those that hook the
+        model throughout (DeepLift, GuidedBackprop, LRP) take :meth:`as_module`.
         """
         if not torch.is_grad_enabled():
             return self.decide(images)
@@ -256,6 +258,10 @@ class ModuleInterpretee(Interpretee):
         """
         applied = layer in self.named and self.named[layer].then is not None
         return hookable(self._parse(layer), self._modules, lambda: self.forward(self._image(images)), applied=applied)
+
+    def as_module(self) -> ScoreModule:
+        """Give the interpretee as an `nn.Module` of images in [0, 1]: ``DeepLift(interpretee.as_module())``."""
+        return ScoreModule(self.module, self)
 
     def around(self, model: nn.Module) -> ModuleInterpretee:
         """Give the interpretee of another model of the same architecture, say with other weights."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from invkit import processes
 from invkit.core import Autoencoder
 from invkit.data import Codes, ImageSet, as_bytes, decode_all, gathered
 from invkit.errors import DataError
@@ -46,8 +47,9 @@ def trained_judge(ground: Groundwork, *, redrawn: bool = True, settings: FitSett
     path = None if ground.cache is None else ground.cache / f"judge-{key}.safetensors"
     parts = [(ground.train, ground.codes), (ground.held_out, ground.held_out_codes)]
     sets = [_half_redrawn(ground, *part) if redrawn else part[0] for part in parts]
+    judge.to(processes.device())
     fit_or_load(JudgeTask(judge, *sets), settings, path=path, seed=ground.seed + 1, progress=ground.progress)
-    return judge
+    return judge.cpu()
 
 
 @torch.no_grad()

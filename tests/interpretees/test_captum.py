@@ -4,6 +4,8 @@ import pytest
 import torch
 import torchvision
 from captum.attr import (
+    DeepLift,
+    GuidedBackprop,
     IntegratedGradients,
     LayerActivation,
     LayerGradCam,
@@ -85,6 +87,26 @@ def test_layer_attributions_by_address_equal_those_of_the_bare_network(pair, ima
     options |= {"n_steps": 4} if method is LayerIntegratedGradients else {}
     found = method(interpretee, interpretee.module_at(layer)).attribute(images, **options)
     same(found.detach(), method(bare, bare.network.get_submodule(layer)).attribute(images, **options).detach())
+
+
+@pytest.mark.parametrize("method", [DeepLift, GuidedBackprop])
+@pytest.mark.filterwarnings("ignore:(Setting forward|Input Tensor 0 did not|Setting backward)")
+def test_methods_that_hook_the_whole_model_take_the_interpretee_as_a_module(images, method):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 5, 4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(8, 8, 3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(200, 5),
+    )
+    options = {"target": TARGET} | ({"baselines": torch.zeros_like(images)} if method is DeepLift else {})
+    expected = method(Bare(network)).attribute(images.clone(), **options).detach()
+    module = ModuleInterpretee(network, NORMALISED).as_module()
+    same(method(module).attribute(images.clone(), **options).detach(), expected)
+    assert [*module.model.children()] == [*network.children()]
 
 
 def test_gradients_reach_the_images_alone_and_the_model_is_left_as_it_was(pair, images):
