@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from filelock import FileLock, Timeout
@@ -21,6 +21,7 @@ from invkit.errors import ArtefactError
 from invkit.progress import say
 
 __all__ = [
+    "InParts",
     "clear_partials",
     "fingerprint",
     "locked",
@@ -34,6 +35,20 @@ __all__ = [
 _CONTENT = "invkit hash"  # of the tensors and of all else in the header of their file, where it stands
 
 
+class InParts(NamedTuple):
+    """A tensor that comes in parts, to be hashed as the whole.
+
+    Attributes:
+        dtype: of the whole.
+        shape: of the whole.
+        parts: along the first axis, in order.
+    """
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    parts: Iterable[Tensor]
+
+
 def fingerprint(*things: Any) -> str:
     """Hash tensors, mappings of tensors and JSON-able values to 16 hexadecimal digits."""
     digest = hashlib.sha256()
@@ -44,9 +59,12 @@ def fingerprint(*things: Any) -> str:
 
 def _feed(digest: Any, thing: Any) -> None:
     if isinstance(thing, Tensor):
-        thing = thing.detach().cpu().contiguous()
+        _feed(digest, InParts(thing.dtype, tuple(thing.shape), [thing]))
+    elif isinstance(thing, InParts):
         digest.update(f"{thing.dtype}{tuple(thing.shape)}".encode())
-        digest.update(thing.reshape(-1).view(torch.uint8).numpy().data if thing.numel() else b"")
+        for part in thing.parts:
+            values = part.detach().cpu().contiguous().reshape(-1)
+            digest.update(values.view(torch.uint8).numpy().data if values.numel() else b"")
     elif isinstance(thing, Mapping):
         for key in sorted(thing):
             digest.update(str(key).encode())

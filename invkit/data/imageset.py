@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import reduce
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from invkit.data.generated import Generated
 from invkit.data.stored import Stored, gathered
 from invkit.errors import DataError
 from invkit.seeds import generator_for
-from invkit.serialize import fingerprint
+from invkit.serialize import InParts, fingerprint
 
 __all__ = ["ImageSet", "as_bytes", "evenly"]
 
@@ -72,7 +71,9 @@ class ImageSet:
 
     def images(self, rows: Tensor | slice | None = None) -> Tensor:
         """Give images as float32 in [0, 1], (B, 3, S, S)."""
-        pixels = _read(self.pixels if rows is None else self.pixels[rows])
+        pixels = self.pixels if rows is None else self.pixels[rows]
+        if not isinstance(pixels, Tensor):
+            pixels = pixels.read()
         return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
 
     def parts(self, size: int = _PART) -> Iterator[Tensor]:
@@ -141,16 +142,12 @@ class ImageSet:
     def fingerprint(self, *, with_concepts: bool = True) -> str:
         """Hash images, and concepts and groups with them."""
         known: dict[str, Any] = {}
-        pixels = self.pixels
+        pixels: Any = self.pixels
         if isinstance(pixels, Generated):
             known, pixels = pixels.autoencoder.state_dict() | pixels.autoencoder.config, pixels.latents
-        parts = (_read(pixels[k : k + _PART]) for k in range(0, len(pixels), _PART))
-        images = reduce(fingerprint, parts, fingerprint(known))
+        if isinstance(pixels, Stored):
+            pixels = InParts(pixels.dtype, pixels.shape, pixels.parts(_PART))
         if not with_concepts:
-            return images
+            return fingerprint(pixels, known)
         concepts = {name: concept.values for name, concept in self.concepts.items()}
-        return fingerprint(images, concepts, [] if self.groups is None else self.groups)
-
-
-def _read(pixels: Tensor | Stored | Generated) -> Tensor:
-    return pixels if isinstance(pixels, Tensor) else pixels.read()
+        return fingerprint(pixels, known, concepts, [] if self.groups is None else self.groups)

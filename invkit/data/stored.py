@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import IO
@@ -46,6 +46,10 @@ class Stored:
     def dtype(self) -> torch.dtype:
         """Of the images."""
         return self.file.dtype
+
+    def parts(self, size: int) -> Iterator[Tensor]:
+        """Give them part by part."""
+        return (self[k : k + size].read() for k in range(0, len(self), size))
 
     def read(self) -> Tensor:
         """Give them, (N, 3, S, S)."""

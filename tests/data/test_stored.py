@@ -13,6 +13,7 @@ import invkit
 from invkit.data import ImageSet, Stored, as_concept, as_image_set, augmented, gathered, room
 from invkit.data import stored as stored_module
 from invkit.errors import ArtefactError
+from invkit.serialize import fingerprint
 from invkit.settings import Settings
 
 N, SIZE = 60, 28
@@ -62,6 +63,7 @@ def test_a_set_in_a_file_is_the_set_in_memory(little):
     held, filed = ImageSet(some, labels), ImageSet(gathered(some.split(7)), labels)
     assert isinstance(filed.pixels, Stored)
     assert held.fingerprint() == filed.fingerprint()
+    assert held.fingerprint(with_concepts=False) == fingerprint(some, {})
     assert held.fingerprint() != ImageSet(255 - some, labels).fingerprint()
     assert torch.equal(held.images(), filed.images())
     for one, two in zip(held.split(0.2, 3), filed.split(0.2, 3), strict=True):
