@@ -7,7 +7,7 @@
     explanation.invariance()        # how much it throws away
     explanation.concepts()          # how much of each concept it keeps
 
-Importing this module imports no torch; the names below do when first used.
+Importing this module imports no torch; the names below, and rooms such as `invkit.studies`, do when first used.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ _HOMES = {
     "profile": "invkit.recipe",
     "train_autoencoder": "invkit.autoencoding",
 }
+
+_ROOMS = frozenset({"autoencoders", "core", "data", "evaluation", "flows", "interpretees", "studies", "testing"})
 
 __all__ = [
     "Attribution",
@@ -118,8 +120,10 @@ def layers(model: Any, images: Any = None, *, receptive_fields: bool = True) -> 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"invkit.{name}")
     raise AttributeError(f"module 'invkit' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, *_ROOMS})

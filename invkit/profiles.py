@@ -71,7 +71,7 @@ class Profile:
         found.append(fidelity_section(dict(self.explanations)))
         names = list(self.explanations)
         for name in names if every else dict.fromkeys([names[0], names[-1]]):
-            title = f"Images that {self.axis} {name} cannot tell apart"
+            title = f"Samples: {self.axis} {name}"
             found.append(samples_section(self.explanations[name], title))
         return found
 

@@ -9,11 +9,10 @@ has trained are found with `--out demo-output`. `--quick` is a first look in thr
 
 The paper's scale (ImageNet's animals at 128 px, AlexNet's and ResNet's layers, a GPU's work of weeks), from Python:
 
-    from invkit.evaluation import Features
-    from invkit.studies import Study, comparison
+    inception = invkit.evaluation.Features.inception()
     invkit.studies.comparison(
         "torchvision:resnet101", ["maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc"], "FOLDER",
-        autoencoder="AUTOENCODER", settings=invkit.Settings.paper(), features=Features.inception(), cache="CACHE",
+        autoencoder="AUTOENCODER", settings=invkit.Settings.paper(), features=inception, cache="CACHE",
     )
 
 with AUTOENCODER from `invkit train-autoencoder FOLDER --preset paper --out AUTOENCODER`.

@@ -9,7 +9,8 @@ The paper's scale (20 checkpoints of 36,000 steps, fig. 4 and S7; a GPU's work o
 
     checkpoints = {step: invkit.load_model("torchvision:squeezenet1_1", weights=f"{step}.pt") for step in steps}
     invkit.studies.dynamics(
-        checkpoints, "features.11", "mnist:ROOT", task="class", settings=invkit.Settings.paper(), cache="CACHE",
+        checkpoints, "features.11", invkit.data.color_digits(), task="digit", settings=invkit.Settings.paper(),
+        cache="CACHE",
     )
 """
 

@@ -7,11 +7,10 @@ has trained are found with `--out demo-output`. `--quick` is a first look in two
 
 The paper's scale (CelebA's hair, glasses, gender, beard, age and smile at 128 px, a GPU's work of weeks), from Python:
 
-    from invkit.evaluation import Features
-    from invkit.studies import Study, modification
+    inception = invkit.evaluation.Features.inception()
     invkit.studies.modification(
         "FOLDER", concepts="ATTRIBUTES.csv", autoencoder="AUTOENCODER", settings=invkit.Settings.paper(),
-        features=Features.inception(), star_gan=True, cache="CACHE",
+        features=inception, star_gan=True, cache="CACHE",
     )
 
 with AUTOENCODER from `invkit train-autoencoder FOLDER --preset paper --out AUTOENCODER`.

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from invkit.data import ImageSet
+from invkit.data import ImageSet, evenly
 from invkit.data.augment import mirrored_and_cropped
 from invkit.interpretees import ModuleInterpretee, Preprocess
 from invkit.seeds import generator_for, seeded
@@ -72,7 +72,7 @@ class _ClassTask(Task):
         self.title = f"network on {'stylised' if strength else 'plain'} images"
         self.module, self.rows = module, len(data)
         self._data, self._concept, self._strength, self._mirror = data, concept, strength, mirror
-        rows = torch.linspace(0, len(held_out) - 1, min(_JUDGED, len(held_out))).long()
+        rows = evenly(len(held_out), _JUDGED)
         self._images = self._styled(held_out.images(rows), held_out, generator_for(0, "held-out styles"))
         self._labels = held_out.concepts[concept].values[rows]
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["study"]
 
 _MODEL, _LAYERS = click.argument("model"), click.argument("layers")
-_SEEDS = click.option("--seeds", type=int, default=1, show_default=True, help="Run on so many seeds, from SEED on.")
+_SEEDS = click.option(
+    "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Run on so many seeds, from SEED on."
+)
 _FEATURES = click.option(
     "--features", metavar="MODEL@LAYER", help="Network for Fréchet distances, or `inception`; the default is trained."
 )
@@ -122,6 +124,10 @@ def dynamics(model: str, layer: str, data: str, checkpoints: tuple[Path, ...], *
     for file in checkpoints:
         module = copy.deepcopy(opened.module)
         load_weights(module, file)
+        if file.stem in found:
+            raise SettingsError(
+                "Two checkpoints have one name", expected="a name for each, its step", got=file.stem, hint="Rename one."
+            )
         found[file.stem] = opened.around(module)
     _run("dynamics", run, options, found, layer, data)
 
@@ -157,6 +163,8 @@ def adversarial(model: str, layers: str, data: str, target: str | None, concept:
     click.option(
         "--cues", help="Classes of which cue conflicts are made; without, DATA has concepts shape and texture."
     ),
+    click.option("--shape", default="shape", show_default=True, help="The concept of that name in DATA."),
+    click.option("--texture", default="texture", show_default=True, help="The concept of that name in DATA."),
     click.option("--probes", help="Other images, to show samples for: textures, sketches, cartoons."),
 )
 def texture(model: str, twin: str, layers: str, data: str, **options: Any) -> None:
@@ -167,7 +175,13 @@ def texture(model: str, twin: str, layers: str, data: str, **options: Any) -> No
     _run("texture", run, options, models, layers.split(","), data)
 
 
-@_command(_MODEL, _LAYERS, click.option("--home", help="Images of the domain that MODEL was trained on."))
+@_command(
+    _MODEL,
+    _LAYERS,
+    click.option("--home", help="Images of the domain that MODEL was trained on."),
+    click.option("--home-held-out", help="Those of them to judge by."),
+    click.option("--concept", default="class", show_default=True, help="The classes of DATA, where it has any."),
+)
 def shift(model: str, layers: str, data: str, **options: Any) -> None:
     """MODEL on images of another domain than its own (section B.6)."""
     from invkit.studies import shift as run

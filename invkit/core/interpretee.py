@@ -45,7 +45,13 @@ class Interpretee(ABC):
 
     Images are float, (B, 3, H, W), in [0, 1], of any size; the interpretee knows its own size and
     normalisation. No method leaves a trace on the model.
+
+    Attributes:
+        scores_classes: whether :meth:`decide` gives scores of classes, of which the largest is the decision; not so of
+            an embedding.
     """
+
+    scores_classes: bool = True
 
     @abstractmethod
     def layers(self) -> list[LayerInfo]:

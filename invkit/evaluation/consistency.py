@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from invkit.errors import DataError
 from invkit.evaluation.estimate import Estimate, jackknife, mean_estimate
+from invkit.seeds import generator_for
 
-__all__ = ["Consistency", "agreement", "consistency", "others", "squared_distances"]
+__all__ = ["Consistency", "agreement", "consistency", "other_rows", "others", "squared_distances"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,29 @@ def others(m: int, groups: Tensor | None) -> Tensor:
     """Say which pairs of M images are of different groups, (M, M) of bool."""
     names = torch.arange(m) if groups is None else groups
     return names[:, None] != names
+
+
+def other_rows(m: int, groups: Tensor | None, seed: int) -> Tensor:
+    """Give for each of M images another one of another group, (M,), each image once, as far as groups allow.
+
+    Raises:
+        DataError: all images are of one group.
+    """
+    names, place, count = (torch.arange(m) if groups is None else groups).unique(
+        return_inverse=True, return_counts=True
+    )
+    if len(names) < 2:
+        raise DataError(
+            "There are no other images to compare with",
+            expected="images of two groups or more",
+            got=f"{m} of one group",
+            hint="Hold out more images.",
+        )
+    generator = generator_for(seed, "other images")
+    order = torch.randperm(len(names), generator=generator)[place].argsort(stable=True)  # groups in any order
+    other = torch.empty_like(order)
+    other[order] = order.roll(int(count.max()))
+    return other
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:

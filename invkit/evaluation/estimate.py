@@ -31,6 +31,16 @@ class Estimate:
         error = math.hypot(self.standard_error, other.standard_error)
         return Estimate(self.value - other.value, error, min(self.n, other.n))
 
+    def __neg__(self) -> Estimate:
+        """Give the same with its sign turned."""
+        return Estimate(-self.value, self.standard_error, self.n)
+
+    def exceeds(self, least: float = 0.0, errors: float = 2.0) -> bool | None:
+        """Say whether it lies above a number by more than so many standard errors; None where the error is unknown."""
+        if not (math.isfinite(self.value) and math.isfinite(self.standard_error)):
+            return None
+        return self.value - least > errors * self.standard_error
+
     def __str__(self) -> str:
         return f"{self.value:.3f} ± {self.standard_error:.3f}"
 

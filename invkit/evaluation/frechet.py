@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,7 @@ def frechet_distance(features: Tensor, others: Tensor, groups: Tensor | None = N
     """Give ‖μ − μ'‖² + tr(Σ + Σ' − 2 (Σ Σ')^½) of normal distributions with the moments of both sets.
 
     It is biased upwards by about 1/n, so that only distances of equally many images go together. The standard error
-    is the jackknife's over blocks of the second set, the one that is made.
+    is the jackknife's over blocks of the second set, the one that is made; NaN where that is all of one group.
 
     Args:
         features: (N, D), of images.
@@ -26,9 +28,13 @@ def frechet_distance(features: Tensor, others: Tensor, groups: Tensor | None = N
     features, others = features.double(), others.double()
     known = _moments(features)
     place = torch.arange(len(others)) if groups is None else groups.unique(return_inverse=True)[1]
-    blocks = place % min(_BLOCKS, (int(place.max()) + 1) // 2)
-    without = torch.stack([_distance(known, _moments(others[blocks != b])) for b in blocks.unique()])
-    return Estimate(float(_distance(known, _moments(others))), standard_error(without), len(others))
+    blocks = place % max(2, min(_BLOCKS, (int(place.max()) + 1) // 2))
+    rest = [others[blocks != b] for b in blocks.unique()]
+    value = float(_distance(known, _moments(others)))
+    if min(map(len, rest)) < 2:
+        return Estimate(value, math.nan, len(others))
+    without = torch.stack([_distance(known, _moments(part)) for part in rest])
+    return Estimate(value, standard_error(without), len(others))
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,9 +22,15 @@ class Judge(nn.Module):
     Args:
         concepts: kind and number of outputs of each, (kind, width).
         width: channels of the first convolution.
+        spans: mean and standard deviation, (n,) each, of concepts whose values are read in units of their spread.
     """
 
-    def __init__(self, concepts: Mapping[str, tuple[str, int]], width: int = 32) -> None:
+    def __init__(
+        self,
+        concepts: Mapping[str, tuple[str, int]],
+        width: int = 32,
+        spans: Mapping[str, tuple[Tensor, Tensor]] | None = None,
+    ) -> None:
         super().__init__()
         self.concepts = dict(concepts)
         layers: list[nn.Module] = []
@@ -37,12 +43,17 @@ class Judge(nn.Module):
             ]
             inputs = width << k
         self.trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten())
-        self.heads = nn.ModuleDict({name: nn.Linear(16 * inputs, n) for name, (_, n) in concepts.items()})
+        spans = spans or {}
+        self.heads = nn.ModuleDict({
+            name: _ValueHead(16 * inputs, *spans[name]) if name in spans else nn.Linear(16 * inputs, n)
+            for name, (_, n) in concepts.items()
+        })  # fmt: skip
 
     @classmethod
     def of(cls, data: ImageSet) -> Judge:
         """Build the judge of a data set's concepts."""
-        return cls({name: (c.kind, c.targets().shape[1]) for name, c in data.concepts.items()})
+        sizes = {name: (c.kind, c.targets().shape[1]) for name, c in data.concepts.items()}
+        return cls(sizes, spans=_spans(data))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Give scores or values by concept, (B, n), on the judge's device, of images (B, 3, S, S) in [0, 1]."""
@@ -70,8 +81,31 @@ class Judge(nn.Module):
         return (edited - donor).norm(dim=1) < (edited - own).norm(dim=1)
 
 
+class _ValueHead(nn.Module):
+    """Values at their own scale, from a linear map that is trained in units of their spread."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, inputs: int, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, len(mean))
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Give (B, n)."""
+        return torch.addcmul(self.mean, self.std, self.linear(features).float())
+
+
+def _spans(data: ImageSet) -> dict[str, tuple[Tensor, Tensor]]:
+    """Give mean and standard deviation of concepts that are no classes."""
+    values = {name: c.values.float() for name, c in data.concepts.items() if c.kind != "class"}
+    return {name: (v.mean(0), v.std(0, correction=0).clamp(min=1e-6)) for name, v in values.items()}
+
+
 class JudgeTask(Task):
-    """Cross-entropy for classes, squared error for values.
+    """Cross-entropy for classes, squared error for values in units of their spread.
 
     Args:
         module: the judge.
@@ -82,23 +116,24 @@ class JudgeTask(Task):
     def __init__(self, module: Judge, data: ImageSet, held_out: ImageSet) -> None:
         self.title, self.module, self.rows = "judge", module, len(data)
         self._data, self._held_out = data, held_out.take(evenly(len(held_out), _HELD_OUT_ROWS))
+        self._std = {name: std for name, (_, std) in _spans(data).items()}
 
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Give the sum over concepts."""
-        return _loss(module(self._data.images(rows)), {n: c.take(rows) for n, c in self._data.concepts.items()})
+        return self._loss(module(self._data.images(rows)), {n: c.take(rows) for n, c in self._data.concepts.items()})
 
     def held_out(self, module: nn.Module) -> float:
         """Give the same of held-out images."""
         parts = [module(part) for part in self._held_out.parts()]
         outputs = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        return float(_loss(outputs, self._held_out.concepts))
+        return float(self._loss(outputs, self._held_out.concepts))
 
-
-def _loss(outputs: Mapping[str, Tensor], concepts: Mapping[str, Concept]) -> Tensor:
-    losses = []
-    for name, concept in concepts.items():
-        if concept.kind == "class":
-            losses.append(F.cross_entropy(outputs[name].cpu(), concept.values))
-        else:
-            losses.append(10 * F.mse_loss(outputs[name].cpu(), concept.values))
-    return torch.stack(losses).sum()
+    def _loss(self, outputs: Mapping[str, Tensor], concepts: Mapping[str, Concept]) -> Tensor:
+        losses = []
+        for name, concept in concepts.items():
+            if concept.kind == "class":
+                losses.append(F.cross_entropy(outputs[name].cpu(), concept.values))
+            else:
+                std = self._std[name]
+                losses.append(F.mse_loss(outputs[name].cpu() / std, concept.values / std))
+        return torch.stack(losses).sum()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,6 +26,7 @@ from invkit.evaluation import (
     lights,
     order_disagreements,
 )
+from invkit.evaluation.consistency import other_rows
 from invkit.evaluation.estimate import jackknife, mean_estimate
 from invkit.interpretees import PerceptualDistance
 from invkit.seeds import generator_for
@@ -53,7 +54,8 @@ class Fidelity:
             `gain from z`, NLL(z̄ | z of another image) − NLL(z̄ | z) in nats per dimension;
             `energy of v`, `KS distance of v`, `dimensions of v rejected`, `correlation of v`: :class:`Calibration`;
             `neighbours covered`, `open among neighbours`: :class:`Coverage`;
-            `diversity`, root mean square over pixels of the standard deviation of samples of one image, in [0, 1];
+            `diversity`, root mean square over pixels of the standard deviation of samples of one image, in [0, 1], and
+            `diversity of` each concept, the share of its variance over images that samples of one image have;
             with the model `distance` and `rank` of samples at the layer (:class:`Consistency`), at each later one that
             was asked for (`distance at LAYER`) and at `output`, the same `of reconstructions`,
             `autoencoder's share` of the distance, and `agreement` of the largest output;
@@ -120,6 +122,7 @@ def measure(
     figures: dict[str, Estimate | float] = {
         **({"information": float(known["information"])} if "information" in known else {}),
         "invariance": explanation.invariance(),
+        **{f"diversity of {name}": _rest(share) for name, share in explanation.determined().items()},
         **_likelihood(explanation, codes, seed),
         **_coverage(z, codes, drawn, data.groups, seed),
     }
@@ -138,9 +141,13 @@ def measure(
     return figures
 
 
+def _rest(share: Estimate) -> Estimate:
+    return replace(share, value=1 - share.value)
+
+
 def _likelihood(explanation: Explanation, codes: Codes, seed: int) -> dict[str, Estimate | float]:
     z, groups, t = explanation.held_out.z, explanation.held_out.data.groups, explanation.t
-    other = torch.arange(len(z)).roll(len(z) // 2)  # far enough to be of another group
+    other = other_rows(len(z), groups, seed)
     found = mean_estimate((held_out_nll(t, codes, z[other]) - held_out_nll(t, codes, z)).double(), groups)
     generator = generator_for(seed, "calibration")
     v = torch.cat([
@@ -199,7 +206,7 @@ def _sent_back(
             found |= {f"distance{name}{at}": compared.distance, f"rank{name}{at}": compared.rank}
             if layer == layers[0]:
                 of[name] = compared.distance.value
-            if layer == "output" and z.ndim == 2 and z.shape[1] > 1:
+            if layer == "output" and interpretee.scores_classes and z.ndim == 2 and z.shape[1] > 1:
                 found[f"agreement{name}"], chance = agreement(z, back, data.groups)
     if not math.isnan(chance):
         found["agreement by chance"] = chance

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from invkit.data import evenly
 from invkit.evaluation import Estimate
 from invkit.explanation.fidelity import disagreement_text
 from invkit.report import Picture, Section, Table, sample_sheet, shares, write_page
@@ -112,7 +113,7 @@ def edits_section(explanation: Explanation, columns: int = 8) -> Section:
     """Swap each concept of a held-out image for those of other held-out images."""
     assert explanation.e is not None
     data = explanation.held_out.data
-    chosen = torch.linspace(0, len(data) - 1, columns + 3).long()
+    chosen = evenly(len(data), columns + 3)
     own, donors = data.images(chosen[:3]), data.images(chosen[3:])
     pictures = []
     for concept in explanation.e.concepts:

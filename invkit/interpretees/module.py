@@ -51,6 +51,7 @@ class ModuleInterpretee(Interpretee):
         categories: names of the model's classes, where it has any.
         tokens: layout of a transformer's tokens.
         named: layers under other names.
+        scores_classes: whether its output are scores of classes; not so of an embedding, or of values.
 
     Attributes:
         module: the model itself, out of torch.compile and DataParallel.
@@ -64,12 +65,14 @@ class ModuleInterpretee(Interpretee):
         *,
         tokens: TokenLayout | None = None,
         named: Mapping[str, NamedLayer] | None = None,
+        scores_classes: bool = True,
     ) -> None:
         self.model = model
         self.preprocess = preprocess or Preprocess()
         self.categories = tuple(categories)
         self.tokens = tokens
         self.named = dict(named or {})
+        self.scores_classes = scores_classes
         self.module = bare(model)
         every = self.module.named_modules(remove_duplicate=False)  # a shared module by each of its names
         self._modules: dict[str, nn.Module] = {plain_name(name): m for name, m in every if name}
@@ -265,7 +268,14 @@ class ModuleInterpretee(Interpretee):
 
     def around(self, model: nn.Module) -> ModuleInterpretee:
         """Give the interpretee of another model of the same architecture, say with other weights."""
-        return ModuleInterpretee(model, self.preprocess, self.categories, tokens=self.tokens, named=self.named)
+        return ModuleInterpretee(
+            model,
+            self.preprocess,
+            self.categories,
+            tokens=self.tokens,
+            named=self.named,
+            scores_classes=self.scores_classes,
+        )
 
     def fingerprint(self) -> str:
         """Hash weights, buffers, structure, plain attributes, preprocessing, layout of tokens and named layers."""

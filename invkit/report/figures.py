@@ -128,7 +128,10 @@ def curves(
         ax.set_xticks(x, [str(a) for a in at], rotation=20, ha="right")
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
-    ax.set_ylim(bottom=0)
+    if any(value < 0 for points in series.values() for value, _ in points):
+        ax.axhline(0, color="0.6", linewidth=0.8, zorder=0)
+    else:
+        ax.set_ylim(bottom=0)
     ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     ax.spines[["top", "right"]].set_visible(False)
     return figure

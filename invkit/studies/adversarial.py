@@ -22,14 +22,22 @@ from invkit.studies.attacking.changes import Changes, changes, share
 from invkit.studies.attacking.page import pictures_sections, where_section
 from invkit.studies.attacking.trial import Trial, logits_of, try_attack
 from invkit.studies.judging import trained_judge
-from invkit.studies.preparing import Keywords, checked_layers, class_concept, explain_layers, images_of, lay
-from invkit.studies.study import Study
+from invkit.studies.preparing import (
+    Keywords,
+    checked_layers,
+    class_concept,
+    expect_several,
+    explain_layers,
+    images_of,
+    lay,
+)
+from invkit.studies.study import Study, verdict
 
 __all__ = ["adversarial"]
 
 _CLAIM = (
-    "An attack that changes the decision is hardly seen in the samples given an early layer; from layer to layer they "
-    "change more, and given the last layers they show what the network now takes the image for (sec. 4.3)."
+    "An attack that changes the decision changes the samples given the last layer more than those given the first, and "
+    "more than noise of the same size does (sec. 4.3)."
 )
 _FEWEST = 8  # images whose decision changed, for a verdict
 _JUDGED = 4  # samples of an image that the judge reads
@@ -59,7 +67,7 @@ def adversarial(
 
     Args:
         model: whose decisions are attacked, as in :func:`invkit.profile`; its output are logits (B, C).
-        layers: addresses, modules or globs, from early to late.
+        layers: two or more addresses, modules or globs, from early to late.
         data: images, as in :func:`invkit.profile`.
         concept: the classes that the network decides between, in its order; None takes its own decisions for right.
         attack: `fgsm` or `pgd`.
@@ -73,7 +81,8 @@ def adversarial(
         keywords: all others as in :func:`invkit.profile`.
 
     Raises:
-        DataError: no such classes, or too few images that the network gets right.
+        SettingsError: fewer than two layers, or no such target.
+        DataError: no such classes, no scores of classes, or too few images that the network gets right.
         LayerError: also where the model gives no gradients to its images.
         PluginError: captum is missing.
         InvkitError: as :func:`invkit.profile`.
@@ -82,11 +91,12 @@ def adversarial(
     interpretee = as_interpretee(model, preprocess)
     given = images_of(data, keywords)
     addresses = checked_layers(interpretee, layers, given)
+    expect_several(addresses)
     classes = None if concept is None else class_concept(given, concept)
     wanted = _target(interpretee, given, classes, target)
     ground = lay(given, keywords, [(interpretee, addresses)], embedder)
-    explanations = explain_layers(ground, interpretee, addresses, embedder)
     trial = try_attack(interpretee, ground.held_out, concept, method, wanted, images, ground.seed)
+    explanations = explain_layers(ground, interpretee, addresses, embedder)
     tried = trial.take(trial.flipped) if trial.flipped.sum() >= _FEWEST else trial
     found = {layer: changes(each, tried, ground.seed) for layer, each in explanations.items()}
     read = {}
@@ -100,7 +110,14 @@ def _target(
     interpretee: Interpretee, images: ImageSet, classes: Concept | None, target: int | str | None
 ) -> int | None:
     """Give the target's number; check that the model gives gradients, and that decisions and classes fit."""
-    count = logits_of(interpretee)(images.images(slice(2))).shape[1]
+    scores = logits_of(interpretee)(images.images(slice(2)))
+    if not (interpretee.scores_classes and scores.ndim == 2 and scores.shape[1] > 1):
+        raise DataError(
+            "This network takes no decision that an attack could change",
+            expected="scores of two classes or more, (B, C)",
+            got=f"{tuple(scores.shape)}" if interpretee.scores_classes else "an embedding",
+        )
+    count = scores.shape[1]
     if classes is not None and classes.classes > count:
         raise DataError(
             "The network does not decide between these classes",
@@ -148,14 +165,19 @@ def _told(
     }
     if read:
         headline |= {f"samples at '{last}' read as {name}": share for name, share in read[last].items()}
-    holds = all(each.value > 2 * each.standard_error for each in (rise, above)) if enough else None
+    holds = verdict(rise.exceeds(), above.exceeds()) if enough else None
     figures = {
         "attack": {**vars(method), "accuracy": trial.accuracy, "attacked": len(trial), "changed": len(tried)},
         "layers": {layer: each.to_dict() for layer, each in found.items()},
         "read": {layer: {n: vars(s) for n, s in shares.items()} for layer, shares in read.items()},
     }
+    right = (
+        "The network's own decisions are taken for right."
+        if classes is None
+        else f"The network decides rightly on {trial.accuracy:.1%} of the held-out images."
+    )
     about = (
-        f"The network decides rightly on {trial.accuracy:.1%} of the held-out images. {len(trial)} of them were "
+        f"{right} {len(trial)} of them were "
         f"attacked ({method.name.upper()}, no value changed by more than {method.epsilon}). All that follows is of "
         + (f"the {len(tried)} images whose decision the attack changed." if enough else
            "all of them, since the attack changed too few decisions for a verdict.")

@@ -15,15 +15,16 @@ from invkit.errors import SettingsError
 from invkit.evaluation import Estimate, Features, consistency, frechet_distance, kernel_distance
 from invkit.explanation import Explanation
 from invkit.explanation.page import closing_sections
-from invkit.flows import InvarianceFlow
+from invkit.flows import Embedder, InvarianceFlow
 from invkit.groundwork import Groundwork
 from invkit.interpretees import as_interpretee
 from invkit.recipe import representations
 from invkit.seeds import generator_for
 from invkit.serialize import fingerprint
+from invkit.settings import AutoencoderSettings
 from invkit.studies.inverting.descent import inverted
 from invkit.studies.inverting.page import Inverted, distances_section, how_section, picture_sections
-from invkit.studies.inverting.regression import regress, trained_regressor
+from invkit.studies.inverting.regression import regress, regression_settings, trained_regressor
 from invkit.studies.judging import judge_features, trained_judge
 from invkit.studies.preparing import Keywords, checked_layers, explain_layers, images_of, lay
 from invkit.studies.study import Study
@@ -51,14 +52,16 @@ def comparison(
     gradient: bool = False,
     latent_dim: int = 4096,
     preprocess: Callable[[Tensor], Tensor] | None = None,
+    embedder: Embedder | None = None,
     **keywords: Unpack[Keywords],
 ) -> Study:
     """Compare invkit's samples with Dosovitskiy & Brox's regressed images, layer by layer (paper, sec. 4.1).
 
-    Their decoder is the autoencoder's behind an embedding of z, trained as long, by the same metric of images, without
-    KL and without noise on the code. It reads z as t does, with the noise floor. One image is made for each held-out
-    image, in either way; their Fréchet and kernel distances to the held-out images are taken in the features of a
-    network that had no part in making them.
+    Their decoder is the autoencoder's behind an embedding of z, trained as the settings say of an autoencoder: as long,
+    by the same metric of images, but without KL, noise on the code and discriminator. (Of an autoencoder that is handed
+    over nobody knows how it was trained: `settings.autoencoder` says it.) It reads z as t does, with the noise floor.
+    One image is made for each held-out image, in either way; their Fréchet and kernel distances to the held-out images
+    are taken in the features of a network that had no part in making them.
 
     Args:
         model: whose layers are inverted, as in :func:`invkit.profile`.
@@ -69,6 +72,7 @@ def comparison(
         gradient: invert some images also by gradient descent (Mahendran & Vedaldi, 2015).
         latent_dim: width of their embedding of z; the paper's is 4096.
         preprocess: from images in [0, 1] to the model's input.
+        embedder: H of t, for all layers.
         keywords: all others as in :func:`invkit.profile`.
 
     Returns:
@@ -91,10 +95,10 @@ def comparison(
     addresses = checked_layers(interpretee, layers, images)
     if gradient:
         interpretee.features(images.images(slice(2)), addresses)
-    ground = lay(images, keywords, [(interpretee, addresses)])
+    ground = lay(images, keywords, [(interpretee, addresses)], embedder)
     features = features or judge_features(trained_judge(ground, redrawn=False))
     z_of = representations(ground, interpretee, addresses)
-    explanations = explain_layers(ground, interpretee, addresses, z=z_of)
+    explanations = explain_layers(ground, interpretee, addresses, embedder, z=z_of)
     key = interpretee.fingerprint()
     rows = evenly(len(ground.held_out), _MOST)
     real = features.of(ground.held_out.take(rows))
@@ -123,7 +127,17 @@ def comparison(
         "other images (of training)": distances(ground.train.images(others), ground.train, others),
         RECONSTRUCTIONS: of_held_out(decode_all(ground.autoencoder, ground.held_out_codes.mean[rows])),
     }
-    return _told(explanations, found, known, features, latent_dim)
+    about = {
+        "their embedding of z": latent_dim,
+        "their training": _spelt(regression_settings(ground)),
+        "features of the distances": f"{features.interpretee!r} {features.layer}",
+    }
+    return _told(explanations, found, known, about)
+
+
+def _spelt(settings: AutoencoderSettings) -> str:
+    metric = settings.pixel if settings.perceptual is None else f"{settings.pixel} and {settings.perceptual}"
+    return f"{settings.fit.steps:,} steps by {metric}, without a discriminator"
 
 
 @torch.no_grad()
@@ -173,8 +187,7 @@ def _told(
     explanations: Mapping[str, Explanation],
     found: Mapping[str, Inverted],
     known: Mapping[str, Mapping[str, Estimate]],
-    features: Features,
-    latent_dim: int,
+    about: Mapping[str, Any],
 ) -> Study:
     """Put the study together."""
     name, last = "Fréchet distance", list(found)[-1]
@@ -186,11 +199,6 @@ def _told(
         "layers": {layer: _plain(each.figures) for layer, each in found.items()},
         "whatever the layer": _plain(known),
     }
-    about = {
-        "their embedding of z": latent_dim,
-        "features of the distances": f"{features.interpretee!r} {features.layer}",
-        "their training": "as long and by the same metric as the autoencoder's",
-    }
     sections = [
         how_section(),
         distances_section(found, known),
@@ -198,7 +206,7 @@ def _told(
         *closing_sections(explanations, about),
     ]
     title = "Samples against regressed images, layer by layer"
-    return Study("comparison", title, _CLAIM, headline, ahead.value > 2 * ahead.standard_error, figures, sections)
+    return Study("comparison", title, _CLAIM, headline, ahead.exceeds(), figures, sections)
 
 
 def _plain(figures: Mapping[str, Mapping[str, Estimate]]) -> dict[str, dict[str, Any]]:

@@ -15,7 +15,7 @@ from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
 from invkit.profiles import Profile
 from invkit.studies.preparing import Keywords, explain_layers, images_of, lay
-from invkit.studies.study import Study
+from invkit.studies.study import Study, verdict
 
 __all__ = ["dynamics"]
 
@@ -74,13 +74,13 @@ def dynamics(
     profile = Profile(found, axis="training step")
     shares = [explanation.concepts() for explanation in found.values()]
     growth = {name: shares[-1][name] - shares[0][name] for name in images.concepts}
-    beyond = {name: change.value / (2 * change.standard_error) for name, change in growth.items()}
+    as_said = [(change if name == task else -change).exceeds() for name, change in growth.items()]
     return Study(
         "dynamics",
         "What a layer comes to keep while its network learns",
         _CLAIM.format(task=task),
         {f"growth of {name}": change for name, change in growth.items()},
-        beyond[task] > 1 and all(value < -1 for name, value in beyond.items() if name != task),
+        verdict(*as_said),
         {"checkpoints": profile.to_dict()},
         [*profile.sections(), protocol_section(found[next(iter(found))].protocol)],
     )

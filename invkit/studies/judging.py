@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,8 +18,7 @@ from invkit.evaluation.estimate import mean_estimate
 from invkit.flows import SemanticFlow
 from invkit.groundwork import Groundwork
 from invkit.interpretees import ModuleInterpretee
-from invkit.seeds import seeded
-from invkit.serialize import fingerprint
+from invkit.seeds import generator_for, seeded
 from invkit.training import FitSettings, fit_or_load
 
 __all__ = ["Edited", "Editor", "Fit", "changes", "judge_features", "judged_edits", "partners", "trained_judge"]
@@ -43,8 +43,7 @@ def trained_judge(ground: Groundwork, *, redrawn: bool = True, settings: FitSett
     """
     with seeded(ground.seed, "build", "judge"):
         judge = Judge.of(ground.train)
-    key = fingerprint(ground.key, vars(settings), *([] if redrawn else ["images alone"]))
-    path = None if ground.cache is None else ground.cache / f"judge-{key}.safetensors"
+    path = ground.path("judge", vars(settings), redrawn, judge.concepts, *ground.labels)
     parts = [(ground.train, ground.codes), (ground.held_out, ground.held_out_codes)]
     sets = [_half_redrawn(ground, *part) if redrawn else part[0] for part in parts]
     judge.to(processes.device())
@@ -115,7 +114,8 @@ class Edited:
         donors: (B,), from which images the concept is.
         images: (B, 3, S, S), after the swap.
         changed: by judged concept, (B,) of bool: whether it went over.
-        groups: (B,), images of one group depend on each other.
+        groups: (B,), of the images; those of one group depend on each other.
+        donor_groups: (B,), of the donors.
     """
 
     rows: Tensor
@@ -123,9 +123,10 @@ class Edited:
     images: Tensor
     changed: Mapping[str, Tensor]
     groups: Tensor
+    donor_groups: Tensor
 
     def rate(self, concept: str) -> Estimate:
-        """Give the share of the images in which a concept changed; the jackknife is over groups of images."""
+        """Give the share of the images in which a concept changed."""
         return self._mean(self.changed[concept].double())
 
     def kept(self, swapped: str) -> Estimate | None:
@@ -134,7 +135,12 @@ class Edited:
         return self._mean(1 - torch.stack(others).mean(0)) if others else None
 
     def _mean(self, values: Tensor) -> Estimate:
-        return mean_estimate(values, self.groups)
+        """Give the mean; its error is that of images and donors, clustered two ways (Cameron et al., 2011)."""
+        pairs = self.groups * (int(self.donor_groups.max()) + 1) + self.donor_groups
+        by_image, by_donor, by_both = (mean_estimate(values, g) for g in (self.groups, self.donor_groups, pairs))
+        square = by_image.standard_error**2 + by_donor.standard_error**2 - by_both.standard_error**2
+        least = max(by_image.standard_error, by_donor.standard_error)
+        return replace(by_image, standard_error=max(least, math.sqrt(max(0.0, square))))
 
 
 def partners(data: ImageSet, concept: str, n: int, *, fit: Fit | None = None, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -150,7 +156,7 @@ def partners(data: ImageSet, concept: str, n: int, *, fit: Fit | None = None, se
     Raises:
         DataError: none fits.
     """
-    rows, donors = torch.randint(len(data), (2, _DRAWN * n), generator=torch.Generator().manual_seed(seed))
+    rows, donors = torch.randint(len(data), (2, _DRAWN * n), generator=generator_for(seed, "pairs of an edit"))
     values = data.concepts[concept].values
     usable = values[rows] != values[donors] if data.concepts[concept].kind == "class" else rows != donors
     if fit is not None:
@@ -195,7 +201,7 @@ def judged_edits(
         images = editor.edit(rows, donors, swapped)
         own, theirs = (judge.read(editor.before(each)) for each in (rows, donors))
         changed = changes(judge, swapped, own, theirs, judge.read(images))
-        found[swapped] = Edited(rows, donors, images, changed, groups[rows])
+        found[swapped] = Edited(rows, donors, images, changed, groups[rows], groups[donors])
     return found
 
 

@@ -9,13 +9,12 @@ from typing import Any, Unpack
 from torch import Tensor, nn
 
 from invkit.core import Interpretee
-from invkit.errors import SettingsError
 from invkit.explanation.page import protocol_section
 from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
 from invkit.profiles import Profile
-from invkit.studies.preparing import Keywords, checked_layers, explain_layers, images_of, lay
-from invkit.studies.study import Study
+from invkit.studies.preparing import Keywords, checked_layers, expect_several, explain_layers, images_of, lay
+from invkit.studies.study import Study, verdict
 
 __all__ = ["layers"]
 
@@ -55,20 +54,19 @@ def layers(
     interpretee = as_interpretee(model, preprocess)
     images = images_of(data, keywords)
     addresses = checked_layers(interpretee, layers, images)
-    if len(addresses) < 2:
-        raise SettingsError("A curve over depth takes two layers or more", got=", ".join(addresses))
+    expect_several(addresses)
     ground = lay(images, keywords, [(interpretee, addresses)], embedder)
     profile = Profile(explain_layers(ground, interpretee, addresses, embedder))
     found = profile.invariance()
     steps = [later - earlier for earlier, later in pairwise(found.values())]
     whole = found[addresses[-1]] - found[addresses[0]]
-    falls = any(step.value < -2 * step.standard_error for step in steps)
+    falls = [(-step).exceeds() for step in steps]
     return Study(
         "layers",
         "What the layers keep, one after the other",
         _CLAIM,
         {**{f"invariance at {layer}": estimate for layer, estimate in found.items()}, "last less first": whole},
-        whole.value > 2 * whole.standard_error and not falls,
+        verdict(whole.exceeds(), *(None if fall is None else not fall for fall in falls)),
         {"layers": profile.to_dict()},
         [*profile.sections(every=True), protocol_section(profile[addresses[0]].protocol)],
     )

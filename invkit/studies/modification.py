@@ -8,7 +8,8 @@ from typing import Any, Unpack
 
 from torch import Tensor
 
-from invkit.data import ImageSet, decode_all, evenly
+from invkit.autoencoding import as_autoencoder
+from invkit.data import Generated, ImageSet, decode_all, evenly
 from invkit.errors import SettingsError
 from invkit.evaluation import Estimate, Features, Judge, frechet_distance
 from invkit.explanation.page import protocol_section
@@ -67,13 +68,17 @@ def modification(
     """
     images = images_of(data, keywords)
     _check(images, judge, star_gan)
-    ground = lay(images, keywords)
-    if not ground.autoencoder.has_encoder or ground.e is None:
+    given = as_autoencoder(keywords.get("autoencoder"))
+    if isinstance(images.pixels, Generated) or (given is not None and not given.has_encoder):
         raise SettingsError("Only images that can be encoded can be edited", expected="an autoencoder with an encoder")
+    ground = lay(images, keywords)
     judge = judge or trained_judge(ground)
     features = features or judge_features(trained_judge(ground, redrawn=False))
     ways = _ways(ground, star_gan)
-    found = {way: judged_edits(ground.held_out, judge, editor, edits, fit=fit) for way, editor in ways.items()}
+    found = {
+        way: judged_edits(ground.held_out, judge, editor, edits, fit=fit, seed=ground.seed)
+        for way, editor in ways.items()
+    }
     distances = _distances(ground, features, found)
     return _told(ground, ways, found, distances, features, fit)
 

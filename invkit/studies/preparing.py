@@ -11,7 +11,7 @@ from torch import nn
 from invkit.autoencoding import TrainedAutoencoder, as_autoencoder
 from invkit.core import Autoencoder, Interpretee
 from invkit.data import Concept, ImageSet, Rows, as_image_set
-from invkit.errors import DataError
+from invkit.errors import DataError, SettingsError
 from invkit.explanation import Explanation
 from invkit.flows import Embedder
 from invkit.groundwork import Groundwork
@@ -20,7 +20,7 @@ from invkit.progress import say
 from invkit.recipe import explain_each
 from invkit.settings import Settings
 
-__all__ = ["Keywords", "checked_layers", "class_concept", "explain_layers", "images_of", "lay"]
+__all__ = ["Keywords", "checked_layers", "class_concept", "expect_several", "explain_layers", "images_of", "lay"]
 
 
 class Keywords(TypedDict, total=False):
@@ -42,8 +42,13 @@ def images_of(data: Any, keywords: Keywords) -> ImageSet:
     """Read the images of a study, at the autoencoder's size where one is given.
 
     Raises:
+        TypeError: a keyword that no study has.
         InvkitError: as :func:`invkit.preparation.read_images`.
     """
+    unknown = sorted(keywords.keys() - Keywords.__annotations__.keys())
+    if unknown:
+        raise TypeError(f"Unknown argument {', '.join(unknown)}; known beside the study's own: "
+                        f"{', '.join(Keywords.__annotations__)}")  # fmt: skip
     return read_images(
         data,
         as_autoencoder(keywords.get("autoencoder")),
@@ -71,6 +76,16 @@ def class_concept(images: ImageSet, name: str) -> Concept:
             hint="Pass concepts={name: labels}, or a folder with a sub-folder for each class.",
         )
     return concept
+
+
+def expect_several(addresses: Sequence[str]) -> None:
+    """Refuse one layer where layers are compared.
+
+    Raises:
+        SettingsError: fewer than two.
+    """
+    if len(addresses) < 2:
+        raise SettingsError("A curve over depth takes two layers or more", got=", ".join(addresses))
 
 
 def lay(

@@ -13,6 +13,7 @@ from invkit.core import Autoencoder, Interpretee
 from invkit.data import Generated, ImageSet, as_image_set, encode_all, gathered
 from invkit.errors import DataError
 from invkit.evaluation import Estimate
+from invkit.evaluation.consistency import other_rows
 from invkit.evaluation.estimate import jackknife
 from invkit.explanation import Explanation
 from invkit.explanation.page import closing_sections
@@ -20,10 +21,9 @@ from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
 from invkit.seeds import generator_for
 from invkit.settings import Settings
-from invkit.studies.attacking.changes import other_rows
 from invkit.studies.preparing import Keywords, checked_layers, explain_layers, images_of, lay
-from invkit.studies.shift_page import Domain, Kept, decisions_section, layers_section, numbers_section
-from invkit.studies.study import Study
+from invkit.studies.shift_page import Domain, Kept, decisions_sections, layers_section, numbers_section
+from invkit.studies.study import Study, verdict
 
 __all__ = ["kept", "shift"]
 
@@ -94,7 +94,7 @@ def shift(
     sections = [
         numbers_section(found, kept_shares),
         *(layers_section(name, domain) for name, domain in found.items()),
-        decisions_section(interpretee, sets["foreign"][1], concept),
+        *decisions_sections(interpretee, sets["foreign"][1], concept),
         *closing_sections({f"{name} {layer}": each for name, of in found.items() for layer, each in of.items()}),
     ]
     return Study("shift", "A network on foreign images", _CLAIM, headline, holds, figures, sections)
@@ -163,7 +163,7 @@ def kept(explanation: Explanation, seed: int = 0) -> dict[str, Estimate]:
     v = torch.randn(len(data), _EACH, t.dim, generator=generator)
     samples = t.inverse_given(v, t.condition(explanation.held_out.z, generator))
     groups = torch.arange(len(data)) if data.groups is None else data.groups
-    other = other_rows(groups, seed)
+    other = other_rows(len(data), groups, seed)
     spaces = {"appearance": (samples, codes)}
     if e is not None:
         of_samples, of_codes = e(samples.flatten(0, 1)).value.unflatten(0, samples.shape[:2]), e(codes).value
@@ -176,7 +176,9 @@ def _nearer(samples: Tensor, own: Tensor, other: Tensor, groups: Tensor) -> Esti
     return jackknife(lambda m: 1 - m[..., 0] / m[..., 1], units, len(units), groups)
 
 
-def _judged(found: Mapping[str, Domain], shares: Mapping[str, Kept], concept: str) -> tuple[dict[str, Estimate], bool]:
+def _judged(
+    found: Mapping[str, Domain], shares: Mapping[str, Kept], concept: str
+) -> tuple[dict[str, Estimate], bool | None]:
     """Give the headline, and whether samples of the last layer keep the foreign images' appearance and class."""
     headline = {f"invariance of the last layer, {name}": _last(domain).invariance() for name, domain in found.items()}
     decisive = []
@@ -185,7 +187,7 @@ def _judged(found: Mapping[str, Domain], shares: Mapping[str, Kept], concept: st
         wanted = ["appearance", *([concept] if concept in last else [])]
         headline |= {f"{what} kept by samples of the last layer, {name}": last[what] for what in wanted}
         decisive += [last[what] for what in wanted] if name == "foreign" else []
-    return headline, all(share.value > 2 * share.standard_error for share in decisive)
+    return headline, verdict(*(share.exceeds() for share in decisive))
 
 
 def _last(domain: Domain) -> Explanation:

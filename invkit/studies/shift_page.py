@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from invkit.core import Interpretee
-from invkit.data import ImageSet
+from invkit.data import ImageSet, evenly
+from invkit.errors import LayerError
 from invkit.evaluation import Estimate
 from invkit.explanation import Explanation
 from invkit.explanation.page import figures_table
 from invkit.report import Picture, Section, Table, curves
 from invkit.studies.side_by_side import side_by_side
 
-__all__ = ["Domain", "Kept", "decisions_section", "layers_section", "numbers_section"]
+__all__ = ["Domain", "Kept", "decisions_sections", "layers_section", "numbers_section"]
 
 #: explanations of one domain, by layer
 Domain = Mapping[str, Explanation]
@@ -61,7 +62,7 @@ def _points(series: Mapping[str, Sequence[Estimate]]) -> dict[str, list[tuple[fl
 def layers_section(name: str, domain: Domain) -> Section:
     """Samples of each layer for some held-out images."""
     data = next(iter(domain.values())).held_out.data
-    images = data.images(torch.linspace(0, len(data) - 1, _SHOWN + 2).long()[1:-1])
+    images = data.images(evenly(len(data), _SHOWN + 2)[1:-1])
     drawn = [each.sample_from(each.represent(images), _COLUMNS) for each in domain.values()]
     panels = {
         f"x, then samples ({k + 1})": torch.stack([torch.cat([x[None], samples[k]]) for samples in drawn])
@@ -74,10 +75,12 @@ def layers_section(name: str, domain: Domain) -> Section:
     return Section(f"Samples for {name} images", "", [Picture(side_by_side(list(domain), panels), caption)])
 
 
-def decisions_section(interpretee: Interpretee, data: ImageSet, concept: str) -> Section:
-    """Say what the network takes the foreign images for, class by class."""
-    data = data.take(torch.linspace(0, len(data) - 1, min(1000, len(data))).long())
-    decided = torch.cat([interpretee.decide(data.images(rows)).argmax(1) for rows in torch.arange(len(data)).split(64)])
+def decisions_sections(interpretee: Interpretee, data: ImageSet, concept: str) -> list[Section]:
+    """Say what the network takes the foreign images for, class by class; nothing of one that decides on no class."""
+    if not _decides(interpretee, data):
+        return []
+    data = data.take(evenly(len(data), 1000))
+    decided = torch.cat([interpretee.decide(part).argmax(1) for part in data.parts(64)])
     known = data.concepts.get(concept)
     classes = known.values if known is not None and known.kind == "class" else torch.zeros_like(decided)
     names = getattr(interpretee, "categories", ())
@@ -88,7 +91,18 @@ def decisions_section(interpretee: Interpretee, data: ImageSet, concept: str) ->
         own = "all" if known is None or known.kind != "class" else _named(known.names, number)
         rows.append([own, _named(names, best), f"{counts[best] / counts.sum():.2f}", str(int(counts.sum()))])
     header = ["foreign class", "most often taken for", "share", "images"]
-    return Section("What the network takes them for", "", (), [Table(header, rows)])
+    return [Section("What the network takes them for", "", (), [Table(header, rows)])]
+
+
+def _decides(interpretee: Interpretee, data: ImageSet) -> bool:
+    """Whether the network gives scores of two classes or more; tried on one image."""
+    if not interpretee.scores_classes:
+        return False
+    try:
+        scores = interpretee.decide(data.images(slice(1)))
+    except LayerError:
+        return False
+    return scores.ndim == 2 and scores.shape[1] > 1
 
 
 def _named(names: Sequence[str], number: int) -> str:

@@ -13,7 +13,7 @@ import torch
 from invkit.evaluation import Estimate
 from invkit.report import Section, Table, write_page
 
-__all__ = ["Study", "over_seeds"]
+__all__ = ["Study", "over_seeds", "verdict"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,11 @@ _VERDICTS = {
 }
 
 
+def verdict(*parts: bool | None) -> bool | None:
+    """Give what follows for a claim from its parts: False where one fails, None where one is open and none fails."""
+    return False if False in parts else None if None in parts else True
+
+
 def over_seeds(run: Callable[[int], Study], seeds: Sequence[int]) -> Study:
     """Run a study on several seeds; give the last one's page with headline figures averaged over seeds.
 
@@ -93,9 +98,8 @@ def over_seeds(run: Callable[[int], Study], seeds: Sequence[int]) -> Study:
     table = Table(["", *(f"seed {seed}" for seed in seeds), "mean over seeds"], rows)
     last = found[-1]
     each = {f"seed {seed}": study.to_dict() for seed, study in zip(seeds, found, strict=True)}
-    holds = None if None in verdicts else all(verdicts)
     sections = [Section("Seed by seed", "", (), [table]), *last.sections]
-    return Study(last.name, last.title, last.claim, headline, holds, each, sections)
+    return Study(last.name, last.title, last.claim, headline, verdict(*verdicts), each, sections)
 
 
 def _mean(values: Sequence[float]) -> Estimate:

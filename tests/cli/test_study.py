@@ -58,6 +58,19 @@ def test_dynamics_reads_checkpoints_of_the_model(study, model, tmp_path):
     assert list(found["checkpoints"]) == ["1", "20"]
 
 
+def test_checkpoints_of_one_name_are_refused(run, model, folder, tmp_path):
+    options = []
+    for step in (1, 2):
+        file = tmp_path / f"step{step}" / "weights.safetensors"
+        file.parent.mkdir()
+        save_file({"0.weight": torch.randn(4, 3, 3, 3), "0.bias": torch.randn(4)}, file)
+        options += ["--checkpoint", file]
+    result = run("study", "dynamics", model, "1", folder, *options, "--task", "class", "--out", tmp_path / "out")
+    assert result.exit_code != 0
+    assert "one name" in result.output
+    assert run("study", "layers", model, "0,1", folder, "--seeds", "0").exit_code == 2
+
+
 def test_an_attack_takes_its_options_and_the_models_own_decisions(study, model):
     found = study("adversarial", model, "0,1", "--attack", "pgd", "--steps", "3", "--epsilon", "0.01", "--concept", "")
     assert {"name": "pgd", "epsilon": 0.01, "steps": 3}.items() <= found["attack"].items()
@@ -74,7 +87,7 @@ def test_shift_takes_another_folder_for_home_and_texture_two_models(study, model
 def test_sanity_takes_its_stages(study, model):
     found = study("sanity", model, "0", "--stages", "3")  # of which the model's two parameters allow two
     assert [name.partition(",")[0] for name in found["explanations"]] == [
-        "the model", "randomised 1", "randomised 2", "shuffled pairs",
+        "as it is", "randomised 1", "randomised 2", "with shuffled pairs",
     ]  # fmt: skip
 
 

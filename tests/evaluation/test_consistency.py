@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from invkit.errors import DataError
 from invkit.evaluation import agreement, consistency
+from invkit.evaluation.consistency import other_rows
 
 
 def test_images_that_are_like_their_own_are_at_distance_0_and_those_like_any_other_at_1():
@@ -39,3 +41,18 @@ def test_agreement_counts_equal_decisions_and_tells_what_chance_gives():
     same, chance = agreement(own, made)
     assert same.value == pytest.approx((1 + 0.5 + 0 + 0.5) / 4)
     assert chance == pytest.approx(2 / 12)
+
+
+@pytest.mark.parametrize("groups", [[3, 3, 3, 7, 7, 1, 9, 9, 1, 4], [*range(5), *range(5)], None])
+def test_other_rows_are_of_other_groups_and_each_is_used_once(groups):
+    groups = None if groups is None else torch.tensor(groups)
+    names = torch.arange(10) if groups is None else groups
+    for seed in range(20):
+        other = other_rows(10, groups, seed)
+        assert (names[other] != names).all()
+        assert torch.equal(other.sort().values, torch.arange(10))
+
+
+def test_images_of_one_group_have_no_others():
+    with pytest.raises(DataError, match=r"no other images.*4 of one group"):
+        other_rows(4, torch.zeros(4, dtype=torch.long), 0)

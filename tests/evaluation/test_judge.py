@@ -1,8 +1,9 @@
 """The judge reads classes and colours."""
 
+import pytest
 import torch
 
-from invkit.data import color_digits
+from invkit.data import ImageSet, as_concept, color_digits
 from invkit.evaluation import Judge, JudgeTask
 from invkit.training import FitSettings, fit
 
@@ -17,3 +18,18 @@ def test_a_short_training_already_reads_the_background():
     assert read["digit"].shape == (200,)
     moved = Judge.moved(read["background"], torch.rand(200, 3), truth["background"])
     assert moved.float().mean() > 0.8
+
+
+@pytest.mark.parametrize("scale", [80.0, 20_000.0])
+def test_the_unit_of_a_number_changes_nothing(digits, scale):
+    level, read = digits.images().mean((1, 2, 3)), {}
+    for unit in (1.0, scale):
+        data = ImageSet(digits.pixels, {"digit": digits.concepts["digit"], "level": as_concept("level", unit * level)})
+        torch.manual_seed(0)
+        judge = Judge.of(data)
+        fit(JudgeTask(judge, data, data), FitSettings(steps=25, batch_size=64, learning_rate=3e-3), progress=False)
+        read[unit] = judge.read(data.images())
+    torch.testing.assert_close(read[scale]["level"] / scale, read[1.0]["level"], rtol=1e-2, atol=1e-3)
+    assert (read[scale]["digit"] == read[1.0]["digit"]).float().mean() > 0.98
+    error = (read[scale]["level"][:, 0] / scale - level).square().mean() / level.var()
+    assert error < 0.5

@@ -1,5 +1,7 @@
 """Figures of reconstructions against scikit-image and torchmetrics."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -72,3 +74,12 @@ def test_its_error_is_the_spread_over_draws():
     found = [frechet_distance(a, 1.3 * torch.randn(400, 4) + 0.2) for _ in range(60)]
     spread = np.std([e.value for e in found])
     assert np.mean([e.standard_error for e in found]) == pytest.approx(spread, rel=0.3)
+
+
+def test_a_frechet_distance_of_few_groups_has_an_error_and_of_one_none():
+    real, made = torch.randn(60, 4), torch.randn(60, 4) + 1
+    two = frechet_distance(real, made, torch.arange(60) % 2)
+    assert 0 < two.standard_error < 1
+    one = frechet_distance(real, made, torch.zeros(60, dtype=torch.long))
+    assert one.value == pytest.approx(two.value)
+    assert math.isnan(one.standard_error)

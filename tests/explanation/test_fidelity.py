@@ -10,7 +10,7 @@ import invkit
 from invkit.autoencoders import ConvAutoencoder
 from invkit.data import color_digits
 from invkit.evaluation import Features, frechet_distance
-from invkit.interpretees import as_interpretee
+from invkit.interpretees import ModuleInterpretee, as_interpretee
 from invkit.settings import Settings
 from invkit.studies.preparing import lay
 from invkit.studies.sanity import explain_shuffled
@@ -61,6 +61,21 @@ def test_later_layers_features_and_a_perceptual_distance_are_measured_where_they
     made = small.reconstruct(data.images(some))
     expected = frechet_distance(features.of(data.images(some)), features.of(made), data.groups[some])
     assert figures["Fréchet distance of reconstructions"].value == pytest.approx(expected.value, rel=1e-4)
+
+
+def test_the_diversity_of_a_concept_is_what_the_layer_leaves_open_of_it(small):
+    figures, kept = small.fidelity().figures, small.determined()
+    assert set(kept) >= {"digit", "background"}
+    for name, share in kept.items():
+        assert figures[f"diversity of {name}"].value == pytest.approx(1 - share.value)
+
+
+def test_embeddings_take_no_decision_to_agree_on():
+    embedding = ModuleInterpretee(Colours(), scores_classes=False)
+    few = color_digits(copies=1)
+    figures = invkit.explain(embedding, "seen", few, settings=Settings.tiny(), progress=False).fidelity().figures
+    assert "distance of reconstructions at output" in figures
+    assert not any("agreement" in name for name in figures)
 
 
 def test_too_few_held_out_images_are_told():

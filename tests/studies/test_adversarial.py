@@ -10,11 +10,12 @@ from invkit.core import Interpretee
 from invkit.data import Concept, ImageSet, color_digits
 from invkit.errors import DataError, LayerError, SettingsError
 from invkit.evaluation import Estimate
-from invkit.interpretees import ModuleInterpretee
+from invkit.evaluation.consistency import other_rows
+from invkit.interpretees import ModuleInterpretee, NamedLayer
 from invkit.recipe import explain
 from invkit.studies.adversarial import adversarial
 from invkit.studies.attacking.attacks import Attack, sign_noise
-from invkit.studies.attacking.changes import changes, other_rows
+from invkit.studies.attacking.changes import changes
 from invkit.studies.attacking.trial import Trial, try_attack
 
 pytest.importorskip("captum")
@@ -120,14 +121,6 @@ def test_a_targeted_attack_leaves_images_of_the_target_alone(linear):
     assert torch.equal(found.flipped, found.decided == 1)
 
 
-def test_other_rows_are_of_other_groups_and_each_is_used_once():
-    groups = torch.tensor([3, 3, 3, 7, 7, 1, 9, 9, 1, 4])
-    for seed in range(20):
-        other = other_rows(groups, seed)
-        assert (groups[other] != groups).all()
-        assert torch.equal(other.sort().values, torch.arange(10))
-
-
 @pytest.fixture(scope="module")
 def shown(tiny, digits):
     """The input itself, explained."""
@@ -137,7 +130,7 @@ def shown(tiny, digits):
 def test_a_change_to_another_image_counts_one_and_no_change_counts_nothing(shown, digits):
     x = digits.images(torch.arange(40))
     groups = torch.arange(40)
-    found = changes(shown, trial_of(x, x[other_rows(groups, 0)], x, groups))
+    found = changes(shown, trial_of(x, x[other_rows(40, groups, 0)], x, groups))
     assert set(found.distances) == {"representation", "samples", "digit", "foreground", "background"}
     for what in found.distances:
         assert found.estimate(what, "attack").value == pytest.approx(1.0)
@@ -155,7 +148,7 @@ def test_distances_agree_with_samples_drawn_one_by_one(shown, digits):
     x = digits.images(torch.arange(12))
     moved = (x + 0.1).clamp(0, 1)
     found = changes(shown, trial_of(x, moved, x))
-    other = other_rows(torch.arange(12), 0)
+    other = other_rows(12, torch.arange(12), 0)
     lengths = [[float((b - a).norm()) for b, a in zip(y, x, strict=True)] for y in (moved, x[other])]
     expected = sum(lengths[0]) / sum(lengths[1])
     assert found.estimate("representation", "attack").value == pytest.approx(expected, rel=1e-5)
@@ -178,7 +171,9 @@ def test_the_study_runs_from_images_to_a_page(tiny, network, tmp_path):
     ends = [study.headline[f"change of samples at '{layer}', attack"] for layer in ("0", "3")]
     assert rise.value == pytest.approx(ends[1].value - ends[0].value)
     assert all(math.isfinite(each.standard_error) for each in study.headline.values())
-    assert "data:image/png" in study.to_html(tmp_path / "page.html").read_text()
+    page = study.to_html(tmp_path / "page.html").read_text()
+    assert "data:image/png" in page
+    assert "own decisions are taken for right" in page
 
 
 def test_a_model_without_gradients_is_refused_before_any_work(tiny, network, digits):
@@ -186,16 +181,39 @@ def test_a_model_without_gradients_is_refused_before_any_work(tiny, network, dig
         features = Interpretee.features
 
     with pytest.raises(LayerError, match="no gradients"):
-        adversarial(Opaque(network), "3", digits, concept=None, settings=tiny)
+        adversarial(Opaque(network), ["0", "3"], digits, concept=None, settings=tiny)
 
 
 def test_classes_that_the_network_does_not_know_are_refused_before_any_work(tiny, network, digits):
     with pytest.raises(DataError, match="does not decide between these classes"):
-        adversarial(ModuleInterpretee(network), "3", digits, concept="digit", settings=tiny)
+        adversarial(ModuleInterpretee(network), ["0", "3"], digits, concept="digit", settings=tiny)
     with pytest.raises(DataError, match="no classes called 'animal'"):
-        adversarial(ModuleInterpretee(network), "3", digits, concept="animal", settings=tiny)
+        adversarial(ModuleInterpretee(network), ["0", "3"], digits, concept="animal", settings=tiny)
     with pytest.raises(SettingsError, match="No such target"):
-        adversarial(ModuleInterpretee(network), "3", digits, concept=None, target=5, settings=tiny)
+        adversarial(ModuleInterpretee(network), ["0", "3"], digits, concept=None, target=5, settings=tiny)
+
+
+@pytest.mark.parametrize(
+    ("layers", "known", "error", "words"),
+    [
+        ("3", {}, SettingsError, "two layers or more"),
+        (["0", "3"], {"scores_classes": False}, DataError, "takes no decision.*an embedding"),
+        (["0", "3"], {"named": {"output": NamedLayer("0")}}, DataError, r"takes no decision.*\(2, 4, 13, 13\)"),
+    ],
+)
+def test_one_layer_and_models_that_decide_nothing_are_refused(tiny, network, digits, layers, known, error, words):
+    with pytest.raises(error, match=words):
+        adversarial(ModuleInterpretee(network, **known), layers, digits, concept=None, settings=tiny)
+
+
+def test_wrongly_numbered_classes_are_told_before_any_flow_is_trained(tiny, linear, monkeypatch):
+    monkeypatch.setattr(
+        importlib.import_module("invkit.studies.adversarial"), "explain_layers", lambda *_: pytest.fail("trained")
+    )
+    x = grey(200)
+    data = ImageSet(x, {"side": Concept("class", 1 - linear(x).argmax(1), ("b", "a"))})
+    with pytest.raises(DataError, match="decides rightly on too few"):
+        adversarial(ModuleInterpretee(linear), ["input", "0"], data, concept="side", settings=tiny, progress=False)
 
 
 def test_a_judge_tells_what_samples_of_attacked_images_show(tiny, linear, monkeypatch):
@@ -209,7 +227,14 @@ def test_a_judge_tells_what_samples_of_attacked_images_show(tiny, linear, monkey
     x = grey(200)
     data = ImageSet(x, {"side": Concept("class", linear(x).argmax(1), ("a", "b"))})
     study = adversarial(
-        ModuleInterpretee(linear), "0", data, concept="side", epsilon=0.2, judge=True, settings=tiny, progress=False
+        ModuleInterpretee(linear),
+        ["input", "0"],
+        data,
+        concept="side",
+        epsilon=0.2,
+        judge=True,
+        settings=tiny,
+        progress=False,
     )
     shares = study.figures["read"]["0"]
     new, true = (shares[name]["value"] for name in ("the attacked decision", "the true class"))

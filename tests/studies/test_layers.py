@@ -1,14 +1,33 @@
 """Curves over depth, where the layers are known to keep less and less."""
 
+import math
+
 import pytest
 
 from invkit.errors import SettingsError
+from invkit.evaluation import Estimate
 from invkit.studies import layers, over_seeds
+from invkit.studies.study import verdict
 
 
 def test_two_layers_or_more_are_asked_for(digits, network, tiny):
     with pytest.raises(SettingsError, match="two layers"):
         layers(network, "0", digits, settings=tiny, preprocess=lambda x: x)
+
+
+def test_an_argument_that_no_study_has_is_refused(digits, network, tiny):
+    with pytest.raises(TypeError, match=r"Unknown argument cahce, epsilon; known.*settings"):
+        layers(network, ["0", "3"], digits, settings=tiny, preprocess=lambda x: x, cahce="x", epsilon=3)
+
+
+def test_a_claim_fails_with_a_part_and_is_open_with_an_open_one():
+    assert verdict(True, True) is True
+    assert verdict(True, None) is None
+    assert verdict(False, None) is False
+    assert verdict(Estimate(1.0, 0.4, 9).exceeds(), (-Estimate(-1.0, 0.4, 9)).exceeds()) is True
+    assert Estimate(1.0, 0.6, 9).exceeds() is False
+    assert Estimate(1.0, 0.4, 9).exceeds(0.5) is False
+    assert Estimate(1.0, math.nan, 1).exceeds() is None
 
 
 def test_a_study_over_seeds_has_the_mean_and_its_standard_error(digits, network, tiny, tmp_path):

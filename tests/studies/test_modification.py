@@ -1,18 +1,22 @@
 """Swapped concepts: judging with a judge whose readings are known, arithmetic in closed form, the study in small."""
 
+import importlib
+
 import pytest
 import torch
 from torch import nn
 
 import invkit
-from invkit.data import Concept, ImageSet
+from invkit.autoencoders import ConvAutoencoder
+from invkit.data import Concept, Generated, ImageSet
 from invkit.demo.run import legible
 from invkit.errors import DataError, SettingsError
 from invkit.evaluation import Features, Judge
+from invkit.groundwork import lay_groundwork
 from invkit.interpretees import ModuleInterpretee
 from invkit.studies.editing.arithmetic import AttributeArithmetic
 from invkit.studies.editing.star_gan import StarGAN, StarGANTask, redrawn
-from invkit.studies.judging import Editor, judge_features, judged_edits, partners
+from invkit.studies.judging import Edited, Editor, judge_features, judged_edits, partners, trained_judge
 from invkit.studies.modification import modification
 from invkit.training import FitSettings, fit
 
@@ -90,6 +94,45 @@ def test_the_error_of_a_rate_is_binomial_and_grows_with_copies(corners):
     assert alone.standard_error == pytest.approx((alone.value * (1 - alone.value) / 50) ** 0.5, rel=0.5)
     grouped = ImageSet(data.pixels, data.concepts, torch.arange(60) % 6)
     assert judged_edits(grouped, Corners(), half, 50)["kind"].rate("kind").standard_error > alone.standard_error
+
+
+def test_the_error_of_a_rate_knows_that_donors_are_few():
+    n, edits, rates, errors = 40, 400, [], []
+    for seed in range(60):
+        generator = torch.Generator().manual_seed(seed)
+        able = torch.rand(n, generator=generator) < 0.5  # whether an edit goes over hangs on its donor alone
+        rows, donors = torch.randint(n, (2, edits), generator=generator)
+        found = Edited(rows, donors, torch.empty(0), {"kind": able[donors]}, rows, donors).rate("kind")
+        rates.append(found.value)
+        errors.append(found.standard_error)
+    spread = float(torch.tensor(rates).std())
+    assert sum(errors) / len(errors) == pytest.approx(spread, rel=0.3)
+    assert spread > 2 * (0.25 / edits) ** 0.5  # which is what pairs that stand alone would have
+
+
+def test_equal_seeds_draw_equal_pairs_and_others_do_not(corners):
+    data, _ = corners
+    one, same, other = (partners(data, "kind", 50, seed=seed)[0] for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_a_judge_is_trained_anew_for_other_labels(digits, tiny, tmp_path):
+    few = FitSettings(steps=3, batch_size=32, learning_rate=1e-3)
+    for shift in (0, 1, 0):
+        labels = {"digit": (digits.concepts["digit"].values + shift) % 10}
+        data = invkit.as_image_set(digits.pixels, concepts=labels)
+        trained_judge(lay_groundwork(data, settings=tiny, cache=tmp_path, progress=False), settings=few)
+    assert len(list(tmp_path.glob("judge-*.safetensors"))) == 2
+
+
+def test_an_autoencoder_without_an_encoder_is_refused_before_any_training(digits, tiny, monkeypatch):
+    made = ImageSet(Generated(ConvAutoencoder(28, 4, width=4), torch.randn(300, 4)), digits.concepts)
+    monkeypatch.setattr(
+        importlib.import_module("invkit.studies.modification"), "lay", lambda *_: pytest.fail("training began")
+    )
+    with pytest.raises(SettingsError, match="can be encoded"):
+        modification(made, settings=tiny, progress=False)
 
 
 def test_arithmetic_of_a_class_goes_between_means():

@@ -14,10 +14,10 @@ def test_a_study_of_sanity_explains_the_model_randomised_ones_and_shuffled_pairs
     study = sanity(network, "3", digits, settings=tiny, preprocess=lambda x: x, progress=False, cache=tmp_path)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert list(study.figures["explanations"]) == [
-        "the model", "randomised 1, 43% of the weights", "randomised 2, 100% of the weights", "shuffled pairs",
+        "as it is", "randomised 1, 43% of the weights", "randomised 2, 100% of the weights", "with shuffled pairs",
     ]  # fmt: skip
     page = study.to_html(tmp_path / "page.html").read_text()
-    assert "Images that model shuffled pairs cannot tell apart" in page
+    assert "Samples: model with shuffled pairs" in page
     files = sorted(tmp_path.rglob("t-*.safetensors"))
     again = sanity(network, "3", digits, settings=tiny, preprocess=lambda x: x, progress=False, cache=tmp_path)
     assert again.headline == study.headline
@@ -31,6 +31,16 @@ def test_a_model_without_weights_is_refused():
     Opaque.__abstractmethods__ = frozenset()
     with pytest.raises(SettingsError, match="cannot be reached"):
         sanity(Opaque(), "layer", color_digits(copies=1))
+
+
+def test_no_weights_no_stages_and_several_layers_are_refused_before_any_work(digits, network, tiny):
+    plain = {"settings": tiny, "preprocess": lambda x: x, "progress": False}
+    with pytest.raises(SettingsError, match=r"no weights to randomise.*Flatten"):
+        sanity(torch.nn.Flatten(), "output", digits, **plain)
+    with pytest.raises(SettingsError, match=r"no weights to randomise.*stages=0"):
+        sanity(network, "3", digits, stages=0, **plain)
+    with pytest.raises(SettingsError, match=r"One layer at a time.*0, 1"):
+        sanity(network, "?", digits, **plain)
 
 
 def test_too_few_held_out_images_are_refused(digits, network, tiny):

@@ -4,9 +4,10 @@ from torch import nn
 
 from invkit.data import Concept, ImageSet, color_digits, encode_all
 from invkit.explanation import Explanation, HeldOut
-from invkit.interpretees import ModuleInterpretee
+from invkit.interpretees import ModuleInterpretee, NamedLayer
 from invkit.recipe import explain
 from invkit.studies.shift import kept, shift
+from invkit.studies.shift_page import decisions_sections
 
 
 class CopyFlow:
@@ -92,6 +93,15 @@ def test_the_study_compares_both_domains_through_one_autoencoder(tiny, network, 
     page = study.to_html(tmp_path / "page.html").read_text()
     assert "Samples for foreign images" in page
     assert "most often taken for" in page
+
+
+@pytest.mark.parametrize(
+    "known", [{"scores_classes": False}, {"named": {"output": NamedLayer("0")}}], ids=["embedding", "map"]
+)
+def test_nothing_is_said_of_decisions_where_there_are_none(network, known):
+    assert decisions_sections(ModuleInterpretee(network, **known), squares(20), "class") == []
+    (told,) = decisions_sections(ModuleInterpretee(network), squares(20), "class")
+    assert [row[0] for row in told.tables[0].rows] == ["left", "right"]
 
 
 def test_the_verdict_falls_if_the_layer_says_nothing(tiny):

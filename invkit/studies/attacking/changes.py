@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from invkit.evaluation import Estimate
+from invkit.evaluation.consistency import other_rows
 from invkit.evaluation.estimate import jackknife
 from invkit.explanation import Explanation
 from invkit.seeds import generator_for
 from invkit.studies.attacking.trial import Trial
 
-__all__ = ["Changes", "changes", "other_rows", "share"]
+__all__ = ["Changes", "changes", "share"]
 
 _EACH, _BATCH = 16, 64  # draws of v for an image; images at once
 _ROUNDING = 1e-10  # of squares in float32, after a flow there and back
@@ -57,7 +58,7 @@ def changes(explanation: Explanation, trial: Trial, seed: int = 0) -> Changes:
     """Measure them for every image of a trial; v and the noise on z of an image are the same for all causes."""
     t, e = explanation.t, explanation.e
     z, attacked, noisy = (_represented(explanation, x) for x in (trial.clean, trial.attacked, trial.noisy))
-    other = other_rows(trial.groups, seed)
+    other = other_rows(len(z), trial.groups, seed)
     v = torch.randn(len(z), _EACH, t.dim, generator=generator_for(seed, "v of changes"))
 
     def shown(z: Tensor) -> Tensor:
@@ -87,13 +88,3 @@ def _squared(moved: Tensor, own: Tensor) -> Tensor:
     """Give the mean over samples of ‖moved − own‖², (B, n, D) to (B,); 0 where it is of rounding."""
     found, size = (x.square().sum(-1).mean(1) for x in (moved - own, own))
     return torch.where(found > _ROUNDING * size, found, 0.0)
-
-
-def other_rows(groups: Tensor, seed: int) -> Tensor:
-    """Give for each image another one of another group, (B,), each image once, as far as groups allow."""
-    generator = generator_for(seed, "other images")
-    names, place, count = groups.unique(return_inverse=True, return_counts=True)
-    order = torch.randperm(len(names), generator=generator)[place].argsort(stable=True)  # groups in any order
-    other = torch.empty_like(order)
-    other[order] = order.roll(int(count.max()))
-    return other

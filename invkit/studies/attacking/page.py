@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from invkit.data import Concept
+from invkit.data import Concept, evenly
 from invkit.evaluation import Estimate
 from invkit.explanation import Explanation
 from invkit.report import Picture, Section, Table, curves
@@ -70,7 +70,7 @@ def where_section(found: Mapping[str, Changes], read: Mapping[str, Mapping[str, 
 def pictures_sections(trial: Trial, explanations: Mapping[str, Explanation], classes: Concept | None) -> list[Section]:
     """For a few images: the image, the attacked one, and samples of both at each layer."""
     pictures = []
-    few = trial.take(torch.linspace(0, len(trial) - 1, min(_SHOWN, len(trial))).long())
+    few = trial.take(evenly(len(trial), _SHOWN))
     drawn = {
         layer: [each.sample_from(each.represent(x), _COLUMNS) for x in (few.clean, few.attacked)]
         for layer, each in explanations.items()

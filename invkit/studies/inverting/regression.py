@@ -18,9 +18,9 @@ from invkit.flows import Embedder, InvarianceFlow, embedder_for
 from invkit.groundwork import Groundwork
 from invkit.seeds import generator_for, seeded
 from invkit.settings import AutoencoderSettings
-from invkit.training import ImageMetric, Task, fit_or_load
+from invkit.training import ImageMetric, Task, fit_or_load, read_whole
 
-__all__ = ["RegressionTask", "Regressor", "regress", "trained_regressor"]
+__all__ = ["RegressionTask", "Regressor", "regress", "regression_settings", "trained_regressor"]
 
 _WIDTH = 1024  # hidden, and most directions of z that are read
 _SOME, _HELD_OUT, _BATCH = 4096, 512, 64
@@ -104,10 +104,15 @@ class RegressionTask(Task):
         return total
 
 
+def regression_settings(ground: Groundwork) -> AutoencoderSettings:
+    """Give the settings by which an autoencoder of these images is trained; the regressor has no critic."""
+    return ground.settings.autoencoder or AutoencoderSettings.for_images(ground.train.size)
+
+
 def trained_regressor(
     ground: Groundwork, t: InvarianceFlow, z: tuple[Rows, Rows], key: str, title: str, latent_dim: int = 4096
 ) -> Regressor:
-    """Train the regressor of a layer, or find it: as long and by the same metric as the autoencoder.
+    """Train the regressor of a layer, or find it, as :func:`regression_settings` say.
 
     It reads what t reads, z̃ with its noise floor, by a wider H.
 
@@ -123,7 +128,7 @@ def trained_regressor(
         ArtefactError: the metric's network has no weights here.
         LayerError: no embedder for z's shape.
     """
-    settings = ground.settings.autoencoder or AutoencoderSettings.for_images(ground.train.size)
+    settings = regression_settings(ground)
     shape = tuple(t.mean.shape)
     with seeded(ground.seed, "build", "regressor", title):
         embedder = embedder_for(shape, latent_dim, width=_WIDTH)
@@ -131,7 +136,8 @@ def trained_regressor(
     path = ground.path("regressor", key, asdict(settings), latent_dim, ground.settings.noise_floor, title)
     metric = ImageMetric(settings.pixel, None, settings.perceptual_weight)
     device = processes.device()
-    if path is None or not path.exists():
+    found = path is not None and processes.agreed(processes.is_main() and read_whole(path, module) is not None)
+    if not found:
         rows = torch.randperm(len(z[0]), generator=generator_for(ground.seed, "initialise"))[:_SOME]
         embedder.initialize((z[0][rows] - t.mean) / t.scale, t.noise)
         metric = replace(metric, perceptual=perceptual_of(settings, device))

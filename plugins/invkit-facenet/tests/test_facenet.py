@@ -182,3 +182,9 @@ def test_looking_for_names_imports_neither_torch_nor_the_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_an_embedding_is_no_decision_and_the_scores_of_people_are_one(facenet):
+    assert not facenet.scores_classes
+    assert not facenet.around(facenet.module).scores_classes
+    assert claim_model(InceptionResnetV1(classify=True, num_classes=7), None).scores_classes

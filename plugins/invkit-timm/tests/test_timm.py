@@ -216,4 +216,6 @@ def test_categories_are_imagenets_in_the_order_of_torchvisions():
 
 def test_other_numbers_of_classes_have_no_made_up_names():
     assert claim_model(timm.create_model("test_resnet", num_classes=10), None).categories == ()
-    assert claim_model(timm.create_model("test_resnet", num_classes=0), None).categories == ()
+    features = claim_model(timm.create_model("test_resnet", num_classes=0), None)
+    assert features.categories == ()
+    assert not features.scores_classes

@@ -98,7 +98,8 @@ def as_interpretee(module: nn.Module, preprocess: Callable[[Tensor], Tensor] | N
     preprocess = preprocess or standardise(_SIZES[kind])
     if kind in _PROBABILITIES:
         return FaceDetector(module, preprocess)
-    return ModuleInterpretee(module, preprocess, named=FACENET_LAYERS)
+    scores_classes = bool(module.classify)  # of people; else it gives an embedding
+    return ModuleInterpretee(module, preprocess, named=FACENET_LAYERS, scores_classes=scores_classes)
 
 
 def load(name: str, weights: str | None, local_files_only: bool) -> ModuleInterpretee | None:

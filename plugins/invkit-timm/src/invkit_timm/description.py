@@ -64,7 +64,10 @@ def describe(model: nn.Module, preprocess: Callable[[Tensor], Tensor] | None = N
             hint="Pass a `preprocess` that makes its input from images (B, 3, H, W) in [0, 1].",
         )
     preprocess = preprocess or preprocessing(model)
-    return ModuleInterpretee(model, preprocess, categories(model), tokens=tokens(model, preprocess))
+    scores_classes = getattr(model, "num_classes", 1) != 0  # else it gives pooled features
+    return ModuleInterpretee(
+        model, preprocess, categories(model), tokens=tokens(model, preprocess), scores_classes=scores_classes
+    )
 
 
 def preprocessing(model: nn.Module) -> Preprocess:
