@@ -21,7 +21,7 @@ from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
 from invkit.seeds import generator_for
 from invkit.settings import Settings
-from invkit.studies.preparing import Keywords, checked_layers, explain_layers, images_of, lay
+from invkit.studies.preparing import Keywords, checked_layers, class_concept, explain_layers, images_of, lay
 from invkit.studies.shift_page import Domain, Kept, decisions_sections, layers_section, numbers_section
 from invkit.studies.study import Study, verdict
 
@@ -32,6 +32,7 @@ _CLAIM = (
     "too: samples keep the appearance of the image, and to some degree its class, even given the last layer (sec. B.6)."
 )
 _EACH = 8  # samples of an image
+_CLASSES = "class"  # what a folder's sub-folders are
 
 
 def shift(
@@ -41,7 +42,7 @@ def shift(
     *,
     home: Any = None,
     home_held_out: Any = None,
-    concept: str = "class",
+    concept: str = _CLASSES,
     preprocess: Callable[[Tensor], Tensor] | None = None,
     embedder: Embedder | None = None,
     **keywords: Unpack[Keywords],
@@ -58,7 +59,7 @@ def shift(
         data: images of the foreign domain.
         home: images of the network's own domain; an ImageSet to have concepts. None for none.
         home_held_out: those of them to judge by, best ones that the network was not trained on.
-        concept: name of the foreign images' classes, where they have any.
+        concept: name of the foreign images' classes, where they have any; another name than `class` must be there.
         preprocess: from images in [0, 1] to the model's input.
         embedder: H, for all layers.
         keywords: all others as in :func:`invkit.profile`, of the foreign domain.
@@ -70,6 +71,8 @@ def shift(
     interpretee = as_interpretee(model, preprocess)
     foreign = images_of(data, keywords)
     addresses = checked_layers(interpretee, layers, foreign)
+    if concept != _CLASSES:
+        class_concept(foreign, concept)
     keywords = {**keywords, "settings": keywords.get("settings") or Settings.for_images(foreign)}
     sets = {"foreign": _split(foreign, keywords.get("held_out"), keywords)}
     if home is not None:

@@ -54,7 +54,7 @@ def texture(
 
     Args:
         models: two, by name: the one trained on images as they are, then its stylised-trained twin.
-        layers: addresses, modules or globs that both have, from early to late.
+        layers: addresses or globs that both have, from early to late.
         data: images with the concepts `shape` and `texture`, such as :func:`cue_conflict` makes.
         shape: name of that concept.
         texture: name of that concept.

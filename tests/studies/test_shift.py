@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from invkit.data import Concept, ImageSet, color_digits, encode_all
+from invkit.errors import DataError
 from invkit.explanation import Explanation, HeldOut
 from invkit.interpretees import ModuleInterpretee, NamedLayer
 from invkit.recipe import explain
@@ -118,3 +119,8 @@ def test_the_verdict_falls_if_the_layer_says_nothing(tiny):
         "appearance kept by samples of the last layer, foreign",
         "class kept by samples of the last layer, foreign",
     ]
+
+
+def test_a_concept_that_is_not_there_is_refused_before_any_work(tiny, network):
+    with pytest.raises(DataError, match="no classes called 'clas'"):
+        shift(ModuleInterpretee(network), "3", squares(), concept="clas", settings=tiny, progress=False)
