@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 from invkit.errors import ArtefactError
 from invkit.serialize import locked, read_json, read_tensors
 
-__all__ = ["ABOUT", "Entry", "damaged_files", "entries", "remove"]
+__all__ = ["ABOUT", "Entry", "damaged_files", "entries", "read_about", "remove"]
 
 ABOUT = "about.json"  # in a folder of latents: what they are
 _NAME = re.compile(r"\.?(?P<kind>[a-z]+)-[0-9a-f]{16}(-\d+)?(?P<suffix>(\.safetensors|\.checkpoint)(\.\d+\.partial)?)?")
@@ -41,6 +43,8 @@ class Entry:
 def entries(folder: Path) -> list[Entry]:
     """List what invkit made in a cache folder, largest first; other files are none of its business.
 
+    What another run removes meanwhile is passed over.
+
     Raises:
         ArtefactError: no such folder.
     """
@@ -51,21 +55,42 @@ def entries(folder: Path) -> list[Entry]:
         name = _NAME.fullmatch(path.name)
         if name is not None and path.is_dir() != bool(name["suffix"]):
             kind = {".checkpoint": "checkpoint", ".partial": "partial"}.get(path.suffix, name["kind"])
-            stats = [file.stat() for file in _files(path)]
+            stats = _stats(path)
+            if not stats and not path.exists():
+                continue
             size, changed = sum(s.st_size for s in stats), max((s.st_mtime for s in stats), default=0.0)
             found.append(Entry(path, kind, _about(path), size, changed))
     return sorted(found, key=lambda entry: -entry.size)
 
 
 def _files(path: Path) -> list[Path]:
-    return [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    if path.is_file():
+        return [path]
+    return [Path(folder, name) for folder, _, names in os.walk(path) for name in sorted(names)]
+
+
+def _stats(path: Path) -> list[os.stat_result]:
+    found = []
+    for file in _files(path):
+        with suppress(FileNotFoundError):
+            found.append(file.stat())
+    return found
+
+
+def read_about(file: Path) -> dict[str, Any] | None:
+    """Read what a folder of latents says of itself; None where that is missing or damaged."""
+    with suppress(ArtefactError):
+        found = read_json(file)
+        if isinstance(found, dict):
+            return found
+    return None
 
 
 def _about(path: Path) -> str:
     """Put together what the folders of an entry say."""
     told = []
-    for file in sorted(path.rglob(ABOUT)) if path.is_dir() else []:
-        about: dict[str, Any] = read_json(file)
+    for file in sorted(file for file in _files(path) if file.name == ABOUT):
+        about = read_about(file) or {"of": "unknown"}
         told.append(f"{about.get('of', '')} of {about.get('images', '?')} images")
     return "; ".join(told)
 
@@ -79,13 +104,15 @@ def damaged_files(entry: Entry) -> Iterator[tuple[Path, str]]:
             elif file.suffix in (".safetensors", ".checkpoint"):
                 read_tensors(file)
         except ArtefactError as error:
-            yield file, str(error)
+            if not isinstance(error.__cause__, FileNotFoundError):  # it was removed meanwhile
+                yield file, str(error)
 
 
 def remove(entry: Entry) -> None:
     """Remove an entry, once no run works on it."""
     with locked(entry.path):
         if entry.path.is_dir():
-            shutil.rmtree(entry.path)
+            with suppress(FileNotFoundError):
+                shutil.rmtree(entry.path)
         else:
             entry.path.unlink(missing_ok=True)

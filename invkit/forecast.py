@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
+from invkit import processes
 from invkit.autoencoding import autoencoder_task
 from invkit.core import Autoencoder, Interpretee
-from invkit.data import Codes, Generated, ImageSet, encode_all, evenly, represent_all
+from invkit.data import Codes, Generated, ImageSet, encode_all, evenly, represent_all, rows_that_fit
 from invkit.evaluation import PROBED, Estimate, concept_shares, determined_shares, invariance, probe
 from invkit.explanation import Explanation, HeldOut
 from invkit.explanation.fidelity import IMAGES, TIMES_SENT, measure
@@ -167,20 +168,23 @@ class _Tries:
     def t(self, shape: tuple[int, ...]) -> tuple[Cost, Cost]:
         """Give the cost of a t of representations of a shape, and of its figures."""
         if shape not in self._known:
-            z = [_drawn(len(part), *shape) for part in self._few]
+            batch = self._settings.fit_t.batch_size  # training holds that many, whatever they take
+            rows = (max(batch, rows_that_fit(_TRAIN, shape)), rows_that_fit(_HELD_OUT, shape))
+            few = [part.take(torch.arange(min(len(part), most))) for part, most in zip(self._few, rows, strict=True)]
+            z = [_drawn(len(part), *shape) for part in few]
             cost, t = self._fit(z, self._embedder)
-            self._known[shape] = cost, self._figures(t.eval(), z)
+            self._known[shape] = cost, self._figures(t.cpu().eval(), z, few)
         return self._known[shape]
 
     def _fit(self, z: Sequence[torch.Tensor], embedder: Embedder | None) -> tuple[Cost, InvarianceFlow]:
         """Build a t and train it for some steps."""
-        latents, how = self._codes[0][slice(None)].mean, self._settings.fit_t
+        latents, how = self._codes[0].mean[: len(z[0])], self._settings.fit_t
         built: list[InvarianceFlow] = []
         initial = _seconds(lambda: built.append(build_t(self._settings, self._code, embedder, latents, z[0])), 1)
-        task = InvarianceTask(built[0], self._codes[0], z[0], (self._codes[1], z[1]))
+        task = InvarianceTask(built[0].to(processes.device()), self._codes[0], z[0], (self._codes[1], z[1]))
         return Cost(initial + seconds_of_fit(task, how), steps=how.steps), built[0]
 
-    def _figures(self, t: InvarianceFlow, z: Sequence[torch.Tensor]) -> Cost:
+    def _figures(self, t: InvarianceFlow, z: Sequence[torch.Tensor], few: Sequence[ImageSet]) -> Cost:
         """Try a part of each: of samples, of the images that an explanation carries with it, of the probe's."""
         share = _SAMPLES / _TENTH
         seconds = share * _seconds(lambda: invariance(t, z[1], n=_TENTH))
@@ -189,21 +193,22 @@ class _Tries:
             seconds += share * _seconds(
                 lambda: (concept_shares(t, e, z[1], n=_TENTH), determined_shares(t, e, z[1], n=_TENTH))
             )
-            seconds += self._probe(z)
-        carried = HeldOut.of(self._few[1], z[1])
+            seconds += self._probe(z, few)
+        carried = HeldOut.of(few[1], z[1])
         rows = evenly(len(carried.data), _CARRIED)
-        few = HeldOut(carried.data.take(rows), carried.z[rows])
+        some = HeldOut(carried.data.take(rows), carried.z[rows])
         known = {"invariance": vars(Estimate(0.0, 0.0, 1))}  # it counts above
-        tried = Explanation("", self._autoencoder, t, self._e, few, known, {}, None)
+        tried = Explanation("", self._autoencoder, t, self._e, some, known, {}, None)
         times = len(carried.data) / len(rows)
         seconds += times * _seconds(lambda: measure(tried, n=math.ceil(IMAGES / times)), 1)
         held_out = _seconds(lambda: held_out_nll(t, self._codes[1], z[1])) / len(z[1])
         return Cost(seconds, held_out * self._settings.held_out)
 
-    def _probe(self, z: Sequence[torch.Tensor]) -> float:
+    def _probe(self, z: Sequence[torch.Tensor], few: Sequence[ImageSet]) -> float:
         """Try the probe on half of its rows: its work grows with them, and with their square where they are few."""
-        rows = [evenly(len(part), math.ceil(min(PROBED, len(part)) / 2)) for part in z]
-        few = [part.take(own) for part, own in zip(self._few, rows, strict=True)]
+        most = rows_that_fit(PROBED, z[0].shape[1:])
+        rows = [evenly(len(part), math.ceil(min(most, len(part)) / 2)) for part in z]
+        few = [part.take(own) for part, own in zip(few, rows, strict=True)]
         x = [part[own] for part, own in zip(z, rows, strict=True)]
         growth = 4 if x[0][0].numel() > len(rows[0]) else 2
         return growth * _seconds(lambda: probe(x[0], few[0].concepts, x[1], few[1].concepts, few[1].groups), 1)
@@ -212,14 +217,14 @@ class _Tries:
         """Give the cost of e."""
         concepts = self._few[0].concepts
         sizes = {"residual": self.dim - len(concepts), **dict.fromkeys(concepts, 1)}
-        self._e = build_e(self._settings, self._code, sizes, self._codes[0][slice(None)].mean)
+        self._e = build_e(self._settings, self._code, sizes, self._codes[0].mean[:]).to(processes.device())
         parts: list[tuple[Callable[..., Task], FitSettings]]
         parts = [(AnchorTask, self._settings.fit_anchors), (SemanticTask, self._settings.fit_e)]
         total = Cost()
         for kind, how in parts:
             task = kind(self._e, self._codes[0], concepts, (self._codes[1], self._few[1].concepts))
             total += Cost(seconds_of_fit(task, how), steps=how.steps)
-        self._e.eval()
+        self._e.cpu().eval()  # figures are taken there
         return total
 
 

@@ -14,9 +14,20 @@ from torch import Tensor
 
 from invkit import processes
 from invkit.autoencoders import describe
-from invkit.autoencoding import fit_autoencoder, key_of
+from invkit.autoencoding import file_of, fit_autoencoder, key_of
 from invkit.core import Autoencoder
-from invkit.data import Codes, Generated, ImageSet, Pairing, Rows, augmented, decode_all, evenly, latent_codes
+from invkit.data import (
+    Codes,
+    Generated,
+    ImageSet,
+    Pairing,
+    Rows,
+    augmented,
+    decode_all,
+    evenly,
+    latent_codes,
+    rows_that_fit,
+)
 from invkit.errors import DataError, SettingsError
 from invkit.flows import Embedder, InvarianceFlow, SemanticFlow, estimate_factor_sizes
 from invkit.seeds import generator_for, seeded
@@ -32,7 +43,7 @@ from invkit.training import (
     psnr,
 )
 
-__all__ = ["Groundwork", "build_e", "build_t", "lay_groundwork", "train_t", "train_together"]
+__all__ = ["Groundwork", "build_e", "build_t", "is_begun", "lay_groundwork", "train_t", "train_together"]
 
 _ENOUGH, _SOME = 64, 4096  # training images at least, and those from which flows are initialised
 
@@ -123,8 +134,7 @@ def lay_groundwork(
     train, test = images.split(settings.held_out, seed) if held_out is None else (images, held_out)
     _check_enough(train, test)
     test = test.numbered_as(train)
-    if autoencoder is None and isinstance(images.pixels, Generated):
-        autoencoder = images.pixels.autoencoder
+    autoencoder = _known(autoencoder, images)
     if autoencoder is not None and len(autoencoder.latent_shape) not in (1, 3):
         raise SettingsError(
             "This autoencoder's codes are neither vectors nor maps",
@@ -141,7 +151,7 @@ def lay_groundwork(
         folder = folder if result.complete else None  # what is made with half an autoencoder is not kept
     autoencoder.eval()
     train = augmented(train, settings.copies, seed)
-    about = {**describe(autoencoder), "weights": fingerprint(autoencoder.state_dict())}
+    about = _about(autoencoder)
     key = fingerprint(key, settings.copies, about)
     codes, test_codes = (
         latent_codes(autoencoder, part, _folder(folder, "codes", key, own), progress=progress)
@@ -157,6 +167,48 @@ def lay_groundwork(
     figures["nll_prior"], complete = _prior_nll(ground)
     ground = ground if complete else replace(ground, cache=None)
     return _with_e(ground, factor_sizes) if train.concepts else ground
+
+
+def is_begun(
+    images: ImageSet,
+    *,
+    held_out: ImageSet | None,
+    autoencoder: Autoencoder | None,
+    settings: Settings,
+    seed: int,
+    cache: Path,
+) -> bool:
+    """Whether the first training of a groundwork was begun in a cache: before that there are no latents either.
+
+    All others as of :func:`lay_groundwork`.
+    """
+    if not any(cache.glob("*")):
+        return False  # without a look at the images
+    train, test = images.split(settings.held_out, seed) if held_out is None else (images, held_out)
+    key, _ = key_of(train, test, seed)
+    autoencoder = _known(autoencoder, images)
+    if autoencoder is None:
+        first = file_of(settings.autoencoder or AutoencoderSettings.for_images(train.size), key, cache)
+    else:
+        key = fingerprint(key, settings.copies, _about(autoencoder))
+        first = cache / f"t-{fingerprint(key, *_decisive_of_t(settings, 'prior'))}.safetensors"
+    return first.exists() or first.with_suffix(".checkpoint").exists()
+
+
+def _known(autoencoder: Autoencoder | None, images: ImageSet) -> Autoencoder | None:
+    """Give the autoencoder that was handed over, or that made the images; None where one is to be trained."""
+    made = images.pixels.autoencoder if isinstance(images.pixels, Generated) else None
+    return made if autoencoder is None else autoencoder
+
+
+def _about(autoencoder: Autoencoder) -> dict[str, Any]:
+    """Tell class, config and hash of the weights."""
+    return {**describe(autoencoder), "weights": fingerprint(autoencoder.state_dict())}
+
+
+def _decisive_of_t(settings: Settings, model_key: str) -> list[Any]:
+    """Give what a t is named after, beside what all share."""
+    return [model_key, asdict(settings.t), asdict(settings.fit_t), settings.noise_floor]
 
 
 def _check_enough(train: ImageSet, test: ImageSet) -> None:
@@ -254,7 +306,7 @@ def train_t(
     """
     settings = ground.settings
     task = _t_task(ground, z, embedder, title)
-    path = ground.path("t", model_key, asdict(settings.t), asdict(settings.fit_t), settings.noise_floor)
+    path = ground.path("t", *_decisive_of_t(settings, model_key))
     result = fit_or_load(task, settings.fit_t, path=path, seed=ground.seed, progress=ground.progress)
     return task.module.cpu(), result.complete
 
@@ -285,7 +337,8 @@ def train_together(
 def _t_task(ground: Groundwork, z: tuple[Rows, Rows], embedder: Embedder | None, title: str) -> InvarianceTask:
     """Build t, initialised from some images, and its task."""
     settings, seed = ground.settings, ground.seed
-    rows = torch.randperm(len(z[0]), generator=generator_for(seed, "initialise"))[:_SOME]
+    rows = torch.randperm(len(z[0]), generator=generator_for(seed, "initialise"))
+    rows = rows[: rows_that_fit(_SOME, z[0].shape[1:])]
     latents = ground.codes[rows].sample(generator_for(seed, "t"))
     t = build_t(settings, ground.autoencoder.latent_shape, embedder, latents, z[0][rows], seed).to(processes.device())
     return InvarianceTask(t, ground.codes, z[0], (ground.held_out_codes, z[1]), title)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["agreed", "count", "device", "is_main", "mean", "parallel", "rank", "wait"]
+__all__ = ["agreed", "count", "count_here", "device", "is_main", "mean", "parallel", "rank", "wait"]
 
 T = TypeVar("T")
 
@@ -35,6 +35,11 @@ def count() -> int:
     """Give the number of processes."""
     found = _accelerator()
     return 1 if found is None else found.num_processes
+
+
+def count_here() -> int:
+    """Give the number of processes on this machine, as launchers tell it."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def rank() -> int:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from invkit import processes
 from invkit.autoencoding import TrainedAutoencoder, as_autoencoder
 from invkit.core import Autoencoder, Interpretee
-from invkit.data import Rows, as_image_set, evenly, represent_all
+from invkit.data import Rows, as_image_set, evenly, represent_all, rows_that_fit
 from invkit.errors import ArtefactError, LayerError
 from invkit.evaluation import PROBED, probe
 from invkit.explanation import Explanation, HeldOut
@@ -137,7 +137,8 @@ def explanation_of(
     figures: dict[str, Any] = {**ground.figures, "nll": nll, "information": (prior - nll) * dim}
     train, test = ground.train, ground.held_out
     if train.concepts:
-        rows, judged = evenly(len(train), PROBED), evenly(len(test), PROBED)
+        most = rows_that_fit(PROBED, z[0].shape[1:])
+        rows, judged = evenly(len(train), most), evenly(len(test), most)
         parts = enumerate((z[0][rows], z[1][judged]))
         seen = [t.perceive(part, generator_for(ground.seed, "probe", k)) for k, part in parts]
         known = {name: concept.take(rows) for name, concept in train.concepts.items()}

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 import invkit
-from invkit import groundwork
+from invkit import groundwork, recipe
 from invkit.core import Posterior
+from invkit.data import room
 from invkit.errors import ArtefactError, DataError, LayerError, SettingsError
 from invkit.explanation import fidelity
 from invkit.flows import VectorEmbedder
@@ -243,6 +244,34 @@ def test_each_representation_is_computed_once(model, digits, tiny, monkeypatch):
     invkit.profile(model, ["0", "2", "4"], digits, settings=tiny, progress=False)
     handle.remove()
     assert sum(seen) == len(digits) + 3 * 2  # and a first look at two images, before all, and of either set
+
+
+class Seen:
+    """Rows of a tensor, and how many were asked for at once."""
+
+    most = 0
+
+    def __init__(self, values):
+        self.values, self.shape = values, values.shape
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, rows):
+        found = self.values[rows]
+        Seen.most = max(Seen.most, len(found))
+        return found
+
+
+@pytest.mark.parametrize(("size", "expected"), [(room._AT_ONCE, 300), (4 * 16 * 70, 100)])
+def test_of_a_large_layer_fewer_images_are_held_at_once(model, digits, tiny, monkeypatch, size, expected):
+    monkeypatch.setattr(room, "_AT_ONCE", size)
+    monkeypatch.setattr(Seen, "most", 0)
+    known = recipe.representations
+    monkeypatch.setattr(recipe, "representations", lambda *a: {k: tuple(map(Seen, z)) for k, z in known(*a).items()})
+    found = invkit.explain(model, "2", digits, held_out=digits, settings=tiny, progress=False)
+    assert Seen.most == expected  # 100 go with the explanation
+    assert len(found.held_out.z) == expected
 
 
 def test_the_cache_does_not_mix_up_concepts_given_in_another_order(model, digits, tiny, tmp_path):

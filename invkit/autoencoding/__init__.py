@@ -1,7 +1,7 @@
 """Training the autoencoder of a set of images, once for all models and layers that are explained on it."""
 
 from invkit.autoencoding.building import build_autoencoder, check_size
-from invkit.autoencoding.fitting import autoencoder_task, fit_autoencoder, key_of
+from invkit.autoencoding.fitting import autoencoder_task, file_of, fit_autoencoder, key_of
 from invkit.autoencoding.train import train_autoencoder
 from invkit.autoencoding.trained import TrainedAutoencoder, as_autoencoder
 
@@ -11,6 +11,7 @@ __all__ = [
     "autoencoder_task",
     "build_autoencoder",
     "check_size",
+    "file_of",
     "fit_autoencoder",
     "key_of",
     "train_autoencoder",

@@ -26,7 +26,7 @@ from invkit.serialize import fingerprint
 from invkit.settings import AutoencoderSettings
 from invkit.training import AutoencoderTask, FitResult, ImageMetric, fit_or_load, read_whole, seconds_of_fit
 
-__all__ = ["autoencoder_task", "device_of", "fit_autoencoder", "key_of"]
+__all__ = ["autoencoder_task", "device_of", "file_of", "fit_autoencoder", "key_of"]
 
 
 def key_of(train: ImageSet, held_out: ImageSet, seed: int) -> tuple[str, list[str]]:
@@ -54,10 +54,7 @@ def fit_autoencoder(
     no `perceptual` is given. What is found needs no weights of VGG-16 or of a ResNet.
     """
     where = device_of(device)
-    name = fingerprint(
-        key, asdict(settings), _content(settings.encoder_weights), perceptual and perceptual.fingerprint()
-    )
-    path = None if cache is None else cache / f"autoencoder-{name}.safetensors"
+    path = None if cache is None else file_of(settings, key, cache, perceptual)
     found = path is not None and processes.agreed(processes.is_main() and read_whole(path) is not None)
     autoencoder, task = autoencoder_task(
         train, held_out, settings, perceptual=perceptual, seed=seed, device=where, to_train=not found
@@ -68,6 +65,14 @@ def fit_autoencoder(
         task, settings.fit, path=path, seed=seed, progress=progress, on_evaluate=_sheet_writer(sheets, held_out)
     )
     return autoencoder.eval(), result
+
+
+def file_of(settings: AutoencoderSettings, key: str, cache: Path, perceptual: PerceptualDistance | None = None) -> Path:
+    """Name the file of an autoencoder after all that decides its weights; `key` is the images' :func:`key_of`."""
+    name = fingerprint(
+        key, asdict(settings), _content(settings.encoder_weights), perceptual and perceptual.fingerprint()
+    )
+    return cache / f"autoencoder-{name}.safetensors"
 
 
 def autoencoder_task(

@@ -122,12 +122,25 @@ def open_model(
     input_size: int | None = None,
     mean: tuple[float, float, float] | None = None,
     std: tuple[float, float, float] | None = None,
+    to_work: bool = True,
 ) -> Interpretee:
-    """Give the interpretee that MODEL names; arguments are the options of :func:`model_options`.
+    """Give the interpretee that MODEL names; all others are the options of :func:`model_options`.
+
+    Args:
+        text: MODEL.
+        weights: which.
+        local_files_only: never download.
+        input_size: side of what the model sees.
+        mean: of its colours.
+        std: of its colours.
+        to_work: put a model of torch on this process's GPU, where there is one and the model is on none.
 
     Raises:
         InvkitError: there is none of that name, or its weights cannot be had.
     """
+    from torch import nn
+
+    from invkit import processes
     from invkit.interpretees import Preprocess, as_interpretee
 
     given: dict[str, Any] = {
@@ -137,6 +150,9 @@ def open_model(
         if mean is not None:
             warnings.simplefilter("ignore", PreprocessWarning)
         model = as_interpretee(_found(text, weights, local_files_only))
+    module = getattr(model, "module", None)
+    if to_work and isinstance(module, nn.Module) and all(p.device.type == "cpu" for p in module.parameters()):
+        module.to(processes.device())
     if not given:
         return model
     known = getattr(model, "preprocess", None)

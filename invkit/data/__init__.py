@@ -9,6 +9,7 @@ from invkit.data.images import as_image_set
 from invkit.data.imageset import ImageSet, as_bytes, evenly
 from invkit.data.latents import decode_all, encode_all, expect_finite, latent_codes, represent_all
 from invkit.data.memory import in_parts, out_of_memory
+from invkit.data.room import rows_that_fit
 from invkit.data.rows import Codes, FileRows, Rows
 from invkit.data.store import LatentStore, Place, expect_room, fill, latent_stores
 from invkit.data.stored import Stored, gathered
@@ -42,4 +43,5 @@ __all__ = [
     "out_of_memory",
     "read_attributes",
     "represent_all",
+    "rows_that_fit",
 ]

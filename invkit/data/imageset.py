@@ -71,10 +71,13 @@ class ImageSet:
 
     def images(self, rows: Tensor | slice | None = None) -> Tensor:
         """Give images as float32 in [0, 1], (B, 3, S, S)."""
-        pixels = self.pixels if rows is None else self.pixels[rows]
-        if not isinstance(pixels, Tensor):
-            pixels = pixels.read()
+        pixels = self._kept(slice(None) if rows is None else rows)
         return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
+
+    def _kept(self, rows: Tensor | slice) -> Tensor:
+        """Give images in the type that they are kept in."""
+        pixels = self.pixels[rows]
+        return pixels if isinstance(pixels, Tensor) else pixels.read()
 
     def parts(self, size: int = _PART) -> Iterator[Tensor]:
         """Give all images part by part, (B, 3, S, S) each."""
@@ -82,7 +85,8 @@ class ImageSet:
 
     def bytes(self) -> Iterator[Tensor]:
         """Give all images as uint8, part by part, (B, 3, S, S) each."""
-        return (as_bytes(part) for part in self.parts())
+        parts = (self._kept(slice(k, k + _PART)) for k in range(0, len(self), _PART))
+        return (part if part.dtype == torch.uint8 else as_bytes(part.float()) for part in parts)
 
     def take(self, rows: Tensor) -> ImageSet:
         """Give the set of these rows."""

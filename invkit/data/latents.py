@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from invkit.core import Autoencoder, Interpretee, Posterior
 from invkit.data.generated import Generated
@@ -141,9 +141,15 @@ def represent_all(
     }
     stores = latent_stores(len(data), places)
     pixels = math.prod(interpretee.input_shape or (data.size, data.size))
-    batch = _BATCH if torch.cuda.is_available() else _fitting(pixels)
+    batch = _BATCH if _on_gpu(interpretee) else _fitting(pixels)
     fill(stores, compute, title="representations", lock=folder, batch=batch, progress=progress)
     return {layer: store["z"] for layer, store in stores.items()}
+
+
+def _on_gpu(interpretee: Interpretee) -> bool:
+    """Whether a model is on a GPU; of one without a module of torch that is not known."""
+    module = getattr(interpretee, "module", None)
+    return isinstance(module, nn.Module) and any(parameter.is_cuda for parameter in module.parameters())
 
 
 def _as_name(layer: str) -> str:

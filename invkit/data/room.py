@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,9 +15,10 @@ from invkit import processes
 from invkit.errors import ArtefactError
 from invkit.progress import spelt_bytes
 
-__all__ = ["check_room", "free_memory", "memory_to_keep"]
+__all__ = ["check_room", "free_memory", "memory_to_keep", "rows_that_fit"]
 
 _SHARE = 0.5  # of the free memory that a run may take for what it keeps
+_AT_ONCE = 2**28  # bytes of representations that are held at once beside a batch
 _GROUPS, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
@@ -44,6 +47,17 @@ def _left_of(group: Path) -> list[int]:
 def memory_to_keep() -> int:
     """Give the bytes that each process of a run may keep: together half of the free memory."""
     return int(_SHARE * free_memory()) // processes.count()
+
+
+def rows_that_fit(most: int, shape: Sequence[int], least: int = 64) -> int:
+    """Give of how many images the float32 representations are held at once: fewer where they are large.
+
+    Args:
+        most: images.
+        shape: of one image's representation.
+        least: images, whatever they take.
+    """
+    return min(most, max(least, _AT_ONCE // (4 * math.prod(shape))))
 
 
 def check_room(size: int, folder: Path | None, what: str) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from invkit import processes
-from invkit.caches import ABOUT
+from invkit.caches import ABOUT, read_about
 from invkit.data.memory import out_of_memory
 from invkit.data.room import check_room, memory_to_keep
 from invkit.data.rows import FileRows, Rows
@@ -24,6 +24,7 @@ from invkit.serialize import clear_partials, locked, read_tensors, write_json, w
 __all__ = ["LatentStore", "Place", "expect_room", "fill", "latent_stores"]
 
 _PART_ROWS, _PART_BYTES = 1024, 64 * 2**20  # most of one file; so much is computed again after a kill
+_SMALL = 2**28  # bytes that each of several processes computes and holds for itself
 
 Shapes = Mapping[str, tuple[int, ...]]
 _Compute = Callable[[slice, Sequence[str]], Mapping[str, Mapping[str, Tensor]]]
@@ -37,7 +38,10 @@ class LatentStore(ABC):
         shapes: by name, without the first axis.
         per_part: rows of a part, a power of 2; the last may have fewer.
         missing: numbers of the parts that are to be computed.
+        shared: whether each process reads what the others computed; else each computes all.
     """
+
+    shared = True
 
     def __init__(self, total: int, shapes: Shapes) -> None:
         self.total, self.shapes = total, {name: tuple(shape) for name, shape in shapes.items()}
@@ -84,6 +88,8 @@ class LatentStore(ABC):
 
 
 class _InMemory(LatentStore):
+    shared = False
+
     def __init__(self, total: int, shapes: Shapes) -> None:
         super().__init__(total, shapes)
         self._tensors = {name: torch.empty(total, *shape) for name, shape in shapes.items()}
@@ -114,7 +120,7 @@ class _OnDisk(LatentStore):
 
     def find(self) -> None:
         clear_partials(self.folder, "*")
-        if self._about is not None and not (self.folder / ABOUT).exists():
+        if self._about is not None and read_about(self.folder / ABOUT) is None:
             write_json(self.folder / ABOUT, {**self._about, "images": self.total})
         self.missing = {part for part in range(math.ceil(self.total / self.per_part)) if not self._is_whole(part)}
 
@@ -161,6 +167,8 @@ class Place(NamedTuple):
 def latent_stores(total: int, places: Mapping[str, Place]) -> dict[str, LatentStore]:
     """Open stores of the same N images: in folders if given, else in memory, or in temporary files where it is short.
 
+    Several processes share temporary files, which all of them must see; what is small each has in its own memory.
+
     Args:
         total: N.
         places: by name, all with a folder or none.
@@ -196,7 +204,8 @@ def expect_room(size: int, folder: Path | None) -> None:
 
 
 def _fits_memory(size: int) -> bool:
-    return processes.count() == 1 and size <= memory_to_keep()
+    """Whether so many bytes stay in memory; several processes come to one answer without asking each other."""
+    return size <= (memory_to_keep() if processes.count() == 1 else _SMALL)
 
 
 def fill(
@@ -210,8 +219,8 @@ def fill(
 ) -> None:
     """Compute what is missing in stores of the same images, in one pass over these.
 
-    Several processes of one run (`torchrun`) share the images; of several runs on one folder one works, others wait. A
-    batch for which memory is too small is halved.
+    Several processes of one run (`torchrun`) share the images, unless each fills its own memory; of several runs on one
+    folder one works, others wait. A batch for which memory is too small is halved.
 
     Args:
         stores: by name.
@@ -225,19 +234,21 @@ def fill(
         ArtefactError: the disk is full; what was written before stays.
     """
     total, unit = max(s.total for s in stores.values()), max(s.per_part for s in stores.values())
+    shared = all(store.shared for store in stores.values())
     with locked(lock):
-        for store in stores.values():
+        for store in stores.values() if shared else ():
             if processes.is_main():
                 store.find()
             store.missing = processes.agreed(store.missing)
         units = [slice(start, min(total, start + unit)) for start in range(0, total, unit)]
         units = [rows for rows in units if any(store.lacks(rows) for store in stores.values())]
-        mine = units[processes.rank() :: processes.count()]
+        mine = units[processes.rank() :: processes.count()] if shared else units
         bar = Progress(title, sum(rows.stop - rows.start for rows in mine), show=progress and bool(mine))
         for rows in mine:
             batch = _fill_rows(stores, compute, rows, batch, bar)
         bar.close()
-        processes.wait()
+        if shared:
+            processes.wait()
 
 
 def _fill_rows(stores: Mapping[str, LatentStore], compute: _Compute, rows: slice, batch: int, bar: Progress) -> int:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from invkit import processes
 from invkit.data.room import check_room, memory_to_keep
-from invkit.errors import ArtefactError
+from invkit.errors import ArtefactError, DataError
 
-__all__ = ["Stored", "gathered"]
+__all__ = ["Stored", "gathered", "most_in_memory", "read_only"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Stored:
 
     Attributes:
         file: all images of the file, (M, 3, S, S), mapped: the system keeps in memory what there is room for. It is
-            gone with the last set that reads it.
+            gone with the last set that reads it. Or those of a large array, which are not copied. Not to be written to.
         rows: those of this set, (N,).
     """
 
@@ -52,8 +54,14 @@ class Stored:
         return (self[k : k + size].read() for k in range(0, len(self), size))
 
     def read(self) -> Tensor:
-        """Give them, (N, 3, S, S)."""
-        return self.file[self.rows]
+        """Give a copy of them, (N, 3, S, S); an array's may lie beyond [0, 1] by what rounding does."""
+        found = self.file[self.rows].contiguous()
+        return found.clamp_(0, 1) if found.is_floating_point() else found
+
+
+def most_in_memory() -> int:
+    """Give the bytes of images that stay in memory: a quarter of what is free, since to put them together takes two."""
+    return memory_to_keep() // 2
 
 
 def gathered(parts: Iterable[Tensor], total: int = 0) -> Tensor | Stored:
@@ -65,27 +73,46 @@ def gathered(parts: Iterable[Tensor], total: int = 0) -> Tensor | Stored:
 
     Raises:
         ArtefactError: there are too many for memory, and the disk has too little room for them.
+        DataError: images of several sizes or types.
     """
-    most = memory_to_keep() // 2  # for putting them together takes them twice
+    most = most_in_memory()
     held: list[Tensor] = []
     count = 0
     with ExitStack() as stack:
         file: IO[bytes] | None = None
         for part in parts:
+            if held and _kind(part) != _kind(held[0]):
+                raise DataError("Images of several sizes or types", expected=_kind(held[0]), got=_kind(part))
             held.append(part)
             count += len(part)
             size = max(count, total) * part[0].nbytes
             if file is None and size > most:
-                check_room(size, None, "images")
+                check_room(size * processes.count_here(), None, "images")  # each process writes its own
                 file = stack.enter_context(tempfile.TemporaryFile(prefix="invkit-"))
             if file is not None:
                 _write(file, held)
                 held = [part[:0]]
         if file is None:
             return torch.cat(held) if held else torch.empty(0, 3, 1, 1)
-        shape, dtype = (count, *held[0].shape[1:]), held[0].numpy().dtype
-        mapped = np.memmap(file, dtype, "c", shape=shape)  # "c": what anybody writes to it does not reach the file
-    return Stored(torch.from_numpy(mapped), torch.arange(count))
+        mapped = _mapped(file, held[0].numpy().dtype, (count, *held[0].shape[1:]))
+    return Stored(mapped, torch.arange(count))
+
+
+def _kind(part: Tensor) -> str:
+    """Say what images can be put together."""
+    return f"{'×'.join(map(str, part.shape[1:]))} {str(part.dtype).removeprefix('torch.')}"
+
+
+def _mapped(file: IO[bytes], dtype: Any, shape: tuple[int, ...]) -> Tensor:
+    """Map a file; just to be read, since the system reserves memory for what could be written."""
+    return read_only(np.memmap(file, dtype, "r", shape=shape))
+
+
+def read_only(array: np.ndarray[Any, Any]) -> Tensor:
+    """Give a tensor of an array, without a copy; torch warns of one that must not be written to, and nobody will."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def _write(file: IO[bytes], held: Iterable[Tensor]) -> None:

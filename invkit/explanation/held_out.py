@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from invkit.data import ImageSet, Rows, evenly
+from invkit.data import ImageSet, Rows, Stored, evenly, rows_that_fit
 
 __all__ = ["HeldOut"]
 
 _MOST, _LEAST = 600, 100  # images
-_BYTES = 2**28  # of their representations
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,8 @@ class HeldOut:
     @classmethod
     def of(cls, data: ImageSet, z: Rows) -> HeldOut:
         """Take from all held-out images as many as an explanation carries with it: fewer of large representations."""
-        most = max(_LEAST, _BYTES // (4 * math.prod(z.shape[1:])))
-        rows = evenly(len(data), min(_MOST, most))
-        return cls(data.take(rows), z[rows])
+        rows = evenly(len(data), rows_that_fit(_MOST, z.shape[1:], _LEAST))
+        few = data.take(rows)
+        if isinstance(few.pixels, Stored):  # else the file of all images would stay as long as the explanation
+            few = replace(few, pixels=few.pixels.read())
+        return cls(few, z[rows])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from invkit.data.concepts import Concept, Pairing
 from invkit.data.memory import in_parts
+from invkit.data.room import rows_that_fit
 from invkit.data.rows import Codes, Rows
 from invkit.flows import InvarianceFlow, SemanticFlow, pair_nll
 from invkit.flows.invariance import standard_normal_nll
@@ -46,7 +47,7 @@ class InvarianceTask(Task):
     ) -> None:
         self.title, self.module, self.rows = title, module, len(z)
         self._codes, self._z = codes, z
-        few = slice(_HELD_OUT_ROWS)
+        few = slice(rows_that_fit(_HELD_OUT_ROWS, z.shape[1:]))
         self._held_out = (Codes(held_out[0].mean[few], held_out[0].std[few]), held_out[1][few])
 
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -117,7 +118,7 @@ def held_out_nll(module: InvarianceFlow, codes: Codes, z: Rows) -> Tensor:
         latents = codes[rows].sample(generator).to(module.device)
         return module.nll(latents, module.perceive(z[rows].to(module.device), generator)).cpu()
 
-    return torch.cat(in_parts(nll, len(z), _PART)) / codes.mean.shape[1]
+    return torch.cat(in_parts(nll, len(z), rows_that_fit(_PART, z.shape[1:]))) / codes.mean.shape[1]
 
 
 class _ConceptTask(Task):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from invkit import processes
 from invkit.data import out_of_memory
-from invkit.errors import TrainingError
+from invkit.errors import SettingsError, TrainingError
 from invkit.progress import Progress, say
 from invkit.seeds import generator_for, seed_for
 from invkit.serialize import fingerprint
@@ -238,7 +238,15 @@ def fit(
         TrainingError: the loss stayed non-finite after several restarts from the last good state at half the
             learning rate.
         ArtefactError: the checkpoint is damaged, or belongs to other settings.
+        SettingsError: a batch has fewer rows than there are processes.
     """
+    if settings.batch_size < processes.count():
+        raise SettingsError(
+            f"{task.title}: some processes would have no row of a batch",
+            expected=f"batch_size of {processes.count()} or more",
+            got=settings.batch_size,
+            hint="Take larger batches, or fewer processes.",
+        )
     state = _State(task, settings)
     key = fingerprint(asdict(settings), seed, task.rows, [list(p.shape) for p in task.module.parameters()])
     if checkpoint is not None and processes.agreed(checkpoint.exists()):
@@ -282,7 +290,8 @@ def fit(
             if checkpoint is not None:
                 save_checkpoint(checkpoint, key, state.tensors(), state.counters())
     bar.close()
-    task.module.load_state_dict(processes.agreed(state.best))  # buffers are each process's own
+    best = {name: value.cpu() for name, value in state.best.items()}  # of a GPU that others may not see
+    task.module.load_state_dict(processes.agreed(best))  # buffers are each process's own
     task.module.eval()
     return state.result
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from invkit import caches
 from invkit.cli import main
 from invkit.serialize import write_json, write_tensors
 
@@ -54,6 +55,36 @@ def test_it_removes_only_what_invkit_made(folder):
     assert "Removed 0 entries" in run("clear", folder, "--older-than", "1", "--yes").output
     assert "Removed 2 entries" in run("clear", folder, input="y\n").output
     assert {path.name for path in folder.glob("[!.]*")} == {"holiday.safetensors", "notes-2024"}
+
+
+@pytest.mark.parametrize("damage", ["{", "[1, 2]", b"\xff\xfe"])
+def test_a_damaged_word_about_a_folder_ends_nothing(folder, damage):
+    about = next(folder.rglob("about.json"))
+    about.write_bytes(damage if isinstance(damage, bytes) else damage.encode())
+    assert "unknown of ? images" in run("list", folder).output
+    result = run("verify", folder)
+    assert result.exit_code == (damage != "[1, 2]")
+    assert "3 entries" in result.output
+    assert "Removed 3 entries" in run("clear", folder, "--yes").output
+
+
+def test_what_another_run_removes_meanwhile_is_passed_over(folder, monkeypatch):
+    found = caches.entries(folder)
+    files, gone = caches._files, next(folder.rglob("000000.safetensors"))
+
+    def then_gone(path):
+        there = files(path)
+        gone.unlink(missing_ok=True)
+        return there
+
+    monkeypatch.setattr(caches, "_files", then_gone)
+    assert len(caches.entries(folder)) == 3
+    checkpoint = folder / "t-0123456789abcdef.checkpoint"
+    gone = checkpoint
+    assert {entry.kind for entry in caches.entries(folder)} == {"t", "representations"}
+    assert not [each for entry in found for each in caches.damaged_files(entry)]
+    for entry in found + found:
+        caches.remove(entry)
 
 
 def test_a_wrong_kind_or_folder_is_told(folder):

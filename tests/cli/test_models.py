@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from invkit import Preprocess
 from invkit.cli.common import open_model
@@ -93,6 +94,13 @@ def test_the_input_size_replaces_that_of_a_plugins_model(run, install):
 def test_colours_can_be_stated(model):
     found = open_model(model, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))  # and nobody is told that they are unknown
     assert found.preprocess == Preprocess(None, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
+
+
+def test_a_model_goes_to_work_on_this_processes_device(model, monkeypatch):
+    monkeypatch.setattr("invkit.processes.device", lambda: torch.device("meta"))  # stands in for a GPU
+    for to_work, expected in ((True, "meta"), (False, "cpu")):
+        found = open_model(model, mean=(0.5, 0.4, 0.3), to_work=to_work)
+        assert {p.device.type for p in found.module.parameters()} == {expected}
 
 
 def test_models_of_plugins_are_listed_by_part_of_a_name_or_a_glob(run, install):

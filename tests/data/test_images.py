@@ -9,7 +9,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from torchvision.datasets import ImageFolder
 
-from invkit.data import ImageSet, as_concept, as_image_set, color_digits
+from invkit.data import ImageSet, as_bytes, as_concept, as_image_set, color_digits
+from invkit.data import items as items_module
 from invkit.errors import DataError, InvkitWarning
 
 
@@ -100,7 +101,7 @@ def test_labels_of_a_folder_stay_with_their_images(tmp_path):
 
 
 class Flaky(Dataset):
-    """Images of one grey each, the row's own, and labels; some fail a few times, some always."""
+    """Images of one colour each, which tells the row, and labels; some fail a few times, some always."""
 
     def __init__(self, total=200, failures=None):
         self.total, self.left = total, dict(failures or {})
@@ -114,11 +115,12 @@ class Flaky(Dataset):
         if self.left.get(row, 0) > 0:
             self.left[row] -= 1
             raise OSError(f"row {row}:\nconnection reset")
-        return torch.full((3, 30, 30), row / self.total), row % 7
+        return torch.tensor([row // 256, row % 256, 0]).view(3, 1, 1).expand(3, 30, 30) / 255, row % 7
 
 
-def rows_of(data, total=200):
-    return (data.images()[:, 0, 0, 0] * total).round().int().tolist()
+def rows_of(data):
+    colours = (data.images()[:, :, 0, 0] * 255).round().int()
+    return (256 * colours[:, 0] + colours[:, 1]).tolist()
 
 
 def test_an_item_that_fails_now_and_then_is_not_lost():
@@ -134,7 +136,7 @@ def test_an_item_that_fails_now_and_then_is_not_lost():
     data = Chance(1000)
     found = as_image_set(data, progress=False)
     assert data.failed > 3
-    assert rows_of(found, 1000) == list(range(1000))
+    assert rows_of(found) == list(range(1000))
     assert found.concepts["class"].values.tolist() == [row % 7 for row in range(1000)]
 
 
@@ -242,6 +244,64 @@ def test_labels_may_be_words_and_those_that_are_neither_words_nor_numbers_are_le
         concept = as_image_set(source).concepts["class"]
         assert (concept.names, concept.values.tolist()) == (("cat", "dog"), [0, 1, 0, 1, 1, 0])
     assert not as_image_set([(image, {"box": word}) for image, word in items]).concepts
+
+
+@pytest.mark.parametrize(
+    "target",
+    [{"box": 1, "area": 2.0}, (1, 2), torch.arange(4), {k: k for k in range(4)}, [1, 2, 3, 4]],
+)
+def test_a_batch_of_targets_that_are_no_labels_has_none(target):
+    loader = DataLoader([(torch.rand(3, 28, 28), target)] * 8, batch_size=4)
+    assert not as_image_set(loader, progress=False).concepts
+
+
+class Stream(IterableDataset):
+    """Images without a number."""
+
+    def __iter__(self):
+        return (Flaky(20)[row] for row in range(20))
+
+
+def test_a_loader_of_what_has_no_length_is_read():
+    found = as_image_set(DataLoader(Stream(), batch_size=8), progress=False)
+    assert rows_of(found) == list(range(20))
+    assert found.concepts["class"].values.tolist() == [row % 7 for row in range(20)]
+
+
+def test_a_loader_of_what_is_no_tensor_is_told():
+    loader = DataLoader([{"image": torch.rand(3, 28, 28)}] * 4, batch_size=2)
+    with pytest.raises(DataError, match="Batch 0 of the data could not be read"):
+        as_image_set(loader, progress=False)
+
+
+def test_an_image_set_keeps_the_places_of_its_images():
+    some = as_image_set(torch.rand(9, 3, 30, 30), progress=False).take(torch.tensor([7, 2]))
+    again = as_image_set(some, size=28, concepts={"age": [1.0, 2.0]}, progress=False)
+    assert again.numbers_of(slice(None)).tolist() == [7, 2]
+    assert again.concepts["age"].values.flatten().tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.uint8])
+@pytest.mark.parametrize("loader", [False, True])
+def test_large_images_of_a_data_set_are_kept_small_and_as_bytes(monkeypatch, kind, loader):
+    seen, gather = [], items_module.gathered
+    monkeypatch.setattr(
+        items_module, "gathered", lambda parts, total: gather((seen.append(part) or part for part in parts), total)
+    )
+    images = torch.rand(6, 3, 1, 1).expand(6, 3, 224, 300)
+    images = images if kind.is_floating_point else as_bytes(images)
+    data = TensorDataset(images)
+    found = as_image_set(DataLoader(data, batch_size=4) if loader else data, progress=False)
+    assert {(part.dtype, part.shape[1:]) for part in seen} == {(torch.uint8, (3, 64, 64))}
+    whole = as_image_set(images, size=64, progress=False)
+    torch.testing.assert_close(found.images(), whole.images(), atol=0.01, rtol=0)
+    assert as_image_set(data, size=100, progress=False).size == 100
+
+
+def test_images_that_are_bytes_are_given_as_they_are():
+    pixels = torch.arange(256, dtype=torch.uint8).repeat(3 * 28 * 28).view(256, 3, 28, 28)
+    assert torch.equal(torch.cat([*ImageSet(pixels).bytes()]), pixels)
+    assert torch.equal(torch.cat([*ImageSet(pixels / 255).bytes()]), pixels)
 
 
 def test_a_torchvision_dataset_of_pil_images_brings_its_labels(tmp_path):

@@ -51,6 +51,15 @@ def test_processes_of_one_run_share_it(machine, monkeypatch):
     assert room.memory_to_keep() == 12.5 * GIB
 
 
+def test_of_large_representations_fewer_are_held_at_once():
+    assert room.rows_that_fit(4096, (256, 8, 8)) == 4096  # just as many as fit
+    assert room.rows_that_fit(4096, (256, 8, 9)) == 3640
+    assert room.rows_that_fit(4096, (256, 56, 56)) == 83
+    assert room.rows_that_fit(4096, (2**24,)) == 64
+    assert room.rows_that_fit(600, (2**24,), least=100) == 100
+    assert room.rows_that_fit(7, (5,)) == 7
+
+
 def test_this_machine_has_some():
     assert 0 < room.free_memory() < 2**50
 

@@ -147,6 +147,17 @@ def test_a_damaged_part_alone_is_made_again(tmp_path, damage, capsys):
     assert capsys.readouterr().err.count(f"{bad} is damaged; it is made again") == (damage is not Path.unlink)
 
 
+def test_a_damaged_word_about_the_files_is_written_anew(tmp_path):
+    Work(tmp_path)()
+    about = tmp_path / "z" / "about.json"
+    right = about.read_bytes()
+    about.write_bytes(right[:5])
+    work = Work(tmp_path)
+    work()
+    assert about.read_bytes() == right
+    assert work.rows == []
+
+
 def test_no_flipped_bit_of_a_file_goes_unnoticed(tmp_path):
     path = tmp_path / "x.safetensors"
     write_tensors(path, {"a": torch.arange(6.0).view(2, 3), "b": torch.zeros(1)}, {"result": '{"best": 0.123}'})

@@ -3,16 +3,22 @@
 import resource
 import subprocess
 import sys
+import tempfile
+import warnings
+from collections import namedtuple
 from dataclasses import replace
 
+import numpy as np
+import psutil
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import invkit
 from invkit.data import ImageSet, Stored, as_concept, as_image_set, augmented, gathered, room
+from invkit.data import images as images_module
 from invkit.data import stored as stored_module
-from invkit.errors import ArtefactError
+from invkit.errors import ArtefactError, DataError
 from invkit.serialize import fingerprint
 from invkit.settings import Settings
 
@@ -58,6 +64,25 @@ def test_nothing_that_is_written_to_what_was_read_comes_back(little):
     assert torch.equal(found.read(), some)
 
 
+def test_a_file_larger_than_memory_and_swap_can_be_mapped():
+    rows = 2 * (psutil.virtual_memory().total + psutil.swap_memory().total) // (3 * SIZE**2)
+    with tempfile.TemporaryFile() as file, warnings.catch_warnings():
+        try:
+            file.truncate(rows * 3 * SIZE**2)  # it has no content, and takes no room
+        except OSError:
+            pytest.skip("no sparse files here")
+        warnings.simplefilter("error")
+        mapped = stored_module._mapped(file, np.uint8, (rows, 3, SIZE, SIZE))
+    assert Stored(mapped, torch.arange(7))[torch.tensor([5])].read().sum() == 0
+
+
+@pytest.mark.parametrize("other", [torch.rand(2, 3, SIZE, SIZE), torch.zeros(2, 3, 30, 30, dtype=torch.uint8)])
+@pytest.mark.parametrize("n", [4, N])
+def test_images_of_several_sizes_or_types_are_refused(little, n, other):
+    with pytest.raises(DataError, match=r"several sizes or types.*Expected: 3×28×28 uint8.*Got: 3×"):
+        gathered([pixels(n), other])
+
+
 def test_a_set_in_a_file_is_the_set_in_memory(little):
     some, labels = pixels(), {"kind": as_concept("kind", torch.arange(N) % 3)}
     held, filed = ImageSet(some, labels), ImageSet(gathered(some.split(7)), labels)
@@ -75,13 +100,73 @@ def test_a_set_in_a_file_is_the_set_in_memory(little):
 
 
 def test_loaders_and_wide_arrays_go_into_files_too(little):
-    images = torch.rand(N, 3, SIZE, SIZE)
+    images = pixels() / 255
     loaded = as_image_set(DataLoader(TensorDataset(images, torch.arange(N) % 3), batch_size=7), progress=False)
     assert isinstance(loaded.pixels, Stored)
     assert torch.equal(loaded.images(), images)
     wide = as_image_set(torch.rand(N, 3, SIZE, 2 * SIZE), progress=False)
     assert isinstance(wide.pixels, Stored)
     assert wide.size == SIZE
+
+
+def arrays():
+    """Images of both types, in both orders, and grey ones."""
+    some = torch.rand(N, 3, SIZE, SIZE)
+    some[3, 0, 0, 0] = 1 + 1e-5  # rounding
+    for kind in (some, (some.clamp(0, 1) * 255).byte(), some.double()):
+        yield from (kind, kind.movedim(1, -1).contiguous().numpy(), kind[:, :1], kind[:, 0].numpy())
+
+
+@pytest.mark.parametrize("which", range(12))
+def test_a_large_array_is_the_same_where_it_lies(little, which, monkeypatch):
+    array = list(arrays())[which]
+    large = as_image_set(array, size=SIZE, progress=False)
+    assert isinstance(large.pixels, Stored)
+    assert large.pixels.file.data_ptr() == torch.as_tensor(array).data_ptr()
+    monkeypatch.undo()
+    small = as_image_set(array, size=SIZE, progress=False)
+    assert isinstance(small.pixels, torch.Tensor)
+    assert large.fingerprint() == small.fingerprint()
+    assert torch.equal(large.images(slice(2, 5)), small.images(slice(2, 5)))
+    assert large.resized(20).fingerprint() == small.resized(20).fingerprint()
+
+
+def test_a_bad_image_of_a_large_array_is_found(little, monkeypatch):
+    monkeypatch.setattr(images_module, "_PART", 7)
+    array = torch.rand(N, SIZE, SIZE, 3)
+    array[33, 0, 0, 0] = float("nan")
+    with pytest.raises(DataError, match="index 33"):
+        as_image_set(array, progress=False)
+
+
+MAPPED = """
+import re, sys
+from pathlib import Path
+import numpy as np
+from invkit.data import as_image_set, stored
+
+def own():
+    return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
+array = np.lib.format.open_memmap(sys.argv[1], "w+", np.float32, (5000, 64, 64, 3))
+array[::100] = 0.5
+del array
+stored.memory_to_keep = lambda: 2**20
+before = own()
+images = as_image_set(np.load(sys.argv[1], mmap_mode="r"), progress=False)
+train, test = images.split(0.1, 0)
+print(own() - before, images.pixels.file.nbytes / 2**20, float(images.images(slice(1)).mean()))
+"""
+
+
+def test_a_mapped_array_is_not_loaded(tmp_path):
+    code = [sys.executable, "-c", MAPPED, str(tmp_path / "x.npy")]
+    done = subprocess.run(code, capture_output=True, text=True, check=True)
+    grown, size, mean = (float(word) for word in done.stdout.split())
+    assert size > 230
+    assert grown < 60
+    assert mean == 0.5
+    assert not done.stderr
 
 
 def test_a_disk_without_room_is_told_at_the_first_image(little, monkeypatch):
@@ -96,6 +181,16 @@ def test_a_disk_without_room_is_told_at_the_first_image(little, monkeypatch):
     with pytest.raises(ArtefactError, match=r"Too little room for the images.*TMPDIR"):
         gathered(parts(), N)
     assert len(seen) == 1
+
+
+def test_processes_of_one_machine_need_room_for_a_file_each(little, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: namedtuple("usage", "free")(2 * N * 3 * SIZE**2))
+    for here in (1, 2):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(here))
+        assert isinstance(gathered(pixels().split(7), N), Stored)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    with pytest.raises(ArtefactError, match=r"Too little room for the images"):
+        gathered(pixels().split(7), N)
 
 
 def test_a_disk_that_fills_is_told(little):
@@ -118,6 +213,8 @@ def test_an_explanation_of_images_in_a_file_has_the_same_figures(little, network
         for data in (some, filed)
     )
     assert one.figures == two.figures
+    assert isinstance(two.held_out.data.pixels, torch.Tensor)  # or the file would stay as long as the explanation
+    assert torch.equal(one.held_out.data.pixels, two.held_out.data.pixels)
 
 
 READER = """

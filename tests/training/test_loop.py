@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from invkit.errors import ArtefactError, TrainingError
+from invkit.errors import ArtefactError, SettingsError, TrainingError
 from invkit.serialize import read_tensors
 from invkit.training import FitSettings, Task, fit, fit_or_load
 from invkit.training.order import batch_rows
@@ -138,6 +138,12 @@ def test_a_passing_nan_is_recovered_from():
 def test_a_lasting_nan_is_reported_with_its_cause():
     with pytest.raises(TrainingError, match=r"line diverged.*step 1\b.*first non-finite gradient: 0.weight"):
         fit(Line(lambda _, loss: loss * float("nan")), SETTINGS, progress=False)
+
+
+def test_a_batch_with_fewer_rows_than_processes_is_told(monkeypatch):
+    monkeypatch.setattr("invkit.processes.count", lambda: 17)
+    with pytest.raises(SettingsError, match=r"line: some processes.*Expected: batch_size of 17 or more.*Got: 16"):
+        fit(Line(), SETTINGS, progress=False)
 
 
 def test_it_stops_early_when_nothing_improves():

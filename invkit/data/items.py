@@ -1,0 +1,132 @@
+"""Images of a data set or a loader, read one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from invkit.data.files import square, to_rgb
+from invkit.data.imageset import as_bytes
+from invkit.data.reading import read_each, read_on
+from invkit.data.shaping import as_maps, checked, sized, usual_side
+from invkit.data.stored import Stored, gathered
+from invkit.progress import Progress
+
+__all__ = ["read_items"]
+
+
+def read_items(
+    data: Any, size: int | None, progress: bool
+) -> tuple[Tensor | Stored, dict[str, Any], Tensor | None, int]:
+    """Read a data set item by item, or a loader batch by batch, as bytes at one size.
+
+    Args:
+        data: gives images, or (image, label, …).
+        size: side of the images; None for the first one's own, within what the built-in autoencoder takes.
+        progress: show it.
+
+    Returns:
+        the pixels (N, 3, S, S); labels, where all are words or numbers, as `class`; of a data set of which some images
+        could not be read the numbers of the others, else None; and how many items or batches there were to be.
+
+    Raises:
+        DataError: not images, or too many that cannot be read.
+    """
+    labels: list[Any] = []
+    kept: list[int] = []
+    loader = isinstance(data, DataLoader)
+    total = _length(data)
+    found: Iterable[tuple[int, tuple[Tensor, Any]]]
+    if not isinstance(data, (DataLoader, IterableDataset)) and total and hasattr(data, "__getitem__"):
+        found = read_each(lambda number: _item(data[number], size), total, progress=progress)
+    else:
+        found = _in_turn(data, size, total, progress)
+
+    def images() -> Iterator[Tensor]:
+        side = size
+        for number, (batch, label) in found:
+            pixels = checked(as_maps(batch.detach().cpu()).contiguous(), number)
+            side = side or usual_side(min(pixels.shape[-2:]))
+            labels.extend(_of_each(label, len(batch)) if loader else [label])
+            kept.append(number)
+            pixels = sized(pixels, side)
+            yield pixels if pixels.dtype == torch.uint8 else as_bytes(pixels)
+
+    pixels = gathered(images(), 0 if loader else total)
+    values = [_plain(label) for label in labels]
+    classes = {} if any(value is None for value in values) else {"class": np.asarray(values)}
+    some = len(kept) < total and not loader
+    return pixels, classes, torch.tensor(kept) if some else None, total
+
+
+def _length(data: Any) -> int:
+    """Give how many items or batches there are, 0 where that is not known."""
+    try:
+        return len(data)
+    except (TypeError, NotImplementedError):  # of a loader of what has no length, for instance
+        return 0
+
+
+def _of_each(labels: Any, count: int) -> list[Any]:
+    """Give the labels of a batch, one for each image; None for each where they are of another form, such as boxes."""
+    rows = labels.ndim == 1 if isinstance(labels, (Tensor, np.ndarray)) else isinstance(labels, (list, tuple))
+    return [*labels] if rows and len(labels) == count else [None] * count
+
+
+def _plain(label: Any) -> float | str | None:
+    """Give a label that is one number or one word; None for any other."""
+    if isinstance(label, str):
+        return label
+    try:
+        value = torch.as_tensor(label)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    return value.item() if value.ndim == 0 else None
+
+
+def _in_turn(data: Any, size: int | None, total: int, progress: bool) -> Iterator[tuple[int, tuple[Tensor, Any]]]:
+    """Read an iterable data set, or a loader; give each image, or batch, with the number of its first image."""
+    number, loader = 0, isinstance(data, DataLoader)
+    bar = Progress("reading images", total, show=progress)
+    read = _batch if loader else partial(_item, size=size)
+    for batch, label in read_on(data, read, kind="Batch" if loader else "Item"):
+        yield number, (batch, label)
+        number += len(batch)
+        bar.advance()
+    bar.close()
+
+
+def _parts(item: Any) -> tuple[Any, Any]:
+    """Take image and label, if there is one, out of what a data set or loader gives."""
+    image, *rest = item if isinstance(item, (tuple, list)) else (item,)
+    return image, rest[0] if rest else None
+
+
+def _batch(item: Any) -> tuple[Tensor, Any]:
+    """Give a batch's images, and its labels."""
+    images, labels = _parts(item)
+    return torch.as_tensor(images), labels
+
+
+def _item(item: Any, size: int | None) -> tuple[Tensor, Any]:
+    """Give an item's image, (1, C, H, W), and its label."""
+    image, label = _parts(item)
+    return _one(image, size).unsqueeze(0), label
+
+
+def _one(image: Any, size: int | None) -> Tensor:
+    """One item of a data set, (C, H, W)."""
+    if isinstance(image, Image.Image):
+        side = size or usual_side(min(image.size))
+        return torch.from_numpy(np.asarray(square(to_rgb(image), side)).copy()).movedim(-1, 0)
+    tensor = torch.as_tensor(image)
+    if tensor.ndim == 3 and tensor.shape[0] not in (1, 3):
+        tensor = tensor.movedim(-1, 0)
+    return tensor if tensor.ndim == 3 else tensor.unsqueeze(0)
