@@ -45,8 +45,8 @@ def _left_of(group: Path) -> list[int]:
 
 
 def memory_to_keep() -> int:
-    """Give the bytes that each process of a run may keep: together half of the free memory."""
-    return int(_SHARE * free_memory()) // processes.count()
+    """Give the bytes that each process of a run may keep: those on one machine together half of the free memory."""
+    return int(_SHARE * free_memory()) // processes.count_here()
 
 
 def rows_that_fit(most: int, shape: Sequence[int], least: int = 64) -> int:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from invkit import processes
 from invkit.data import room
 from invkit.errors import ArtefactError
 
@@ -47,7 +46,7 @@ def test_the_limit_of_a_job_counts_and_so_does_that_of_what_holds_it(machine):
 
 
 def test_processes_of_one_run_share_it(machine, monkeypatch):
-    monkeypatch.setattr(processes, "count", lambda: 4)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert room.memory_to_keep() == 12.5 * GIB
 
 
