@@ -6,6 +6,7 @@ Every process runs the same program. A process alone, the usual case, imports no
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,9 +27,10 @@ def _accelerator() -> Accelerator | None:
     started = torch.distributed.is_available() and torch.distributed.is_initialized()
     if not started and int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return None
-    from accelerate import Accelerator
+    from accelerate import Accelerator, InitProcessGroupKwargs
 
-    return Accelerator(cpu=not torch.cuda.is_available())
+    patient = InitProcessGroupKwargs(timeout=timedelta(days=7))  # the main process may wait for another run's training
+    return Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[patient])
 
 
 def count() -> int:

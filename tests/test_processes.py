@@ -50,7 +50,8 @@ def launch(tmp_path, code, processes=2):
         f"{head}out = Path({str(tmp_path)!r})\nsys.path.insert(0, {str(os.path.dirname(__file__))!r})\n{code}"
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", script]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+                          timeout=500)  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return done
 
@@ -71,6 +72,23 @@ def test_two_processes_train_as_one_does(tmp_path):
         torch.testing.assert_close(ours[1][name], value, atol=1e-5, rtol=0)
         assert torch.equal(ours[1][name], theirs[1][name])
     assert [round(h, 4) for *_, h in ours[0]] == [round(h, 4) for *_, h in result.history]
+
+
+def test_all_processes_stop_where_one_is_interrupted_between_steps(tmp_path):
+    launch(
+        tmp_path,
+        "import os, signal\n"
+        "from test_processes import Line, SETTINGS, fit\n"
+        "task = Line()\n"
+        "def interrupt(step, module):  # in the main process alone\n"
+        "    if step == 20:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "result = fit(task, SETTINGS, progress=False, on_evaluate=interrupt)\n"
+        "torch.save((result.steps, result.stopped, task.module.state_dict()), out / f'{rank}.pt')\n",
+    )
+    ours, theirs = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    assert ours[:2] == theirs[:2] == (20, "interrupted")
+    assert all(torch.equal(value, theirs[2][name]) for name, value in ours[2].items())
 
 
 @pytest.mark.filterwarnings("ignore:Nobody said")

@@ -264,7 +264,7 @@ def fit(
     begun, spent = time.monotonic(), state.result.seconds
     task.module.train()
     with _interruptible() as interrupted, torch.random.fork_rng([]):
-        while state.result.steps < settings.steps and not interrupted.is_set():
+        while state.result.steps < settings.steps and not _stopping(interrupted):
             stale = state.result.steps - state.result.best_step
             if state.result.steps and stale >= settings.patience * settings.evaluate_every:
                 state.result.stopped = "early"  # told here, so that a resumed run stops where an undisturbed one does
@@ -321,6 +321,14 @@ def seconds_of_fit(task: Task, settings: FitSettings) -> float:
     return settings.steps * seconds_per_step(task, settings) + evaluations * evaluation
 
 
+def _stopping(interrupted: threading.Event) -> bool:
+    """Whether any process was interrupted: all leave at the same place, or some would wait for the others for ever."""
+    if processes.mean(torch.tensor(float(interrupted.is_set()))) > 0:
+        interrupted.set()
+        return True
+    return False
+
+
 def _to_evaluation(
     task: Task, state: _State, settings: FitSettings, seed: int, bar: Progress, interrupted: threading.Event
 ) -> dict[str, float] | None:
@@ -332,9 +340,8 @@ def _to_evaluation(
     while True:
         loss = _step(task, state, settings, seed)
         if processes.count() > 1:
-            loss, stopping = processes.mean(torch.tensor([loss, float(interrupted.is_set())])).tolist()
-            if stopping:
-                interrupted.set()
+            loss = float(processes.mean(torch.tensor(loss)))
+        stopping = _stopping(interrupted)
         state.result.steps += 1
         bar.advance()
         if not math.isfinite(loss):
@@ -343,7 +350,7 @@ def _to_evaluation(
             seen.setdefault(name, []).append(value)
         if state.result.steps % settings.evaluate_every == 0 or state.result.steps == settings.steps:
             return {name: sum(values) / len(values) for name, values in seen.items()}
-        if interrupted.is_set():
+        if stopping:
             return None
 
 
