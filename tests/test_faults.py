@@ -35,6 +35,7 @@ from invkit.seeds import generator_for
 from invkit.serialize import read_tensors, write_tensors
 from invkit.settings import Settings
 from invkit.training import FitSettings, InvarianceTask, Task, fit, fit_or_load, held_out_nll, loop
+from invkit.training.step import State, take_step
 
 IMAGES, PART, BATCH, STEPS, EVERY = 300, 32, 16, 24, 6
 
@@ -149,7 +150,7 @@ def child(cache, tell):
 
 def watched(tell):
     """Call `tell` with each unit of work: steps of trainings, batches of latents, figures, files of the explanation."""
-    step, fill, figures, write = loop._step, latents.fill, recipe.explanation_of, saving.write_tensors
+    step, fill, figures, write = loop.take_step, latents.fill, recipe.explanation_of, saving.write_tensors
 
     def told_step(task, state, *args):
         tell(f"{task.title}, step {state.result.steps}")
@@ -174,7 +175,7 @@ def watched(tell):
         tell(f"file {path.name}")
         return write(path, *args)
 
-    loop._step, latents.fill = told_step, told_fill
+    loop.take_step, latents.fill = told_step, told_fill
     recipe.explanation_of, saving.write_tensors = told_figures, told_write
 
 
@@ -532,7 +533,7 @@ def short_of_memory(rows):
 
 def test_the_gradient_of_a_batch_in_pieces_is_that_of_the_whole(capsys):
     tasks = [Line(), Line(short_of_memory)]
-    found = [loop._step(task, loop._State(task, SOME), SOME, 0) for task in tasks]
+    found = [take_step(task, State(task, SOME), SOME, 0) for task in tasks]
     assert tasks[1].pieces == [16, 8, 4, 4, 4, 4]
     assert found[1] == pytest.approx(found[0])
     for whole, pieces in zip(*(task.module.parameters() for task in tasks), strict=True):

@@ -3,8 +3,9 @@
 from invkit.training.artefacts import fit_or_load, read_whole
 from invkit.training.autoencoder import AutoencoderTask, psnr
 from invkit.training.flows import AmortisedTask, AnchorTask, InvarianceTask, SemanticTask, held_out_nll
-from invkit.training.loop import FitResult, FitSettings, Task, fit, seconds_of_fit, seconds_per_step
+from invkit.training.loop import fit, seconds_of_fit, seconds_per_step
 from invkit.training.metric import ImageMetric
+from invkit.training.task import FitResult, FitSettings, Task
 
 __all__ = [
     "AmortisedTask",

@@ -13,7 +13,8 @@ from invkit import processes
 from invkit.errors import ArtefactError
 from invkit.progress import say
 from invkit.serialize import clear_partials, locked, read_tensors, write_tensors
-from invkit.training.loop import FitResult, FitSettings, Task, fit
+from invkit.training.loop import fit
+from invkit.training.task import FitResult, FitSettings, Task
 
 __all__ = ["fit_or_load", "read_whole"]
 

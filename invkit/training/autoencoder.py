@@ -11,8 +11,8 @@ from invkit.data.augment import mirrored_and_cropped
 from invkit.data.imageset import ImageSet, evenly
 from invkit.data.memory import in_parts
 from invkit.seeds import generator_for
-from invkit.training.loop import Task
 from invkit.training.metric import ImageMetric, adaptive_weight, critic_loss, generator_loss
+from invkit.training.task import Task
 
 __all__ = ["AutoencoderTask", "psnr"]
 

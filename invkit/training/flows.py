@@ -17,7 +17,7 @@ from invkit.data.rows import Codes, Rows
 from invkit.flows import InvarianceFlow, SemanticFlow, pair_nll
 from invkit.flows.invariance import standard_normal_nll
 from invkit.seeds import generator_for
-from invkit.training.loop import Task
+from invkit.training.task import Task
 
 __all__ = ["AmortisedTask", "AnchorTask", "InvarianceTask", "SemanticTask", "held_out_nll"]
 

@@ -7,10 +7,9 @@ import math
 import signal
 import threading
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,195 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from invkit import processes
-from invkit.data import out_of_memory
 from invkit.errors import SettingsError, TrainingError
 from invkit.progress import Progress, say
-from invkit.seeds import generator_for, seed_for
 from invkit.serialize import fingerprint
 from invkit.training.checkpoint import load_checkpoint, save_checkpoint
-from invkit.training.order import batch_rows
-from invkit.training.precision import multiplies_bfloat16
+from invkit.training.step import State, take_step
+from invkit.training.task import FitResult, FitSettings, Task
 
-__all__ = ["FitResult", "FitSettings", "Task", "fit", "seconds_of_fit", "seconds_per_step"]
+__all__ = ["fit", "seconds_of_fit", "seconds_per_step"]
 
 _RECOVERIES = 4
 _PROBE = 5.0  # seconds that measuring may take
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """How long and how fast to train.
-
-    Attributes:
-        steps: optimiser steps.
-        batch_size: rows a step.
-        learning_rate: its maximum; it rises over the first `warmup` of the steps, then falls to 0 as a cosine.
-        weight_decay: decoupled weight decay of AdamW.
-        betas: of AdamW.
-        warmup: share of the steps.
-        clip: largest norm of the gradient.
-        ema: decay of the exponential moving average of the weights; the average is what is kept.
-        evaluate_every: steps between held-out evaluations and checkpoints.
-        patience: evaluations without improvement after which training stops early.
-        bf16: run the forward pass under bfloat16 autocast, on a machine that multiplies bfloat16 itself; where it would
-            only imitate it, in float32.
-    """
-
-    steps: int
-    batch_size: int = 256
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.99)
-    warmup: float = 0.05
-    clip: float = 1.0
-    ema: float = 0.99
-    evaluate_every: int = 100
-    patience: int = 20
-    bf16: bool = False
-
-    def rate(self, step: int) -> float:
-        """Give the learning rate at a step."""
-        rise = max(1.0, self.warmup * self.steps)
-        if step < rise:
-            return self.learning_rate * (step + 1) / rise
-        done = (step - rise) / max(1.0, self.steps - rise)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-
-class Task(ABC):
-    """What is trained: a module, rows of data, a loss.
-
-    Attributes:
-        title: shown with the progress.
-        module: the module to train.
-        rows: number of training rows.
-        step: number of the step that the loop is at, for a loss that changes with it.
-        terms: what the last loss was made of, by name; their means are kept in the history.
-        keep_last: keep the last average instead of the best: for a loss, such as an adversarial one, that the held-out
-            figure does not tell all of.
-    """
-
-    title: str
-    module: nn.Module
-    rows: int
-    step: int = 0
-    keep_last: bool = False
-    terms: Mapping[str, float] = {}  # replaced, never changed
-
-    @property
-    def parts(self) -> list[nn.Module]:
-        """Parts of the module whose gradients are clipped each on its own."""
-        return [self.module]
-
-    @abstractmethod
-    def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Give the mean loss of some rows (B,), every draw from the generator."""
-
-    @abstractmethod
-    def held_out(self, module: nn.Module) -> float:
-        """Give the held-out figure, lower is better; the same noise at every call."""
-
-
-@dataclass
-class FitResult:
-    """How training went.
-
-    Attributes:
-        best: held-out figure of the weights that were kept, the lowest, or the last where the task keeps the last.
-        best_step: when it was reached.
-        steps: steps done.
-        history: (step, mean training loss since the last entry, held-out figure).
-        terms: for each entry of the history the mean of each term of the loss.
-        seconds: time spent, over all resumed runs.
-        stopped: `done`, `early` (no improvement) or `interrupted` (Ctrl-C).
-        recoveries: how often a non-finite loss was rolled back.
-    """
-
-    best: float = math.inf
-    best_step: int = 0
-    steps: int = 0
-    history: list[tuple[int, float, float]] = field(default_factory=list)
-    terms: list[dict[str, float]] = field(default_factory=list)
-    seconds: float = 0.0
-    stopped: str = "done"
-    recoveries: int = 0
-
-    @property
-    def complete(self) -> bool:
-        """Whether training came to its own end."""
-        return self.stopped != "interrupted"
-
-
-class _Loss(nn.Module):
-    """A task's loss as a forward pass, which is what data-parallel training wraps."""
-
-    def __init__(self, task: Task) -> None:
-        super().__init__()
-        self.module, self._loss = task.module, task.loss
-
-    def forward(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        return self._loss(self.module, rows, generator)
-
-
-class _State:
-    """All that a checkpoint holds: weights, their average, the best average, optimiser and counters.
-
-    Attributes:
-        loss: the loss, with gradients averaged over all processes where there are several.
-        pieces: in how many a batch is computed, one after the other, for lack of memory.
-    """
-
-    def __init__(self, task: Task, settings: FitSettings, *, shared: bool = True) -> None:
-        module = self.module = task.module
-        self.loss = processes.parallel(_Loss(task), unused=len(task.parts) > 1) if shared else _Loss(task)
-        self.pieces = 1
-        self.average = copy.deepcopy(module).requires_grad_(False).eval()
-        self.best = copy.deepcopy(module.state_dict())
-        self._averaged, self._current = (
-            [v for v in (*m.parameters(), *m.buffers()) if v.is_floating_point()] for m in (self.average, module)
-        )
-        self.optimizer = torch.optim.AdamW(
-            module.parameters(),
-            lr=settings.learning_rate,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
-        self.result = FitResult()
-        self.rate_factor = 1.0
-
-    def average_in(self, decay: float, step: int) -> None:
-        with torch.no_grad():
-            torch._foreach_lerp_(self._averaged, self._current, 1 - min(decay, (1 + step) / (10 + step)))
-
-    def tensors(self) -> dict[str, Tensor]:
-        out: dict[str, Tensor] = {}
-        for name, state in (
-            ("module", self.module.state_dict()), ("average", self.average.state_dict()), ("best", self.best)
-        ):  # fmt: skip
-            out |= {f"{name}/{k}": v.detach().clone() for k, v in state.items()}
-        for index, slots in self.optimizer.state_dict()["state"].items():
-            out |= {f"optimizer/{index}/{slot}": v.detach().clone() for slot, v in slots.items()}
-        return out
-
-    def counters(self) -> dict[str, Any]:
-        return {"result": asdict(self.result), "rate_factor": self.rate_factor}
-
-    def restore(self, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
-        def part(name: str) -> dict[str, Tensor]:
-            return {k.removeprefix(name + "/"): v for k, v in tensors.items() if k.startswith(name + "/")}
-
-        self.module.load_state_dict(part("module"))
-        self.average.load_state_dict(part("average"))
-        self.best = {k: v.clone() for k, v in part("best").items()}
-        slots: dict[int, dict[str, Tensor]] = {}
-        for key, value in part("optimizer").items():
-            index, slot = key.split("/")
-            slots.setdefault(int(index), {})[slot] = value.clone()
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
-        self.result = FitResult(**counters["result"])
-        self.result.history = [(int(s), float(a), float(b)) for s, a, b in self.result.history]
-        self.rate_factor = counters["rate_factor"]
 
 
 @torch.enable_grad()  # whatever the caller has set
@@ -247,7 +68,7 @@ def fit(
             got=settings.batch_size,
             hint="Take larger batches, or fewer processes.",
         )
-    state = _State(task, settings)
+    state = State(task, settings)
     key = fingerprint(asdict(settings), seed, task.rows, [list(p.shape) for p in task.module.parameters()])
     if checkpoint is not None and processes.agreed(checkpoint.exists()):
         state.restore(*load_checkpoint(checkpoint, key))
@@ -300,13 +121,13 @@ def seconds_per_step(task: Task, settings: FitSettings) -> float:
     """Measure what a step takes at the end of training, on a copy: the fastest of a few, the first not counted."""
     probe = copy.copy(task)
     probe.module = copy.deepcopy(task.module).train()
-    state = _State(probe, settings, shared=False)
+    state = State(probe, settings, shared=False)
     state.result.steps = settings.steps - 1
     taken: list[float] = []
     with torch.random.fork_rng([]):
         while len(taken) < 2 or (len(taken) < 6 and sum(taken) < _PROBE):
             begun = time.monotonic()
-            _step(probe, state, settings, seed=0)
+            take_step(probe, state, settings, seed=0)
             taken.append(time.monotonic() - begun)
     return min(taken[1:])
 
@@ -330,7 +151,7 @@ def _stopping(interrupted: threading.Event) -> bool:
 
 
 def _to_evaluation(
-    task: Task, state: _State, settings: FitSettings, seed: int, bar: Progress, interrupted: threading.Event
+    task: Task, state: State, settings: FitSettings, seed: int, bar: Progress, interrupted: threading.Event
 ) -> dict[str, float] | None:
     """Train up to the next evaluation; give means of the loss and its terms, or None if interrupted.
 
@@ -338,7 +159,7 @@ def _to_evaluation(
     """
     seen: dict[str, list[float]] = {}
     while True:
-        loss = _step(task, state, settings, seed)
+        loss = take_step(task, state, settings, seed)
         if processes.count() > 1:
             loss = float(processes.mean(torch.tensor(loss)))
         stopping = _stopping(interrupted)
@@ -354,45 +175,7 @@ def _to_evaluation(
             return None
 
 
-def _step(task: Task, state: _State, settings: FitSettings, seed: int) -> float:
-    """Do one optimiser step and give its loss; nothing is changed if the loss isn't finite."""
-    step = task.step = state.result.steps
-    rows = batch_rows(task.rows, settings.batch_size, step, seed)[processes.rank() :: processes.count()]
-    loss = _gradients(task, state, settings, rows, seed)
-    norms = [nn.utils.clip_grad_norm_(part.parameters(), settings.clip) for part in task.parts]
-    value = loss + 0 * float(sum(norms))  # NaN when any is not finite
-    if math.isfinite(value):
-        for group in state.optimizer.param_groups:
-            group["lr"] = settings.rate(step) * state.rate_factor
-        state.optimizer.step()
-        state.average_in(settings.ema, step)
-    return value
-
-
-def _gradients(task: Task, state: _State, settings: FitSettings, rows: Tensor, seed: int) -> float:
-    """Give the loss of a batch, with its gradients set; in ever smaller pieces while memory is too small."""
-    own = (processes.rank(),) if processes.count() > 1 else ()  # each process draws its own noise
-    device = next(task.module.parameters()).device
-    bf16 = settings.bf16 and multiplies_bfloat16(device.type)
-    while True:
-        generator, total = generator_for(seed, "step", task.step, *own), 0.0
-        torch.default_generator.manual_seed(seed_for(seed, "layers", task.step, *own))  # dropout takes no generator
-        state.optimizer.zero_grad(set_to_none=True)
-        try:
-            for piece in rows.chunk(state.pieces):
-                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                    loss = state.loss(piece, generator) * (len(piece) / len(rows))
-                torch.autograd.backward(loss)
-                total += float(loss.detach())
-            return total
-        except (RuntimeError, MemoryError) as error:
-            if processes.count() > 1 or state.pieces >= len(rows) or not out_of_memory(error):
-                raise
-            state.pieces *= 2
-            say(f"{task.title}: too little memory, going on with {math.ceil(len(rows) / state.pieces)} rows at once")
-
-
-def _evaluate(task: Task, state: _State, train: dict[str, float]) -> float:
+def _evaluate(task: Task, state: State, train: dict[str, float]) -> float:
     with torch.no_grad():
         held_out = processes.agreed(task.held_out(state.average))
     result = state.result
@@ -405,7 +188,7 @@ def _evaluate(task: Task, state: _State, train: dict[str, float]) -> float:
     return held_out
 
 
-def _recover(task: Task, state: _State, good: tuple[dict[str, Tensor], Any]) -> tuple[dict[str, Tensor], Any]:
+def _recover(task: Task, state: State, good: tuple[dict[str, Tensor], Any]) -> tuple[dict[str, Tensor], Any]:
     """Go back to the last good state and halve the learning rate, or give up with the cause."""
     failed, recoveries = state.result.steps, state.result.recoveries + 1
     culprits = [n for n, p in task.module.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]

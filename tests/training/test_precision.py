@@ -40,7 +40,7 @@ class Product(Task):
 @pytest.mark.parametrize("has", [True, False])
 @pytest.mark.parametrize("wanted", [True, False])
 def test_training_runs_under_autocast_only_there(wanted, has, monkeypatch):
-    monkeypatch.setattr("invkit.training.loop.multiplies_bfloat16", lambda _: has)
+    monkeypatch.setattr("invkit.training.step.multiplies_bfloat16", lambda _: has)
     task = Product()
     fit(task, FitSettings(steps=1, batch_size=2, bf16=wanted), progress=False)
     assert task.seen == {torch.bfloat16 if wanted and has else torch.float32}

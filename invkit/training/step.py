@@ -1,0 +1,136 @@
+"""One step of training, and all that it changes."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from invkit import processes
+from invkit.data import out_of_memory
+from invkit.progress import say
+from invkit.seeds import generator_for, seed_for
+from invkit.training.order import batch_rows
+from invkit.training.precision import multiplies_bfloat16
+from invkit.training.task import FitResult, FitSettings, Task
+
+__all__ = ["State", "take_step"]
+
+
+class _Loss(nn.Module):
+    """A task's loss as a forward pass, which is what data-parallel training wraps."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.module, self._loss = task.module, task.loss
+
+    def forward(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        return self._loss(self.module, rows, generator)
+
+
+class State:
+    """All that a checkpoint holds: weights, their average, the best average, optimiser and counters.
+
+    Attributes:
+        loss: the loss, with gradients averaged over all processes where there are several.
+        pieces: in how many a batch is computed, one after the other, for lack of memory.
+    """
+
+    def __init__(self, task: Task, settings: FitSettings, *, shared: bool = True) -> None:
+        module = self.module = task.module
+        self.loss = processes.parallel(_Loss(task), unused=len(task.parts) > 1) if shared else _Loss(task)
+        self.pieces = 1
+        self.average = copy.deepcopy(module).requires_grad_(False).eval()
+        self.best = copy.deepcopy(module.state_dict())
+        self._averaged, self._current = (
+            [v for v in (*m.parameters(), *m.buffers()) if v.is_floating_point()] for m in (self.average, module)
+        )
+        self.optimizer = torch.optim.AdamW(
+            module.parameters(),
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        self.result = FitResult()
+        self.rate_factor = 1.0
+
+    def average_in(self, decay: float, step: int) -> None:
+        """Move the average towards the weights, further in the first steps."""
+        with torch.no_grad():
+            torch._foreach_lerp_(self._averaged, self._current, 1 - min(decay, (1 + step) / (10 + step)))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Copy all tensors, for a checkpoint."""
+        out: dict[str, Tensor] = {}
+        for name, state in (
+            ("module", self.module.state_dict()), ("average", self.average.state_dict()), ("best", self.best)
+        ):  # fmt: skip
+            out |= {f"{name}/{k}": v.detach().clone() for k, v in state.items()}
+        for index, slots in self.optimizer.state_dict()["state"].items():
+            out |= {f"optimizer/{index}/{slot}": v.detach().clone() for slot, v in slots.items()}
+        return out
+
+    def counters(self) -> dict[str, Any]:
+        """Give all else that a checkpoint holds, JSON-able."""
+        return {"result": asdict(self.result), "rate_factor": self.rate_factor}
+
+    def restore(self, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
+        """Go back to what :meth:`tensors` and :meth:`counters` gave."""
+
+        def part(name: str) -> dict[str, Tensor]:
+            return {k.removeprefix(name + "/"): v for k, v in tensors.items() if k.startswith(name + "/")}
+
+        self.module.load_state_dict(part("module"))
+        self.average.load_state_dict(part("average"))
+        self.best = {k: v.clone() for k, v in part("best").items()}
+        slots: dict[int, dict[str, Tensor]] = {}
+        for key, value in part("optimizer").items():
+            index, slot = key.split("/")
+            slots.setdefault(int(index), {})[slot] = value.clone()
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
+        self.result = FitResult(**counters["result"])
+        self.result.history = [(int(s), float(a), float(b)) for s, a, b in self.result.history]
+        self.rate_factor = counters["rate_factor"]
+
+
+def take_step(task: Task, state: State, settings: FitSettings, seed: int) -> float:
+    """Do one optimiser step and give its loss; nothing is changed if the loss isn't finite."""
+    step = task.step = state.result.steps
+    rows = batch_rows(task.rows, settings.batch_size, step, seed)[processes.rank() :: processes.count()]
+    loss = _gradients(task, state, settings, rows, seed)
+    norms = [nn.utils.clip_grad_norm_(part.parameters(), settings.clip) for part in task.parts]
+    value = loss + 0 * float(sum(norms))  # NaN when any is not finite
+    if math.isfinite(value):
+        for group in state.optimizer.param_groups:
+            group["lr"] = settings.rate(step) * state.rate_factor
+        state.optimizer.step()
+        state.average_in(settings.ema, step)
+    return value
+
+
+def _gradients(task: Task, state: State, settings: FitSettings, rows: Tensor, seed: int) -> float:
+    """Give the loss of a batch, with its gradients set; in ever smaller pieces while memory is too small."""
+    own = (processes.rank(),) if processes.count() > 1 else ()  # each process draws its own noise
+    device = next(task.module.parameters()).device
+    bf16 = settings.bf16 and multiplies_bfloat16(device.type)
+    while True:
+        generator, total = generator_for(seed, "step", task.step, *own), 0.0
+        torch.default_generator.manual_seed(seed_for(seed, "layers", task.step, *own))  # dropout takes no generator
+        state.optimizer.zero_grad(set_to_none=True)
+        try:
+            for piece in rows.chunk(state.pieces):
+                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                    loss = state.loss(piece, generator) * (len(piece) / len(rows))
+                torch.autograd.backward(loss)
+                total += float(loss.detach())
+            return total
+        except (RuntimeError, MemoryError) as error:
+            if processes.count() > 1 or state.pieces >= len(rows) or not out_of_memory(error):
+                raise
+            state.pieces *= 2
+            say(f"{task.title}: too little memory, going on with {math.ceil(len(rows) / state.pieces)} rows at once")

@@ -1,0 +1,117 @@
+"""What is trained, how, and how it went."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["FitResult", "FitSettings", "Task"]
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How long and how fast to train.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: rows a step.
+        learning_rate: its maximum; it rises over the first `warmup` of the steps, then falls to 0 as a cosine.
+        weight_decay: decoupled weight decay of AdamW.
+        betas: of AdamW.
+        warmup: share of the steps.
+        clip: largest norm of the gradient.
+        ema: decay of the exponential moving average of the weights; the average is what is kept.
+        evaluate_every: steps between held-out evaluations and checkpoints.
+        patience: evaluations without improvement after which training stops early.
+        bf16: run the forward pass under bfloat16 autocast, on a machine that multiplies bfloat16 itself; where it would
+            only imitate it, in float32.
+    """
+
+    steps: int
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.99)
+    warmup: float = 0.05
+    clip: float = 1.0
+    ema: float = 0.99
+    evaluate_every: int = 100
+    patience: int = 20
+    bf16: bool = False
+
+    def rate(self, step: int) -> float:
+        """Give the learning rate at a step."""
+        rise = max(1.0, self.warmup * self.steps)
+        if step < rise:
+            return self.learning_rate * (step + 1) / rise
+        done = (step - rise) / max(1.0, self.steps - rise)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+class Task(ABC):
+    """What is trained: a module, rows of data, a loss.
+
+    Attributes:
+        title: shown with the progress.
+        module: the module to train.
+        rows: number of training rows.
+        step: number of the step that the loop is at, for a loss that changes with it.
+        terms: what the last loss was made of, by name; their means are kept in the history.
+        keep_last: keep the last average instead of the best: for a loss, such as an adversarial one, that the held-out
+            figure does not tell all of.
+    """
+
+    title: str
+    module: nn.Module
+    rows: int
+    step: int = 0
+    keep_last: bool = False
+    terms: Mapping[str, float] = {}  # replaced, never changed
+
+    @property
+    def parts(self) -> list[nn.Module]:
+        """Parts of the module whose gradients are clipped each on its own."""
+        return [self.module]
+
+    @abstractmethod
+    def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Give the mean loss of some rows (B,), every draw from the generator."""
+
+    @abstractmethod
+    def held_out(self, module: nn.Module) -> float:
+        """Give the held-out figure, lower is better; the same noise at every call."""
+
+
+@dataclass
+class FitResult:
+    """How training went.
+
+    Attributes:
+        best: held-out figure of the weights that were kept, the lowest, or the last where the task keeps the last.
+        best_step: when it was reached.
+        steps: steps done.
+        history: (step, mean training loss since the last entry, held-out figure).
+        terms: for each entry of the history the mean of each term of the loss.
+        seconds: time spent, over all resumed runs.
+        stopped: `done`, `early` (no improvement) or `interrupted` (Ctrl-C).
+        recoveries: how often a non-finite loss was rolled back.
+    """
+
+    best: float = math.inf
+    best_step: int = 0
+    steps: int = 0
+    history: list[tuple[int, float, float]] = field(default_factory=list)
+    terms: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    stopped: str = "done"
+    recoveries: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether training came to its own end."""
+        return self.stopped != "interrupted"
