@@ -24,7 +24,7 @@ from invkit.report.figures import write_png
 from invkit.seeds import seeded
 from invkit.serialize import fingerprint
 from invkit.settings import AutoencoderSettings
-from invkit.training import AutoencoderTask, FitResult, ImageMetric, fit_or_load, read_whole, seconds_of_fit
+from invkit.training import AutoencoderTask, FitResult, ImageMetric, fit_or_load, is_made, seconds_of_fit
 
 __all__ = ["autoencoder_task", "device_of", "file_of", "fit_autoencoder", "key_of"]
 
@@ -55,7 +55,7 @@ def fit_autoencoder(
     """
     where = device_of(device)
     path = None if cache is None else file_of(settings, key, cache, perceptual)
-    found = path is not None and processes.agreed(processes.is_main() and read_whole(path) is not None)
+    found = is_made(path)
     autoencoder, task = autoencoder_task(
         train, held_out, settings, perceptual=perceptual, seed=seed, device=where, to_train=not found
     )

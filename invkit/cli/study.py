@@ -122,12 +122,12 @@ def dynamics(model: str, layer: str, data: str, checkpoints: tuple[Path, ...], *
         raise SettingsError("Weights cannot be put into this model", expected="an nn.Module", got=type(opened).__name__)
     found = {}
     for file in checkpoints:
-        module = copy.deepcopy(opened.module)
-        load_weights(module, file)
         if file.stem in found:
             raise SettingsError(
                 "Two checkpoints have one name", expected="a name for each, its step", got=file.stem, hint="Rename one."
             )
+        module = copy.deepcopy(opened.module)
+        load_weights(module, file)
         found[file.stem] = opened.around(module)
     _run("dynamics", run, options, found, layer, data)
 

@@ -93,6 +93,10 @@ class Interpretee(ABC):
     def decide(self, images: Tensor) -> Tensor:
         """Give the model's decision f(x): logits or an embedding, (B, C)."""
 
+    def is_decision(self, output: Tensor) -> bool:
+        """Whether an output of the model, (B, …), holds scores of two classes or more, the largest of which decides."""
+        return self.scores_classes and output.ndim == 2 and output.shape[1] > 1
+
     def __call__(self, images: Tensor) -> Tensor:
         """Give f(x) as :meth:`decide` does, for libraries that take a model as a function of images (captum).
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Estimate", "jackknife", "mean_estimate", "standard_error"]
+__all__ = ["Estimate", "blocks_of", "jackknife", "mean_estimate", "standard_error"]
+
+_BLOCKS = 20  # left out one at a time
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,17 @@ def jackknife(statistic: Callable[[Tensor], Tensor], units: Tensor, n: int, grou
 def mean_estimate(values: Tensor, groups: Tensor | None = None, n: int | None = None) -> Estimate:
     """Give the mean of values (M,) with the jackknife's standard error; arguments as of :func:`jackknife`."""
     return jackknife(lambda mean: mean[..., 0], values[:, None].double(), len(values) if n is None else n, groups)
+
+
+def blocks_of(n: int, groups: Tensor | None = None) -> Tensor:
+    """Deal n rows out to 20 blocks, (n,) of their numbers, whole groups to one; to fewer where there are few groups.
+
+    Args:
+        n: rows.
+        groups: (n,), rows of one group depend on each other; None where each stands alone.
+    """
+    place = torch.arange(n) if groups is None else groups.unique(return_inverse=True)[1]
+    return place % max(2, min(_BLOCKS, (int(place.max()) + 1) // 2))
 
 
 def standard_error(without: Tensor) -> float:

@@ -7,11 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from invkit.evaluation.estimate import Estimate, standard_error
+from invkit.evaluation.estimate import Estimate, blocks_of, standard_error
 
 __all__ = ["frechet_distance"]
-
-_BLOCKS = 20  # left out one at a time
 
 
 def frechet_distance(features: Tensor, others: Tensor, groups: Tensor | None = None) -> Estimate:
@@ -27,8 +25,7 @@ def frechet_distance(features: Tensor, others: Tensor, groups: Tensor | None = N
     """
     features, others = features.double(), others.double()
     known = _moments(features)
-    place = torch.arange(len(others)) if groups is None else groups.unique(return_inverse=True)[1]
-    blocks = place % max(2, min(_BLOCKS, (int(place.max()) + 1) // 2))
+    blocks = blocks_of(len(others), groups)
     rest = [others[blocks != b] for b in blocks.unique()]
     value = float(_distance(known, _moments(others)))
     if min(map(len, rest)) < 2:

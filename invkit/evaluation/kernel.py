@@ -9,12 +9,10 @@ from torch import Tensor, nn
 
 from invkit.data import evenly
 from invkit.errors import DataError
-from invkit.evaluation.estimate import Estimate, standard_error
+from invkit.evaluation.estimate import Estimate, blocks_of, standard_error
 from invkit.seeds import seeded
 
 __all__ = ["kernel_distance"]
-
-_BLOCKS = 20  # left out one at a time
 
 
 def kernel_distance(
@@ -40,8 +38,7 @@ def kernel_distance(
         raise DataError("Too few images for a kernel distance", expected="4 of each set, better 500", got=n)
     rows = evenly(len(others), n)
     a, b = features[evenly(len(features), n)].double(), others[rows].double()
-    place = torch.arange(n) if groups is None else groups[rows].unique(return_inverse=True)[1]
-    blocks = place % max(2, min(_BLOCKS, (int(place.max()) + 1) // 2))
+    blocks = blocks_of(n, None if groups is None else groups[rows])
     with seeded(seed, "kernel distance"):
         without = torch.stack([_distance(a[blocks != k], b[blocks != k]) for k in blocks.unique()])
         return Estimate(float(_distance(a, b)), standard_error(without), n)

@@ -206,7 +206,7 @@ def _sent_back(
             found |= {f"distance{name}{at}": compared.distance, f"rank{name}{at}": compared.rank}
             if layer == layers[0]:
                 of[name] = compared.distance.value
-            if layer == "output" and interpretee.scores_classes and z.ndim == 2 and z.shape[1] > 1:
+            if layer == "output" and interpretee.is_decision(z):
                 found[f"agreement{name}"], chance = agreement(z, back, data.groups)
     if not math.isnan(chance):
         found["agreement by chance"] = chance

@@ -111,7 +111,7 @@ def _target(
 ) -> int | None:
     """Give the target's number; check that the model gives gradients, and that decisions and classes fit."""
     scores = logits_of(interpretee)(images.images(slice(2)))
-    if not (interpretee.scores_classes and scores.ndim == 2 and scores.shape[1] > 1):
+    if not interpretee.is_decision(scores):
         raise DataError(
             "This network takes no decision that an attack could change",
             expected="scores of two classes or more, (B, C)",

@@ -96,13 +96,10 @@ def decisions_sections(interpretee: Interpretee, data: ImageSet, concept: str) -
 
 def _decides(interpretee: Interpretee, data: ImageSet) -> bool:
     """Whether the network gives scores of two classes or more; tried on one image."""
-    if not interpretee.scores_classes:
-        return False
     try:
-        scores = interpretee.decide(data.images(slice(1)))
+        return interpretee.is_decision(interpretee.decide(data.images(slice(1))))
     except LayerError:
         return False
-    return scores.ndim == 2 and scores.shape[1] > 1
 
 
 def _named(names: Sequence[str], number: int) -> str:

@@ -16,7 +16,7 @@ from invkit.serialize import clear_partials, locked, read_tensors, write_tensors
 from invkit.training.loop import fit
 from invkit.training.task import FitResult, FitSettings, Task
 
-__all__ = ["fit_or_load", "read_whole"]
+__all__ = ["fit_or_load", "is_made", "read_whole"]
 
 
 def fit_or_load(
@@ -68,6 +68,11 @@ def fit_or_load(
             checkpoint.unlink(missing_ok=True)
         processes.wait()
     return result
+
+
+def is_made(path: Path | None, module: nn.Module | None = None) -> bool:
+    """Whether weights are there, whole; all processes come to one answer. Arguments as of :func:`read_whole`."""
+    return path is not None and processes.agreed(processes.is_main() and read_whole(path, module) is not None)
 
 
 def read_whole(path: Path, module: nn.Module | None = None) -> tuple[dict[str, Tensor], dict[str, str]] | None:

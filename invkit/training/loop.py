@@ -85,7 +85,7 @@ def fit(
     begun, spent = time.monotonic(), state.result.seconds
     task.module.train()
     with _interruptible() as interrupted, torch.random.fork_rng([]):
-        while state.result.steps < settings.steps and not _stopping(interrupted):
+        while state.result.steps < settings.steps and not _shared(0.0, interrupted)[1]:
             stale = state.result.steps - state.result.best_step
             if state.result.steps and stale >= settings.patience * settings.evaluate_every:
                 state.result.stopped = "early"  # told here, so that a resumed run stops where an undisturbed one does
@@ -142,12 +142,17 @@ def seconds_of_fit(task: Task, settings: FitSettings) -> float:
     return settings.steps * seconds_per_step(task, settings) + evaluations * evaluation
 
 
-def _stopping(interrupted: threading.Event) -> bool:
-    """Whether any process was interrupted: all leave at the same place, or some would wait for the others for ever."""
-    if processes.mean(torch.tensor(float(interrupted.is_set()))) > 0:
+def _shared(loss: float, interrupted: threading.Event) -> tuple[float, bool]:
+    """Give the mean loss of all processes, and whether any was interrupted.
+
+    All leave at the same place, or some would wait for the others for ever.
+    """
+    if processes.count() == 1:
+        return loss, interrupted.is_set()
+    loss, stopping = processes.mean(torch.tensor([loss, float(interrupted.is_set())])).tolist()
+    if stopping:
         interrupted.set()
-        return True
-    return False
+    return loss, stopping > 0
 
 
 def _to_evaluation(
@@ -159,10 +164,7 @@ def _to_evaluation(
     """
     seen: dict[str, list[float]] = {}
     while True:
-        loss = take_step(task, state, settings, seed)
-        if processes.count() > 1:
-            loss = float(processes.mean(torch.tensor(loss)))
-        stopping = _stopping(interrupted)
+        loss, stopping = _shared(take_step(task, state, settings, seed), interrupted)
         state.result.steps += 1
         bar.advance()
         if not math.isfinite(loss):

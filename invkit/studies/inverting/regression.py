@@ -18,7 +18,7 @@ from invkit.flows import Embedder, InvarianceFlow, embedder_for
 from invkit.groundwork import Groundwork
 from invkit.seeds import generator_for, seeded
 from invkit.settings import AutoencoderSettings
-from invkit.training import ImageMetric, Task, fit_or_load, read_whole
+from invkit.training import ImageMetric, Task, fit_or_load, is_made
 
 __all__ = ["RegressionTask", "Regressor", "regress", "regression_settings", "trained_regressor"]
 
@@ -136,8 +136,7 @@ def trained_regressor(
     path = ground.path("regressor", key, asdict(settings), latent_dim, ground.settings.noise_floor, title)
     metric = ImageMetric(settings.pixel, None, settings.perceptual_weight)
     device = processes.device()
-    found = path is not None and processes.agreed(processes.is_main() and read_whole(path, module) is not None)
-    if not found:
+    if not is_made(path, module):
         rows = torch.randperm(len(z[0]), generator=generator_for(ground.seed, "initialise"))[:_SOME]
         embedder.initialize((z[0][rows] - t.mean) / t.scale, t.noise)
         metric = replace(metric, perceptual=perceptual_of(settings, device))
