@@ -49,9 +49,11 @@ class Interpretee(ABC):
     Attributes:
         scores_classes: whether :meth:`decide` gives scores of classes, of which the largest is the decision; not so of
             an embedding.
+        categories: names of those classes, empty where they are unknown.
     """
 
     scores_classes: bool = True
+    categories: tuple[str, ...] = ()
 
     @abstractmethod
     def layers(self) -> list[LayerInfo]:

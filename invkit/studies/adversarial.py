@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from invkit.core import Interpretee
-from invkit.data import Concept, ImageSet, decode_all
-from invkit.errors import DataError, SettingsError
+from invkit.data import decode_all
 from invkit.evaluation import Estimate, Judge
 from invkit.evaluation.estimate import jackknife
 from invkit.explanation import Explanation
@@ -19,6 +18,7 @@ from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
 from invkit.studies.attacking.attacks import Attack
 from invkit.studies.attacking.changes import Changes, changes, share
+from invkit.studies.attacking.decisions import Decisions, decisions_of
 from invkit.studies.attacking.page import pictures_sections, where_section
 from invkit.studies.attacking.trial import Trial, logits_of, try_attack
 from invkit.studies.judging import trained_judge
@@ -69,7 +69,8 @@ def adversarial(
         model: whose decisions are attacked, as in :func:`invkit.profile`; its output are logits (B, C).
         layers: two or more addresses, modules or globs, from early to late.
         data: images, as in :func:`invkit.profile`.
-        concept: the classes that the network decides between, in its order; None takes its own decisions for right.
+        concept: the classes that the network decides between, by their names where it knows them (its `categories`),
+            else in its order; None takes its own decisions for right.
         attack: `fgsm` or `pgd`.
         epsilon: largest change of a value in [0, 1]; the authors' is 0.02.
         steps: of `pgd`.
@@ -92,51 +93,31 @@ def adversarial(
     given = images_of(data, keywords)
     addresses = checked_layers(interpretee, layers, given)
     expect_several(addresses)
-    classes = None if concept is None else class_concept(given, concept)
-    wanted = _target(interpretee, given, classes, target)
+    if concept is not None:
+        class_concept(given, concept)
+    scores = logits_of(interpretee)(given.images(slice(2)))  # tells at once where the model gives no gradients
+    decisions = decisions_of(interpretee, scores, given, concept)
+    goal = None if target is None else decisions.number(target)
     ground = lay(given, keywords, [(interpretee, addresses)], embedder)
-    trial = try_attack(interpretee, ground.held_out, concept, method, wanted, images, ground.seed)
+    trial = try_attack(interpretee, ground.held_out, decisions, method, goal, images, ground.seed)
     explanations = explain_layers(ground, interpretee, addresses, embedder)
     tried = trial.take(trial.flipped) if trial.flipped.sum() >= _FEWEST else trial
     found = {layer: changes(each, tried, ground.seed) for layer, each in explanations.items()}
     read = {}
-    if judge and concept is not None:
+    if judge and decisions.concept is not None:
         reader = trained_judge(ground)
-        read = {layer: _read(each, tried, reader, concept, found[layer]) for layer, each in explanations.items()}
-    return _told(trial, tried, explanations, found, read, method, classes)
+        read = {layer: _read(each, tried, reader, decisions, found[layer]) for layer, each in explanations.items()}
+    return _told(trial, tried, explanations, found, read, method, decisions)
 
 
-def _target(
-    interpretee: Interpretee, images: ImageSet, classes: Concept | None, target: int | str | None
-) -> int | None:
-    """Give the target's number; check that the model gives gradients, and that decisions and classes fit."""
-    scores = logits_of(interpretee)(images.images(slice(2)))
-    if not interpretee.is_decision(scores):
-        raise DataError(
-            "This network takes no decision that an attack could change",
-            expected="scores of two classes or more, (B, C)",
-            got=f"{tuple(scores.shape)}" if interpretee.scores_classes else "an embedding",
-        )
-    count = scores.shape[1]
-    if classes is not None and classes.classes > count:
-        raise DataError(
-            "The network does not decide between these classes",
-            expected=f"{count} at most, in the order of its output",
-            got=f"{classes.classes}",
-            hint="Pass concept=None to take its own decisions for right.",
-        )
-    if isinstance(target, str) and classes is not None and target in classes.names:
-        return classes.names.index(target)
-    if isinstance(target, str) or (target is not None and not 0 <= target < count):
-        names = () if classes is None else classes.names
-        raise SettingsError("No such target", expected=", ".join(names) or f"0 to {count - 1}", got=target)
-    return target
-
-
-def _read(explanation: Explanation, trial: Trial, judge: Judge, concept: str, found: Changes) -> dict[str, Estimate]:
+def _read(
+    explanation: Explanation, trial: Trial, judge: Judge, decisions: Decisions, found: Changes
+) -> dict[str, Estimate]:
     """Give the shares of samples of attacked images that are read as the new decision, and as the true class."""
     codes = found.codes["attack"][:, :_JUDGED]
-    seen = judge.read(decode_all(explanation.autoencoder, codes.flatten(0, 1)))[concept].unflatten(0, codes.shape[:2])
+    read = judge.read(decode_all(explanation.autoencoder, codes.flatten(0, 1)))
+    assert decisions.concept is not None
+    seen = decisions.outputs[read[decisions.concept]].unflatten(0, codes.shape[:2])
     known = {"the attacked decision": trial.decided, "the true class": trial.truth}
     return {name: trial.share((seen == value[:, None]).double().mean(1)) for name, value in known.items()}
 
@@ -148,7 +129,7 @@ def _told(
     found: Mapping[str, Changes],
     read: Mapping[str, Mapping[str, Estimate]],
     method: Attack,
-    classes: Concept | None,
+    decisions: Decisions,
 ) -> Study:
     """Put the study together."""
     first, last = next(iter(found)), list(found)[-1]
@@ -173,7 +154,7 @@ def _told(
     }
     right = (
         "The network's own decisions are taken for right."
-        if classes is None
+        if decisions.concept is None
         else f"The network decides rightly on {trial.accuracy:.1%} of the held-out images."
     )
     about = (
@@ -184,7 +165,7 @@ def _told(
     )  # fmt: skip
     sections = [
         where_section(found, read, about),
-        *pictures_sections(tried, explanations, classes),
+        *pictures_sections(tried, explanations, decisions),
         *closing_sections(explanations),
     ]
     return Study("adversarial", "Where an attack becomes visible", _CLAIM, headline, holds, figures, sections)

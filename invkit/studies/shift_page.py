@@ -83,7 +83,7 @@ def decisions_sections(interpretee: Interpretee, data: ImageSet, concept: str) -
     decided = torch.cat([interpretee.decide(part).argmax(1) for part in data.parts(64)])
     known = data.concepts.get(concept)
     classes = known.values if known is not None and known.kind == "class" else torch.zeros_like(decided)
-    names = getattr(interpretee, "categories", ())
+    names = interpretee.categories
     rows = []
     for number in classes.unique().tolist():
         counts = decided[classes == number].bincount()

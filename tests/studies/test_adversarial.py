@@ -16,6 +16,7 @@ from invkit.recipe import explain
 from invkit.studies.adversarial import adversarial
 from invkit.studies.attacking.attacks import Attack, sign_noise
 from invkit.studies.attacking.changes import changes
+from invkit.studies.attacking.decisions import Decisions, decisions_of
 from invkit.studies.attacking.trial import Trial, try_attack
 
 pytest.importorskip("captum")
@@ -33,6 +34,10 @@ def linear():
 
 def grey(n):
     return 0.3 + 0.4 * torch.rand(n, 3, 28, 28)
+
+
+def between(concept, outputs=(0, 1)):
+    return Decisions(2, (), concept, torch.tensor(outputs))
 
 
 def trial_of(images, attacked, noisy, groups=None):
@@ -104,7 +109,7 @@ def test_only_images_that_the_network_gets_right_are_attacked(linear):
     decisions = linear(x).argmax(1)
     labels = torch.where(torch.arange(200) < 150, decisions, 1 - decisions)
     data = ImageSet(x, {"side": Concept("class", labels, ("a", "b"))})
-    found = try_attack(ModuleInterpretee(linear), data, "side", Attack("fgsm", 0.05), None, 1000, 0)
+    found = try_attack(ModuleInterpretee(linear), data, between("side"), Attack("fgsm", 0.05), n=1000)
     assert len(found) == 150
     assert found.accuracy == pytest.approx(0.75)
     assert torch.equal(found.truth, decisions[:150])
@@ -114,9 +119,29 @@ def test_only_images_that_the_network_gets_right_are_attacked(linear):
     assert found.share(found.flipped.double()).value == pytest.approx(float((margin < reach).float().mean()))
 
 
+def test_classes_are_decisions_by_name_where_the_network_has_names(linear):
+    x = grey(60)
+    scores = linear(x)
+    data = ImageSet(x, {"side": Concept("class", 1 - scores.argmax(1), ("right", "left"))})
+    interpretee = ModuleInterpretee(linear, categories=("left", "right"))
+    decisions = decisions_of(interpretee, scores, data, "side")
+    assert decisions.outputs.tolist() == [1, 0]
+    assert decisions.number("left") == 0
+    assert try_attack(interpretee, data, decisions, Attack("fgsm", 0.01)).accuracy == 1.0
+    # one of its names alone: an output of more is no class of the images
+    some = ImageSet(x, {"side": Concept("class", torch.zeros(60, dtype=torch.long), ("right",))})
+    assert decisions_of(interpretee, scores, some, "side").outputs.tolist() == [1]
+    # other names: in order where there are as many, else there is no telling
+    other = ImageSet(x, {"side": Concept("class", scores.argmax(1), ("up", "down"))})
+    assert decisions_of(interpretee, scores, other, "side").outputs.tolist() == [0, 1]
+    fewer = ImageSet(x, {"side": Concept("class", torch.zeros(60, dtype=torch.long), ("up",))})
+    with pytest.raises(DataError, match="does not decide between these classes"):
+        decisions_of(interpretee, scores, fewer, "side")
+
+
 def test_a_targeted_attack_leaves_images_of_the_target_alone(linear):
     data = ImageSet(grey(100))
-    found = try_attack(ModuleInterpretee(linear), data, None, Attack("fgsm", 0.05), 1, 1000, 0)
+    found = try_attack(ModuleInterpretee(linear), data, between(None), Attack("fgsm", 0.05), 1, n=1000)
     assert (found.truth == 0).all()
     assert torch.equal(found.flipped, found.decided == 1)
 

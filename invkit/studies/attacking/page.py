@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
 
-from invkit.data import Concept, evenly
+from invkit.data import evenly
 from invkit.evaluation import Estimate
 from invkit.explanation import Explanation
 from invkit.report import Picture, Section, Table, curves
 from invkit.studies.attacking.changes import Changes
+from invkit.studies.attacking.decisions import Decisions
 from invkit.studies.attacking.trial import Trial
 from invkit.studies.side_by_side import side_by_side
 
@@ -67,7 +67,7 @@ def where_section(found: Mapping[str, Changes], read: Mapping[str, Mapping[str, 
     return Section("Where along the layers", about, pictures, tables)
 
 
-def pictures_sections(trial: Trial, explanations: Mapping[str, Explanation], classes: Concept | None) -> list[Section]:
+def pictures_sections(trial: Trial, explanations: Mapping[str, Explanation], decisions: Decisions) -> list[Section]:
     """For a few images: the image, the attacked one, and samples of both at each layer."""
     pictures = []
     few = trial.take(evenly(len(trial), _SHOWN))
@@ -78,7 +78,7 @@ def pictures_sections(trial: Trial, explanations: Mapping[str, Explanation], cla
     for k in range(len(few)):
         x, attacked = few.clean[k], few.attacked[k]
         told = (0.5 + 10 * (attacked - x)).clamp(0, 1)
-        truth, decided = (_name(value[k], classes) for value in (few.truth, few.decided))
+        truth, decided = (decisions.name(int(value[k])) for value in (few.truth, few.decided))
         before, after = (
             torch.stack([torch.cat([own[None], samples[which][k]]) for samples in drawn.values()])
             for which, own in enumerate((x, attacked))
@@ -96,8 +96,3 @@ def pictures_sections(trial: Trial, explanations: Mapping[str, Explanation], cla
         )
         pictures.append(Picture(side_by_side(list(drawn), panels), caption))
     return [Section("What the layers show", "", pictures)]
-
-
-def _name(number: Tensor, classes: Concept | None) -> str:
-    names = () if classes is None else classes.names
-    return names[int(number)] if int(number) < len(names) else str(int(number))

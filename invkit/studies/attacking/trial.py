@@ -16,6 +16,7 @@ from invkit.evaluation import Estimate
 from invkit.evaluation.estimate import mean_estimate
 from invkit.seeds import generator_for
 from invkit.studies.attacking.attacks import Attack, sign_noise
+from invkit.studies.attacking.decisions import Decisions
 
 __all__ = ["Trial", "logits_of", "try_attack"]
 
@@ -68,15 +69,31 @@ def decide_all(interpretee: Interpretee, images: Tensor) -> Tensor:
 
 
 def try_attack(
-    interpretee: Interpretee, data: ImageSet, concept: str | None, attack: Attack, target: int | None, n: int, seed: int
+    interpretee: Interpretee,
+    data: ImageSet,
+    decisions: Decisions,
+    attack: Attack,
+    target: int | None = None,
+    n: int = 400,
+    seed: int = 0,
 ) -> Trial:
     """Attack up to n images that the network gets right, and of those none of the target's class.
+
+    Args:
+        interpretee: its output are logits.
+        data: images.
+        decisions: which are right.
+        attack: what is done to them.
+        target: what is to be decided for; None for any but the right one.
+        n: largest number to attack.
+        seed: of noise.
 
     Raises:
         DataError: hardly any.
     """
     decided = torch.cat([decide_all(interpretee, part) for part in data.parts(_BATCH)])
-    truth = decided if concept is None else data.concepts[concept].values
+    concept = decisions.concept
+    truth = decided if concept is None else decisions.outputs[data.concepts[concept].values]
     right = decided == truth
     rows = (right & (truth != target) if target is not None else right).nonzero().flatten()
     if len(rows) < _FEWEST:
@@ -87,8 +104,8 @@ def try_attack(
             hint="Check that the classes are numbered as in the network's output, or pass concept=None.",
         )
     rows = rows[evenly(len(rows), n)]
-    images, classes = data.images(rows), truth[rows]
-    goal = classes if target is None else torch.full_like(classes, target)
+    images, right_ones = data.images(rows), truth[rows]
+    goal = right_ones if target is None else torch.full_like(right_ones, target)
     attacked = attack(logits_of(interpretee), images, goal, targeted=target is not None)
     noisy = sign_noise(images, attack.epsilon, generator_for(seed, "noise of the attack's size"))
     after, noised = decide_all(interpretee, attacked), decide_all(interpretee, noisy)
@@ -96,10 +113,10 @@ def try_attack(
         images,
         attacked,
         noisy,
-        classes,
+        right_ones,
         after,
-        after != classes if target is None else after == target,
-        noised != classes if target is None else noised == target,
+        after != right_ones if target is None else after == target,
+        noised != right_ones if target is None else noised == target,
         rows if data.groups is None else data.groups[rows],
         float(right.double().mean()),
     )
