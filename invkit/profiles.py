@@ -44,10 +44,10 @@ class Profile:
 
     def plot(self) -> Figure:
         """Draw invariance and concept shares over the axis, with bands of one standard error."""
-        series: dict[str, list[tuple[float, float]]] = {}
+        series: dict[str, list[Estimate]] = {}
         for explanation in self.explanations.values():
             for name, estimate in {"invariance": explanation.invariance(), **explanation.concepts()}.items():
-                series.setdefault(name, []).append((estimate.value, estimate.standard_error))
+                series.setdefault(name, []).append(estimate)
         names = list(self.explanations)
         at: list[Any] = [int(n) for n in names] if all(n.isdecimal() for n in names) else names
         return curves(at, series, self.axis)

@@ -11,6 +11,7 @@ import torch
 from invkit.data import color_digits
 from invkit.demo.network import PREPROCESS, squeezenet
 from invkit.interpretees import ModuleInterpretee
+from invkit.serialize import read_json
 from invkit.settings import Settings
 from invkit.studies import judging
 from invkit.training import FitSettings
@@ -38,16 +39,17 @@ def example(monkeypatch, tiny, tmp_path):
     monkeypatch.setattr(subjects, "digits_checkpoints", lambda *_: (networks, train, test))
     monkeypatch.setattr(subjects, "settings_for", lambda *_: tiny)
     monkeypatch.setattr(Settings, "quick", staticmethod(lambda: replace(tiny)))
-    monkeypatch.setattr(load("twins"), "FIT", replace(tiny.fit_t, steps=4))
+    monkeypatch.setattr(load("classifiers"), "FIT", replace(tiny.fit_t, steps=4))
     monkeypatch.setitem(judging.trained_judge.__kwdefaults__, "settings", replace(tiny.fit_t, steps=4))
     monkeypatch.setattr(subjects, "color_digits", lambda **_: train)
 
-    def run(name):
+    def run(name, *options):
         module = load(name)
         if name == "texture":
             monkeypatch.setattr(module, "color_digits", lambda **_: train)
+        if name in ("texture", "layers"):
             monkeypatch.setattr(module, "replace", lambda fit, **_: fit)
-        monkeypatch.setattr(sys, "argv", [name, "--quick", "--out", str(tmp_path)])
+        monkeypatch.setattr(sys, "argv", [name, "--quick", "--out", str(tmp_path), *options])
         module.main()
         return tmp_path
 
@@ -61,8 +63,15 @@ def test_an_example_runs_and_writes_its_page(example, name):
     assert (out / f"{name}.json").exists()
 
 
+def test_layers_are_those_of_a_resnet_too(example):
+    out = example("layers", "--network", "resnet18")
+    assert list(read_json(out / "layers.json")["layers"]) == ["layer1", "layer2", "layer4", "fc"]
+    with pytest.raises(SystemExit, match="resnet18, not vgg"):
+        example("layers", "--network", "vgg")
+
+
 def test_every_example_is_run_here_or_asks_for_images_of_the_users(example):
-    files = {file.stem for file in EXAMPLES.glob("*.py")} - {"subjects", "twins"}
+    files = {file.stem for file in EXAMPLES.glob("*.py")} - {"classifiers", "subjects", "twins"}
     assert files == {*STUDIES, "shift"}
     with pytest.raises(SystemExit, match="--fashion"):
         example("shift")

@@ -27,8 +27,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from classifiers import FIT
 from subjects import arguments, settings_for, told
-from twins import FIT, LAYERS, train_twins
+from twins import LAYERS, train_twins
 
 from invkit.data import ImageSet, as_image_set, color_digits, evenly
 from invkit.studies import Study, texture

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
+from classifiers import FIT, PREPROCESS, train_classifier
 from torch import Tensor, nn
 
-from invkit.data import ImageSet, evenly
-from invkit.data.augment import mirrored_and_cropped
-from invkit.interpretees import ModuleInterpretee, Preprocess
-from invkit.seeds import generator_for, seeded
-from invkit.serialize import fingerprint
+from invkit.data import ImageSet
+from invkit.interpretees import ModuleInterpretee
+from invkit.seeds import seeded
 from invkit.studies.preparing import class_concept
-from invkit.studies.stylise import stylised
-from invkit.training import FitSettings, Task, fit_or_load
+from invkit.training import FitSettings
 
-__all__ = ["FIT", "LAYERS", "SmallNet", "train_twins"]
+__all__ = ["LAYERS", "SmallNet", "train_twins"]
 
 #: layers to explain, from early to late
 LAYERS = ("block1", "block2", "block3", "pool")
-FIT = FitSettings(steps=1200, batch_size=64, learning_rate=3e-3, weight_decay=0.05, evaluate_every=200, bf16=True)
-_PREPROCESS = Preprocess(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
-_JUDGED = 512  # held-out images at each evaluation
 
 
 class SmallNet(nn.Module):
@@ -52,50 +45,6 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
     convolutions = [nn.Conv2d(inputs, outputs, 3, padding=1), nn.Conv2d(outputs, outputs, 3, padding=1)]
     return nn.Sequential(*(part for c in convolutions for part in (c, nn.BatchNorm2d(outputs), nn.ReLU())),
                          nn.MaxPool2d(2))  # fmt: skip
-
-
-class _ClassTask(Task):
-    """Cross-entropy of classes, on images as they are or each with the texture of another.
-
-    Args:
-        module: the network.
-        data: training images.
-        held_out: images to judge by, prepared in the same way.
-        concept: name of the classes.
-        strength: of the style, 0 for none.
-        mirror: mirror and crop training images.
-    """
-
-    def __init__(
-        self, module: nn.Module, data: ImageSet, held_out: ImageSet, concept: str, strength: float, mirror: bool
-    ) -> None:
-        self.title = f"network on {'stylised' if strength else 'plain'} images"
-        self.module, self.rows = module, len(data)
-        self._data, self._concept, self._strength, self._mirror = data, concept, strength, mirror
-        rows = evenly(len(held_out), _JUDGED)
-        self._images = self._styled(held_out.images(rows), held_out, generator_for(0, "held-out styles"))
-        self._labels = held_out.concepts[concept].values[rows]
-
-    def _styled(self, images: Tensor, data: ImageSet, generator: torch.Generator) -> Tensor:
-        if not self._strength:
-            return images
-        styles = data.images(torch.randint(len(data), (len(images),), generator=generator))
-        return stylised(images, styles, self._strength)
-
-    def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Give the cross-entropy, with styles drawn anew at each step."""
-        images = self._styled(self._data.images(rows), self._data, generator)
-        images = mirrored_and_cropped(images, generator) if self._mirror else images
-        return F.cross_entropy(_scores(module, images), self._data.concepts[self._concept].values[rows])
-
-    def held_out(self, module: nn.Module) -> float:
-        """Give that of held-out images."""
-        return float(F.cross_entropy(_scores(module, self._images), self._labels))
-
-
-def _scores(module: nn.Module, images: Tensor) -> Tensor:
-    scores: Tensor = module(_PREPROCESS(images).contiguous(memory_format=torch.channels_last))
-    return scores.float()
 
 
 def train_twins(
@@ -136,11 +85,8 @@ def train_twins(
     twins = {}
     for name, own in (("plain", 0.0), ("stylised", strength)):
         with seeded(seed, "small network"):
-            module = SmallNet(classes).to(memory_format=torch.channels_last)
-        key = fingerprint(data.fingerprint(), held_out.fingerprint(), vars(settings), concept, own, mirror, seed)
-        path = None if cache is None else cache / f"twin-{key}.safetensors"
-        task = _ClassTask(module, data, held_out, concept, own, mirror)
-        if not fit_or_load(task, settings, path=path, seed=seed, progress=progress).complete:
-            raise KeyboardInterrupt
-        twins[name] = ModuleInterpretee(module.eval(), _PREPROCESS, data.concepts[concept].names)
+            module = SmallNet(classes)
+        shared = {"mirror": mirror, "settings": settings, "seed": seed, "cache": cache, "progress": progress}
+        module = train_classifier(module, data, held_out, concept=concept, strength=own, **shared)
+        twins[name] = ModuleInterpretee(module, PREPROCESS, data.concepts[concept].names)
     return twins

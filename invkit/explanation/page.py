@@ -53,14 +53,14 @@ def samples_section(explanation: Explanation, title: str, text: str = "") -> Sec
 
 def _numbers_section(explanation: Explanation) -> Section:
     values = {"invariance": explanation.invariance(), **explanation.concepts()}
-    bars = shares({name: (v.value, v.standard_error) for name, v in values.items()})
     caption = (
         "Invariance: share of the variance of the image code that remains when the representation is known "
         "(eq. 19). Concepts: share of each concept's variance that the representation explains at fixed v (eq. 20); "
         "in the table also the share that it determines alone, whatever v. Bars: one standard error."
     )
+    picture = Picture(shares(values), caption)
     header, rows = figures_table({explanation.layer: explanation})
-    return Section("How much", disagreement_text(explanation), [Picture(bars, caption)], [Table(header, rows)])
+    return Section("How much", disagreement_text(explanation), [picture], [Table(header, rows)])
 
 
 def fidelity_section(explanations: Mapping[str, Explanation]) -> Section:

@@ -1,4 +1,4 @@
-"""Pictures of plain results: arrays in, matplotlib figures out. No window is opened."""
+"""Pictures of plain results: arrays and estimates in, matplotlib figures out. No window is opened."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
+
+from invkit.evaluation import Estimate
 
 __all__ = ["curves", "histories", "image_grid", "prior_sheet", "sample_sheet", "shares", "write_png"]
 
@@ -82,15 +84,15 @@ def prior_sheet(images: Tensor, reconstructions: Tensor, drawn: Tensor) -> Figur
     return figure
 
 
-def shares(values: Mapping[str, tuple[float, float]], title: str = "") -> Figure:
-    """Draw one bar for each share, (value, standard error) by name."""
+def shares(values: Mapping[str, Estimate], title: str = "") -> Figure:
+    """Draw one bar for each share, by name."""
     figure = Figure(figsize=(4.6, 0.5 * len(values) + 0.9))
     ax = figure.subplots()
     names = list(values)
     ax.barh(
         names[::-1],
-        [values[n][0] for n in names[::-1]],
-        xerr=[values[n][1] for n in names[::-1]],
+        [values[n].value for n in names[::-1]],
+        xerr=[values[n].standard_error for n in names[::-1]],
         color=[_COLOURS[k % len(_COLOURS)] for k in range(len(names))][::-1],
         height=0.6,
     )
@@ -103,11 +105,11 @@ def shares(values: Mapping[str, tuple[float, float]], title: str = "") -> Figure
 
 def curves(
     at: Sequence[object],
-    series: Mapping[str, Sequence[tuple[float, float]]],
+    series: Mapping[str, Sequence[Estimate]],
     xlabel: str = "",
     ylabel: str = "share of variance",
 ) -> Figure:
-    """Draw each series of (value, standard error) over the same points, with bands of one standard error.
+    """Draw each series of estimates over the same points, with bands of one standard error.
 
     Args:
         at: numbers, or names that are set at equal distances.
@@ -120,7 +122,7 @@ def curves(
     numeric = all(isinstance(a, (int, float)) for a in at)
     x = torch.tensor([float(a) for a in at]) if numeric else torch.arange(len(at))  # type: ignore[arg-type]
     for k, (name, points) in enumerate(series.items()):
-        value, error = torch.tensor(points).T
+        value, error = torch.tensor([(each.value, each.standard_error) for each in points]).T
         colour = _COLOURS[k % len(_COLOURS)]
         ax.plot(x, value, "o-", color=colour, label=name, markersize=4)
         ax.fill_between(x, value - error, value + error, color=colour, alpha=0.25, linewidth=0)
@@ -128,7 +130,7 @@ def curves(
         ax.set_xticks(x, [str(a) for a in at], rotation=20, ha="right")
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
-    if any(value < 0 for points in series.values() for value, _ in points):
+    if any(each.value < 0 for points in series.values() for each in points):
         ax.axhline(0, color="0.6", linewidth=0.8, zorder=0)
     else:
         ax.set_ylim(bottom=0)

@@ -140,7 +140,8 @@ class Edited:
         by_image, by_donor, by_both = (mean_estimate(values, g) for g in (self.groups, self.donor_groups, pairs))
         square = by_image.standard_error**2 + by_donor.standard_error**2 - by_both.standard_error**2
         least = max(by_image.standard_error, by_donor.standard_error)
-        return replace(by_image, standard_error=max(least, math.sqrt(max(0.0, square))))
+        error = square if math.isnan(square) else max(least, math.sqrt(max(0.0, square)))  # unknown where a part is
+        return replace(by_image, standard_error=error)
 
 
 def partners(data: ImageSet, concept: str, n: int, *, fit: Fit | None = None, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -74,17 +74,7 @@ def sanity(
         DataError: too few held-out images.
         InvkitError: as :func:`invkit.profile`.
     """
-    interpretee = as_interpretee(model, preprocess)
-    if not isinstance(interpretee, ModuleInterpretee):
-        raise SettingsError(
-            "The weights of this model cannot be reached", expected="an nn.Module", got=type(interpretee).__name__
-        )
-    if stages < 1 or not any(True for _ in interpretee.module.parameters()):
-        raise SettingsError(
-            "There are no weights to randomise",
-            expected="a model with parameters, and stages of 1 or more",
-            got=f"{type(interpretee.module).__name__}, stages={stages}",
-        )
+    interpretee = _with_weights(as_interpretee(model, preprocess), stages)
     images = images_of(data, keywords)
     addresses = checked_layers(interpretee, layer, images)
     if len(addresses) > 1:
@@ -102,9 +92,41 @@ def sanity(
     for k, (share, other) in enumerate(cascade(interpretee.module, stages, ground.seed)):
         name = f"randomised {k + 1}, {share:.0%} of the weights"
         found[name] = explain_layers(ground, interpretee.around(other), [address], embedder, name)[address]
-    last = name
+    changes = _changes(found[ORIGINAL], found[name])
     found[SHUFFLED] = explain_shuffled(ground, interpretee, address, embedder)
-    changes = _changes(found[ORIGINAL], found[last])
+    return _told(found, changes)
+
+
+def _with_weights(interpretee: Interpretee, stages: int) -> ModuleInterpretee:
+    """Give an interpretee whose weights can be randomised, or say why there is none."""
+    if not isinstance(interpretee, ModuleInterpretee):
+        raise SettingsError(
+            "The weights of this model cannot be reached", expected="an nn.Module", got=type(interpretee).__name__
+        )
+    if stages < 1 or not any(True for _ in interpretee.module.parameters()):
+        raise SettingsError(
+            "There are no weights to randomise",
+            expected="a model with parameters, and stages of 1 or more",
+            got=f"{type(interpretee.module).__name__}, stages={stages}",
+        )
+    return interpretee
+
+
+def explain_shuffled(
+    ground: Groundwork, interpretee: ModuleInterpretee, layer: str, embedder: Embedder | None
+) -> Explanation:
+    """Explain with the codes of the training images in another order than their representations."""
+    z = representations(ground, interpretee, [layer])[layer]
+    rows = torch.randperm(len(ground.train), generator=generator_for(ground.seed, "shuffled"))
+    mixed = replace(ground, codes=Codes(ground.codes.mean[rows], ground.codes.std[rows]))
+    t, _ = train_t(
+        mixed, z, fingerprint(model_key(interpretee, embedder), layer, "shuffled"), embedder, f"t {SHUFFLED}"
+    )
+    return explanation_of(ground, interpretee, layer, t, z)
+
+
+def _told(found: Mapping[str, Explanation], changes: Mapping[str, Estimate]) -> Study:
+    """Put the study together."""
     most = max(changes, key=lambda name: abs(changes[name].value) / max(changes[name].standard_error, 1e-12))
     beyond = NormalDist().inv_cdf(1 - _LEVEL / (2 * len(changes)))
     gains = {name: _gain(found[name]) for name in (ORIGINAL, SHUFFLED)}
@@ -134,19 +156,6 @@ def sanity(
             protocol_section(found[ORIGINAL].protocol),
         ],
     )
-
-
-def explain_shuffled(
-    ground: Groundwork, interpretee: ModuleInterpretee, layer: str, embedder: Embedder | None
-) -> Explanation:
-    """Explain with the codes of the training images in another order than their representations."""
-    z = representations(ground, interpretee, [layer])[layer]
-    rows = torch.randperm(len(ground.train), generator=generator_for(ground.seed, "shuffled"))
-    mixed = replace(ground, codes=Codes(ground.codes.mean[rows], ground.codes.std[rows]))
-    t, _ = train_t(
-        mixed, z, fingerprint(model_key(interpretee, embedder), layer, "shuffled"), embedder, f"t {SHUFFLED}"
-    )
-    return explanation_of(ground, interpretee, layer, t, z)
 
 
 def _gain(explanation: Explanation) -> Estimate:

@@ -40,10 +40,10 @@ def numbers_section(found: Mapping[str, Domain], shares: Mapping[str, Kept]) -> 
         "much nearer the codes of samples are to the image that they are samples for than to other images, 0 for not "
         "at all and 1 for the image itself. Bands: one standard error."
     )
-    pictures = [Picture(curves(layers, _points(whole), "layer", "share"), caption)]
+    pictures = [Picture(curves(layers, whole, "layer", "share"), caption)]
     if concepts:
         caption = "How much nearer samples are to their own image than to others in each concept's factor of e."
-        pictures.append(Picture(curves(layers, _points(concepts), "layer", "share kept"), caption))
+        pictures.append(Picture(curves(layers, concepts, "layer", "share kept"), caption))
     tables = []
     for name, domain in found.items():
         header, rows = figures_table(dict(domain))
@@ -53,10 +53,6 @@ def numbers_section(found: Mapping[str, Domain], shares: Mapping[str, Kept]) -> 
         ]
         tables.append(Table([f"{name} images", *header[1:]], rows))
     return Section("What the layers keep", "", pictures, tables)
-
-
-def _points(series: Mapping[str, Sequence[Estimate]]) -> dict[str, list[tuple[float, float]]]:
-    return {name: [(e.value, e.standard_error) for e in values] for name, values in series.items()}
 
 
 def layers_section(name: str, domain: Domain) -> Section:

@@ -158,10 +158,10 @@ def _kept(
             ("determined", "Share of the concept's variance that the layer alone determines, whatever v."),
         ):
             series = {
-                f"{concept}, {name}": [(of[measure][concept].value, of[measure][concept].standard_error)
-                                       for of in per.values()]
-                for name, per in shares.items() for concept in (shape, texture)
-            }  # fmt: skip
+                f"{concept}, {name}": [of[measure][concept] for of in per.values()]
+                for name, per in shares.items()
+                for concept in (shape, texture)
+            }
             caption = f"{meaning} Both networks, on the same images. Bands: one standard error."
             pictures.append(Picture(curves(layers, series, "layer"), caption))
     for name, per in found.items():

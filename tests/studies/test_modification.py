@@ -1,6 +1,7 @@
 """Swapped concepts: judging with a judge whose readings are known, arithmetic in closed form, the study in small."""
 
 import importlib
+import math
 
 import pytest
 import torch
@@ -108,6 +109,13 @@ def test_the_error_of_a_rate_knows_that_donors_are_few():
     spread = float(torch.tensor(rates).std())
     assert sum(errors) / len(errors) == pytest.approx(spread, rel=0.3)
     assert spread > 2 * (0.25 / edits) ** 0.5  # which is what pairs that stand alone would have
+
+
+def test_the_error_of_a_rate_is_unknown_where_all_donors_are_one():
+    rows, donor = torch.arange(20), torch.zeros(20, dtype=torch.long)
+    found = Edited(rows, donor, torch.empty(0), {"kind": rows % 2 == 0}, rows, donor).rate("kind")
+    assert found.value == 0.5
+    assert math.isnan(found.standard_error)
 
 
 def test_equal_seeds_draw_equal_pairs_and_others_do_not(corners):

@@ -25,10 +25,9 @@ def where_section(found: Mapping[str, Changes], read: Mapping[str, Mapping[str, 
     layers = list(found)
     quantities = list(next(iter(found.values())).distances)
 
-    def series(names: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
+    def series(names: Sequence[str]) -> dict[str, list[Estimate]]:
         wanted = [(name, cause) for name in names for cause in ("attack", "noise")]
-        estimates = {f"{n}, {c}": [each.estimate(n, c) for each in found.values()] for n, c in wanted}
-        return {name: [(e.value, e.standard_error) for e in each] for name, each in estimates.items()}
+        return {f"{n}, {c}": [each.estimate(n, c) for each in found.values()] for n, c in wanted}
 
     ylabel = "change, as a share of that\nto another image"
     pictures = [
@@ -57,7 +56,7 @@ def where_section(found: Mapping[str, Changes], read: Mapping[str, Mapping[str, 
         names = list(next(iter(read.values())))
         rows = [[layer, *(str(shares[name]) for name in names)] for layer, shares in read.items()]
         tables.append(Table(["samples of attacked images, by an independent judge", *names], rows))
-        points = {n: [(shares[n].value, shares[n].standard_error) for shares in read.values()] for n in names}
+        points = {name: [shares[name] for shares in read.values()] for name in names}
         pictures.append(
             Picture(
                 curves(layers, points, "layer", "share of samples"),

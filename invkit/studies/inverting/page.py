@@ -43,9 +43,9 @@ def distances_section(found: Mapping[str, Inverted], known: Mapping[str, Mapping
     names = list(dict.fromkeys(name for figures in first.values() for name in figures))
     pictures = []
     for name in names:
-        series = {way: [_point(each.figures[way][name]) for each in found.values()]
+        series = {way: [each.figures[way][name] for each in found.values()]
                   for way, own in first.items() if name in own}  # fmt: skip
-        series |= {way: [_point(own[name])] * len(layers) for way, own in known.items() if name in own}
+        series |= {way: [own[name]] * len(layers) for way, own in known.items() if name in own}
         figure = curves(layers, series, "layer", name)
         if name == "Fréchet distance":
             _logarithmic(figure)
@@ -61,10 +61,6 @@ def _logarithmic(figure: Figure) -> None:
     ax.set_yscale("log")
     ax.relim()
     ax.autoscale(axis="y")
-
-
-def _point(estimate: Estimate) -> tuple[float, float]:
-    return estimate.value, estimate.standard_error
 
 
 _CAPTIONS = {
