@@ -114,10 +114,7 @@ def edit_rates(explanation: Explanation, judge: Judge, n: int = 600) -> Mapping[
     codes = encode_all(explanation.autoencoder, data).mean
     editor = Editor.of_swaps(explanation.autoencoder, explanation.e, codes)
     found = judged_edits(data, judge, editor, n, fit=legible)
-    return {
-        swapped: {name: float(changed.float().mean()) for name, changed in edited.changed.items()}
-        for swapped, edited in found.items()
-    }
+    return {swapped: {name: edited.rate(name).value for name in edited.changed} for swapped, edited in found.items()}
 
 
 def legible(data: ImageSet, rows: Tensor, donors: Tensor) -> Tensor:

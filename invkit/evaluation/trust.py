@@ -75,6 +75,8 @@ def _autoencoder(f: Mapping[str, float], told: Mapping[str, str]) -> Iterator[Li
 
 
 def _uses(f: Mapping[str, float], errors: Mapping[str, float], told: Mapping[str, str]) -> Iterator[Light]:
+    if "gain from z" not in f:
+        return
     gained = f["gain from z"] > 2 * errors["gain from z"] and f.get("information", 1) > 0
     missed = f["invariance"] - f["open among neighbours"] - 2 * errors["open among neighbours"]
     colour: Colour = "red" if not gained or missed > 0.1 else "amber" if missed > 0.02 else "green"
@@ -95,6 +97,8 @@ def _than_none(told: Mapping[str, str]) -> str:
 
 
 def _calibrated(f: Mapping[str, float], told: Mapping[str, str]) -> Iterator[Light]:
+    if "energy of v" not in f:
+        return
     off = max(f["energy of v"], 1 / f["energy of v"])
     colour = _worst(
         _least(-off, -1.15, -1.5),
@@ -128,6 +132,8 @@ def _consistent(f: Mapping[str, float], told: Mapping[str, str]) -> Iterator[Lig
 
 
 def _varied(f: Mapping[str, float], errors: Mapping[str, float], told: Mapping[str, str]) -> Iterator[Light]:
+    if "neighbours covered" not in f:
+        return
     colour = _least(f["neighbours covered"], 0.5 - 2 * errors["neighbours covered"], 0.35)
     text = (
         f"Samples come nearer to the images next in z than as many other images do for "

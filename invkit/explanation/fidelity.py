@@ -35,7 +35,17 @@ from invkit.training import held_out_nll
 if TYPE_CHECKING:
     from invkit.explanation.explanation import Explanation
 
-__all__ = ["FEWEST", "IMAGES", "TIMES_SENT", "Fidelity", "disagreement_text", "is_enough", "measure", "read"]
+__all__ = [
+    "FEWEST",
+    "IMAGES",
+    "TIMES_SENT",
+    "Fidelity",
+    "disagreement_text",
+    "is_enough",
+    "measure",
+    "read",
+    "reconstruction_r2",
+]
 
 _DRAWN = 16  # codes of each image, for coverage
 _SENT = 2  # of them decoded and sent through the model
@@ -132,7 +142,7 @@ def measure(
     made = {"": samples}
     if explanation.autoencoder.has_encoder:
         made[" of reconstructions"] = decode_all(explanation.autoencoder, codes.mean[rows])[:, None]
-        figures["reconstruction"] = _r2(some.images(), made[" of reconstructions"][:, 0], some.groups)
+        figures["reconstruction"] = reconstruction_r2(some.images(), made[" of reconstructions"][:, 0], some.groups)
     figures |= _diversity(samples, some.groups, perceptual)
     if explanation.interpretee is not None:
         figures |= _sent_back(explanation.interpretee, [explanation.layer, *layers], some, made)
@@ -173,7 +183,8 @@ def _coverage(z: Tensor, codes: Codes, drawn: Tensor, groups: Tensor | None, see
     }
 
 
-def _r2(images: Tensor, made: Tensor, groups: Tensor | None) -> Estimate:
+def reconstruction_r2(images: Tensor, made: Tensor, groups: Tensor | None) -> Estimate:
+    """Give the share of the pixels' variance that reconstructions of the images hold, both (M, 3, S, S)."""
     error, spread = ((images - other).square().flatten(1).sum(1) for other in (made, images.mean(0)))
     units = torch.stack([error, spread], 1).double()
     return jackknife(lambda m: 1 - m[..., 0] / m[..., 1].clamp(min=1e-12), units, len(images), groups)

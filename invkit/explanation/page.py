@@ -11,7 +11,7 @@ import torch
 
 from invkit.data import evenly
 from invkit.evaluation import Estimate
-from invkit.explanation.fidelity import disagreement_text
+from invkit.explanation.fidelity import Fidelity, disagreement_text
 from invkit.report import Picture, Section, Table, sample_sheet, shares, write_page
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = [
     "figures_table",
     "protocol_section",
     "samples_section",
+    "trust_section",
     "write_explanation",
 ]
 
@@ -65,8 +66,12 @@ def _numbers_section(explanation: Explanation) -> Section:
 
 def fidelity_section(explanations: Mapping[str, Explanation]) -> Section:
     """What each explanation can be trusted for, and the figures behind that."""
-    several = len(explanations) > 1
-    found = {name: explanation.fidelity() for name, explanation in explanations.items()}
+    return trust_section({name: explanation.fidelity() for name, explanation in explanations.items()})
+
+
+def trust_section(found: Mapping[str, Fidelity]) -> Section:
+    """What something can be trusted for, by name, and the figures behind that."""
+    several = len(found) > 1
     judged = [
         [*([name] if several else []), light.about, light.colour, light.text]
         for name, fidelity in found.items()
@@ -76,7 +81,7 @@ def fidelity_section(explanations: Mapping[str, Explanation]) -> Section:
     cells = {name: [_told(fidelity.figures.get(name)) for fidelity in found.values()] for name in names}
     tables = [
         Table([*([""] if several else []), "trust it for", "", "because"], judged),
-        Table(["figure", *explanations], [[name, *row] for name, row in cells.items()]),
+        Table(["figure", *found], [[name, *row] for name, row in cells.items()]),
     ]
     text = "Green: trust it. Amber: mind what stands beside it. Red: do not. All figures are of held-out images."
     return Section("What to trust", text, (), tables)

@@ -19,7 +19,7 @@ from invkit.interpretees import as_interpretee
 from invkit.studies.attacking.attacks import Attack
 from invkit.studies.attacking.changes import Changes, changes, share
 from invkit.studies.attacking.decisions import Decisions, decisions_of
-from invkit.studies.attacking.page import pictures_sections, where_section
+from invkit.studies.attacking.page import BEFORE, pictures_sections, where_section
 from invkit.studies.attacking.trial import Trial, logits_of, try_attack
 from invkit.studies.judging import trained_judge
 from invkit.studies.preparing import (
@@ -103,21 +103,22 @@ def adversarial(
     explanations = explain_layers(ground, interpretee, addresses, embedder)
     tried = trial.take(trial.flipped) if trial.flipped.sum() >= _FEWEST else trial
     found = {layer: changes(each, tried, ground.seed) for layer, each in explanations.items()}
-    read = {}
+    read: dict[str, dict[str, Estimate]] = {}
     if judge and decisions.concept is not None:
         reader = trained_judge(ground)
-        read = {layer: _read(each, tried, reader, decisions, found[layer]) for layer, each in explanations.items()}
+        read[BEFORE] = _read(reader, decisions, tried, tried.clean[:, None])
+        for layer, each in explanations.items():
+            codes = found[layer].codes["attack"][:, :_JUDGED]
+            drawn = decode_all(each.autoencoder, codes.flatten(0, 1)).unflatten(0, codes.shape[:2])
+            read[layer] = _read(reader, decisions, tried, drawn)
     return _told(trial, tried, explanations, found, read, method, decisions)
 
 
-def _read(
-    explanation: Explanation, trial: Trial, judge: Judge, decisions: Decisions, found: Changes
-) -> dict[str, Estimate]:
-    """Give the shares of samples of attacked images that are read as the new decision, and as the true class."""
-    codes = found.codes["attack"][:, :_JUDGED]
-    read = judge.read(decode_all(explanation.autoencoder, codes.flatten(0, 1)))
+def _read(judge: Judge, decisions: Decisions, trial: Trial, drawn: Tensor) -> dict[str, Estimate]:
+    """Give which shares of images drawn for each of the trial's, (B, n, 3, S, S), are read as what."""
     assert decisions.concept is not None
-    seen = decisions.outputs[read[decisions.concept]].unflatten(0, codes.shape[:2])
+    read = judge.read(drawn.flatten(0, 1))[decisions.concept]
+    seen = decisions.outputs[read].unflatten(0, drawn.shape[:2])
     known = {"the attacked decision": trial.decided, "the true class": trial.truth}
     return {name: trial.share((seen == value[:, None]).double().mean(1)) for name, value in known.items()}
 
@@ -148,7 +149,13 @@ def _told(
         headline |= {f"samples at '{last}' read as {name}": share for name, share in read[last].items()}
     holds = verdict(rise.exceeds(), above.exceeds()) if enough else None
     figures = {
-        "attack": {**vars(method), "accuracy": trial.accuracy, "attacked": len(trial), "changed": len(tried)},
+        "attack": {
+            **vars(method),
+            "accuracy": trial.accuracy,
+            "attacked": len(trial),
+            "changed": int(trial.flipped.sum()),
+            "behind the layers' figures": len(tried),
+        },
         "layers": {layer: each.to_dict() for layer, each in found.items()},
         "read": {layer: {n: vars(s) for n, s in shares.items()} for layer, shares in read.items()},
     }

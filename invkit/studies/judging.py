@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from invkit import processes
 from invkit.core import Autoencoder
-from invkit.data import Codes, ImageSet, as_bytes, decode_all, gathered
+from invkit.data import Codes, Concept, ImageSet, as_bytes, decode_all, gathered
 from invkit.errors import DataError
 from invkit.evaluation import Estimate, Features, Judge, JudgeTask
 from invkit.evaluation.estimate import mean_estimate
@@ -21,7 +22,17 @@ from invkit.interpretees import ModuleInterpretee
 from invkit.seeds import generator_for, seeded
 from invkit.training import FitSettings, fit_or_load
 
-__all__ = ["Edited", "Editor", "Fit", "changes", "judge_features", "judged_edits", "partners", "trained_judge"]
+__all__ = [
+    "Edited",
+    "Editor",
+    "Fit",
+    "changes",
+    "judge_features",
+    "judged_edits",
+    "partners",
+    "skill",
+    "trained_judge",
+]
 
 #: says which pairs (image, donor) of a set, given by rows (B,), may be used, (B,) of bool
 Fit = Callable[[ImageSet, Tensor, Tensor], Tensor]
@@ -114,6 +125,8 @@ class Edited:
         donors: (B,), from which images the concept is.
         images: (B, 3, S, S), after the swap.
         changed: by judged concept, (B,) of bool: whether it went over.
+        apart: (B,) of bool, whether the judge reads another value of the swapped concept from the donor than from the
+            image; rates are of these pairs, since a judge that reads nothing would find every other one changed.
         groups: (B,), of the images; those of one group depend on each other.
         donor_groups: (B,), of the donors.
     """
@@ -122,12 +135,17 @@ class Edited:
     donors: Tensor
     images: Tensor
     changed: Mapping[str, Tensor]
+    apart: Tensor
     groups: Tensor
     donor_groups: Tensor
 
     def rate(self, concept: str) -> Estimate:
-        """Give the share of the images in which a concept changed."""
+        """Give the share of the images in which a concept changed; NaN where the judge tells no pair apart."""
         return self._mean(self.changed[concept].double())
+
+    def stayed(self, concept: str) -> Estimate:
+        """Give the share in which it did not."""
+        return self._mean(1 - self.changed[concept].double())
 
     def kept(self, swapped: str) -> Estimate | None:
         """Give the share in which another concept than the swapped stayed, averaged over them; None without any."""
@@ -136,8 +154,11 @@ class Edited:
 
     def _mean(self, values: Tensor) -> Estimate:
         """Give the mean; its error is that of images and donors, clustered two ways (Cameron et al., 2011)."""
-        pairs = self.groups * (int(self.donor_groups.max()) + 1) + self.donor_groups
-        by_image, by_donor, by_both = (mean_estimate(values, g) for g in (self.groups, self.donor_groups, pairs))
+        if not self.apart.any():
+            return Estimate(math.nan, math.nan, 0)
+        values, images, donors = (x[self.apart] for x in (values, self.groups, self.donor_groups))
+        pairs = images * (int(donors.max()) + 1) + donors
+        by_image, by_donor, by_both = (mean_estimate(values, groups) for groups in (images, donors, pairs))
         square = by_image.standard_error**2 + by_donor.standard_error**2 - by_both.standard_error**2
         least = max(by_image.standard_error, by_donor.standard_error)
         error = square if math.isnan(square) else max(least, math.sqrt(max(0.0, square)))  # unknown where a part is
@@ -202,7 +223,22 @@ def judged_edits(
         images = editor.edit(rows, donors, swapped)
         own, theirs = (judge.read(editor.before(each)) for each in (rows, donors))
         changed = changes(judge, swapped, own, theirs, judge.read(images))
-        found[swapped] = Edited(rows, donors, images, changed, groups[rows], groups[donors])
+        apart = (own[swapped] != theirs[swapped]).reshape(len(rows), -1).any(1)
+        found[swapped] = Edited(rows, donors, images, changed, apart, groups[rows], groups[donors])
+    return found
+
+
+def skill(judge: Judge, images: Tensor, concepts: Mapping[str, Concept]) -> dict[str, float]:
+    """Give how well a judge reads each concept from images (M, 3, S, S): 0 is chance, 1 is all right.
+
+    Of classes it is the mean recall of each class, rescaled so that chance is 0; of values R².
+    """
+    from sklearn.metrics import balanced_accuracy_score, r2_score
+
+    read, found = judge.read(images), {}
+    for name, concept in concepts.items():
+        score = partial(balanced_accuracy_score, adjusted=True) if concept.kind == "class" else r2_score
+        found[name] = float(score(concept.values.numpy(), read[name].numpy()))
     return found
 
 

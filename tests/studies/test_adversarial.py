@@ -261,6 +261,7 @@ def test_a_judge_tells_what_samples_of_attacked_images_show(tiny, linear, monkey
         settings=tiny,
         progress=False,
     )
+    assert next(iter(study.figures["read"])) == "the images before the attack"
     shares = study.figures["read"]["0"]
     new, true = (shares[name]["value"] for name in ("the attacked decision", "the true class"))
     assert study.figures["attack"]["changed"] == study.figures["attack"]["attacked"]  # every decision: a to b, b to a

@@ -12,12 +12,13 @@ from invkit.autoencoders import ConvAutoencoder
 from invkit.data import Concept, Generated, ImageSet
 from invkit.demo.run import legible
 from invkit.errors import DataError, SettingsError
-from invkit.evaluation import Features, Judge
+from invkit.evaluation import Estimate, Features, Judge
 from invkit.groundwork import lay_groundwork
 from invkit.interpretees import ModuleInterpretee
 from invkit.studies.editing.arithmetic import AttributeArithmetic
+from invkit.studies.editing.shares import judged_shares, spelt, trusted
 from invkit.studies.editing.star_gan import StarGAN, StarGANTask, redrawn
-from invkit.studies.judging import Edited, Editor, judge_features, judged_edits, partners, trained_judge
+from invkit.studies.judging import Edited, Editor, judge_features, judged_edits, partners, skill, trained_judge
 from invkit.studies.modification import modification
 from invkit.training import FitSettings, fit
 
@@ -72,6 +73,54 @@ def test_edits_that_do_nothing_or_too_much_are_seen(corners):
         assert edited.kept(swapped).value < 0.4
 
 
+class Blind(Corners):
+    def read(self, images):
+        return {name: torch.zeros_like(value) for name, value in super().read(images).items()}
+
+
+def test_a_judge_that_reads_nothing_has_no_say(corners):
+    data, editor = corners
+    found = judged_edits(data, Blind(), editor, 50)
+    assert all(math.isnan(edited.rate(name).value) for name, edited in found.items())
+    reads = skill(Blind(), data.images(), data.concepts)
+    assert reads["kind"] == pytest.approx(0)
+    assert reads["colour"] < 0
+    assert {enough for _, enough in judged_shares(found, reads).values()} == {None}
+    assert trusted(Estimate(1.0, 0.0, 60), reads).lights[-1].colour == "red"
+    reads = skill(Corners(), data.images(), data.concepts)
+    assert reads == pytest.approx({"kind": 1, "colour": 1})
+    assert trusted(Estimate(1.0, 0.0, 60), reads).lights[-1].colour == "green"
+
+
+def test_pairs_that_the_judge_reads_alike_count_neither_way(corners):
+    data, editor = corners
+
+    class Halved(Corners):  # reads kinds 2 and 3 as 2
+        def read(self, images):
+            read = super().read(images)
+            return {**read, "kind": read["kind"].clamp(max=2)}
+
+    edited = judged_edits(data, Halved(), editor, 50)["kind"]
+    kind = data.concepts["kind"].values
+    alike = (kind[edited.rows] >= 2) & (kind[edited.donors] >= 2)
+    assert alike.any()
+    assert torch.equal(edited.apart, ~alike)
+    assert edited.rate("kind").n == int((~alike).sum())
+
+
+def test_each_share_is_judged_by_its_error():
+    rows, always = torch.arange(200), torch.ones(200, dtype=torch.bool)
+    changed = {"hair": always, "age": rows < 4, "smile": rows < 50, "beard": rows < 22}
+    found = {"hair": Edited(rows, rows, torch.empty(0), changed, always, rows, rows)}
+    reads = dict.fromkeys(changed, 1.0)
+    shares = judged_shares(found, reads)
+    assert [enough for _, enough in shares.values()] == [True, True, False, None]  # 1.00, 0.98, 0.75, 0.89 ± 0.02
+    told = spelt(shares)
+    assert "Below 90%: smile stayed while hair was swapped 0.750" in told
+    assert "Neither known to be above 90% nor below: beard" in told
+    assert [enough for _, enough in judged_shares(found, {**reads, "smile": 0.2}).values()] == [True, True, None, None]
+
+
 def test_donors_have_another_class_and_fit(corners):
     data, _ = corners
     kind = data.concepts["kind"].values
@@ -103,7 +152,8 @@ def test_the_error_of_a_rate_knows_that_donors_are_few():
         generator = torch.Generator().manual_seed(seed)
         able = torch.rand(n, generator=generator) < 0.5  # whether an edit goes over hangs on its donor alone
         rows, donors = torch.randint(n, (2, edits), generator=generator)
-        found = Edited(rows, donors, torch.empty(0), {"kind": able[donors]}, rows, donors).rate("kind")
+        apart = torch.ones(edits, dtype=torch.bool)
+        found = Edited(rows, donors, torch.empty(0), {"kind": able[donors]}, apart, rows, donors).rate("kind")
         rates.append(found.value)
         errors.append(found.standard_error)
     spread = float(torch.tensor(rates).std())
@@ -113,7 +163,7 @@ def test_the_error_of_a_rate_knows_that_donors_are_few():
 
 def test_the_error_of_a_rate_is_unknown_where_all_donors_are_one():
     rows, donor = torch.arange(20), torch.zeros(20, dtype=torch.long)
-    found = Edited(rows, donor, torch.empty(0), {"kind": rows % 2 == 0}, rows, donor).rate("kind")
+    found = Edited(rows, donor, torch.empty(0), {"kind": rows % 2 == 0}, rows >= 0, rows, donor).rate("kind")
     assert found.value == 0.5
     assert math.isnan(found.standard_error)
 
@@ -177,15 +227,18 @@ def test_the_study_in_small(digits, tiny, tmp_path):
     )
     names = [*digits.concepts]
     assert len(study.headline) == 2 * 2 * len(names)
-    for name in names:
+    assert math.isnan(study.headline["digit: changed, invkit"].value)  # one digit is all that this judge reads
+    for name in ("foreground", "background"):
         assert 0 <= study.headline[f"{name}: changed, invkit"].value <= 1
         judged = study.figures["judged changed"]["invkit"][name]
         stayed = 1 - sum(judged[other]["value"] for other in names if other != name) / 2
         assert study.headline[f"{name}: others stay, invkit"].value == pytest.approx(stayed)
-    assert study.holds is False  # nothing is trained
+    assert study.holds is None  # the judge is not trained
+    assert max(study.figures["the judge reads"].values()) < 0.5
     page = study.to_html(tmp_path / "page.html").read_text()
     assert page.count("<img") == len(names)
-    assert "Below 90%" in page
+    assert "Neither known to be above 90%" in page
+    assert "has no say" in page
 
 
 def test_images_without_concepts_are_refused(digits, tiny):

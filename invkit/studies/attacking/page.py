@@ -15,7 +15,10 @@ from invkit.studies.attacking.decisions import Decisions
 from invkit.studies.attacking.trial import Trial
 from invkit.studies.side_by_side import side_by_side
 
-__all__ = ["pictures_sections", "where_section"]
+__all__ = ["BEFORE", "pictures_sections", "where_section"]
+
+#: what the judge reads beside the samples of layers
+BEFORE = "the images before the attack"
 
 _SHOWN, _COLUMNS = 3, 4
 
@@ -54,13 +57,14 @@ def where_section(found: Mapping[str, Changes], read: Mapping[str, Mapping[str, 
     ]  # fmt: skip
     if read:
         names = list(next(iter(read.values())))
-        rows = [[layer, *(str(shares[name]) for name in names)] for layer, shares in read.items()]
-        tables.append(Table(["samples of attacked images, by an independent judge", *names], rows))
+        rows = [[where, *(str(shares[name]) for name in names)] for where, shares in read.items()]
+        tables.append(Table(["read by an independent judge, from samples of attacked images given", *names], rows))
         points = {name: [shares[name] for shares in read.values()] for name in names}
         pictures.append(
             Picture(
-                curves(layers, points, "layer", "share of samples"),
-                "What an independent judge reads from samples given an attacked image's representation.",
+                curves(list(read), points, "layer", "share of samples"),
+                "What an independent judge reads from samples given an attacked image's representation; at the left, "
+                "from the images as they were.",
             )
         )
     return Section("Where along the layers", about, pictures, tables)
