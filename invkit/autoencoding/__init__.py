@@ -3,7 +3,7 @@
 from invkit.autoencoding.building import build_autoencoder, check_size
 from invkit.autoencoding.fitting import autoencoder_task, file_of, fit_autoencoder, key_of
 from invkit.autoencoding.train import train_autoencoder
-from invkit.autoencoding.trained import TrainedAutoencoder, as_autoencoder
+from invkit.autoencoding.trained import TrainedAutoencoder, as_autoencoder, training_settings
 
 __all__ = [
     "TrainedAutoencoder",
@@ -15,4 +15,5 @@ __all__ = [
     "fit_autoencoder",
     "key_of",
     "train_autoencoder",
+    "training_settings",
 ]

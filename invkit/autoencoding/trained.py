@@ -16,10 +16,11 @@ from invkit.core import Autoencoder
 from invkit.evaluation import Estimate
 from invkit.report.figures import histories, prior_sheet
 from invkit.report.html import Picture, Section, Table, write_page
-from invkit.serialize import read_tensors, write_json, write_tensors
-from invkit.training import FitResult
+from invkit.serialize import read_json, read_tensors, write_json, write_tensors
+from invkit.settings import AutoencoderSettings
+from invkit.training import FitResult, FitSettings
 
-__all__ = ["TrainedAutoencoder", "as_autoencoder"]
+__all__ = ["TrainedAutoencoder", "as_autoencoder", "training_settings"]
 
 
 @dataclass(frozen=True)
@@ -95,3 +96,19 @@ def as_autoencoder(given: Autoencoder | TrainedAutoencoder | str | Path | None) 
     if isinstance(given, TrainedAutoencoder):
         return given.autoencoder
     return load_autoencoder(given) if isinstance(given, (str, Path)) else given
+
+
+def training_settings(given: Autoencoder | TrainedAutoencoder | str | Path) -> AutoencoderSettings | None:
+    """Give the settings by which an autoencoder was trained that a user handed over; None where nobody knows them.
+
+    Those of :func:`train_autoencoder` are known, and its folders.
+    """
+    if isinstance(given, (str, Path)) and (Path(given) / MANIFEST).exists():
+        protocol = read_json(Path(given) / MANIFEST)["protocol"]
+    else:
+        protocol = given.protocol if isinstance(given, TrainedAutoencoder) else {}
+    known = protocol.get("settings")
+    if known is None:
+        return None
+    fit = FitSettings(**{**known["fit"], "betas": tuple(known["fit"]["betas"])})
+    return AutoencoderSettings(**{**known, "fit": fit})

@@ -12,7 +12,7 @@ from invkit.evaluation.probe import PROBED, order_disagreements, probe
 from invkit.evaluation.reconstruction import reconstruction_figures
 from invkit.evaluation.sanity import cascade, randomised
 from invkit.evaluation.trust import Light, lights
-from invkit.evaluation.variance import concept_shares, determined_shares, invariance, within_share
+from invkit.evaluation.variance import concept_shares, determined_shares, invariance, invariance_rise, within_share
 
 __all__ = [
     "PROBED",
@@ -33,6 +33,7 @@ __all__ = [
     "determined_shares",
     "frechet_distance",
     "invariance",
+    "invariance_rise",
     "kernel_distance",
     "lights",
     "order_disagreements",

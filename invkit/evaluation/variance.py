@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -12,27 +12,24 @@ from invkit.evaluation.estimate import Estimate, jackknife, standard_error
 from invkit.flows import InvarianceFlow, SemanticFlow
 from invkit.seeds import generator_for
 
-__all__ = ["concept_shares", "determined_shares", "invariance", "within_share"]
+__all__ = ["concept_shares", "determined_shares", "invariance", "invariance_rise", "within_share"]
 
 _INNER = 20  # draws within a set; with 500 sets the paper's 10k samples
 _BLOCKS = 20  # of images, each left out once
 _SETS = 100  # in memory at once
 
 
-def within_share(samples: Tensor | Iterable[Tensor], groups: Tensor | None = None) -> Estimate:
+def within_share(samples: Tensor, groups: Tensor | None = None) -> Estimate:
     """Give the share of the total variance that lies within sets of samples, E[Var within] / Var total.
 
     The total is put together from its two unbiased parts, within and between sets (one-way analysis of
     variance), since samples of one set are not independent. The standard error is the jackknife's over sets.
 
     Args:
-        samples: (M, n, D): M sets of n samples, or parts of them, one after the other, of which only a mean and a
-            variance for each set are kept; the variance of a vector is the sum over D.
+        samples: (M, n, D): M sets of n samples; the variance of a vector is the sum over D.
         groups: (M,), sets of one group depend on each other, as copies of one image do.
     """
-    parts = [samples] if isinstance(samples, Tensor) else samples
-    found = [(_moments(part.double()), part.shape[1]) for part in parts]
-    return _within_share(torch.cat([moments for moments, _ in found]), found[0][1], groups)
+    return _within_share(_moments(samples.double()), samples.shape[1], groups)
 
 
 def _within_share(moments: Tensor, n: int, groups: Tensor | None = None) -> Estimate:
@@ -107,9 +104,46 @@ def invariance(
         n: about how many samples to draw.
         seed: of the draws.
     """
+    moments, inner, chosen = _moments_given(t, z, groups, n, seed)
+    return _within_share(moments, inner, chosen)
+
+
+def invariance_rise(
+    a: tuple[InvarianceFlow, Tensor],
+    b: tuple[InvarianceFlow, Tensor],
+    *,
+    groups: Tensor | None = None,
+    n: int = 10_000,
+    seed: int = 0,
+) -> Estimate:
+    """Give eq. 19 of b less that of a, for two layers' representations of the same images.
+
+    What both owe to the choice of images cancels, so that the error is smaller than that of two estimates apart.
+
+    Args:
+        a: flow and held-out representations (M, …) of a layer.
+        b: of another layer, of the same images.
+        groups: as all others, see :func:`invariance`.
+        n: about how many samples to draw for each.
+        seed: of the draws.
+    """
+    (moments, inner, chosen), (others, _, _) = (_moments_given(*layer, groups, n, seed) for layer in (a, b))
+    m, width = len(moments), moments.shape[1]
+
+    def rise(mean: Tensor) -> Tensor:
+        return _share(mean[..., width:], m, 1 / inner) - _share(mean[..., :width], m, 1 / inner)
+
+    return jackknife(rise, torch.cat([moments, others], 1), m * inner, chosen)
+
+
+def _moments_given(
+    t: InvarianceFlow, z: Tensor, groups: Tensor | None, n: int, seed: int
+) -> tuple[Tensor, int, Tensor | None]:
+    """Draw codes for some images; give their moments, how many each image has, and the images' groups."""
     generator = generator_for(seed, "invariance")
     rows = _images_drawn(z, n, generator)
-    return within_share(_codes_of_images(t, z, rows, n, generator), None if groups is None else groups[rows])
+    drawn = [(_moments(codes.double()), codes.shape[1]) for codes in _codes_of_images(t, z, rows, n, generator)]
+    return torch.cat([moments for moments, _ in drawn]), drawn[0][1], None if groups is None else groups[rows]
 
 
 def concept_shares(

@@ -38,8 +38,8 @@ def dynamics(
     """Follow one layer over checkpoints of a network (paper, sec. 4.2 and B.4).
 
     Args:
-        models: two checkpoints or more by training step, in order; or a function that trains and yields them, each of
-            which is copied.
+        models: two checkpoints or more by training step, in order (numbers are put in order); or a function that trains
+            and yields them, each of which is copied.
         layer: address of the layer.
         data: images with the concept `task` and others, as in :func:`invkit.profile`.
         task: the concept that the network learns to name.
@@ -64,7 +64,7 @@ def dynamics(
             hint="Pass concepts={name: labels}.",
         )
     given = models if isinstance(models, Mapping) else {step: copy.deepcopy(model) for step, model in models()}
-    interpretees = {str(step): as_interpretee(model, preprocess) for step, model in given.items()}
+    interpretees = {str(step): as_interpretee(given[step], preprocess) for step in _in_order(given)}
     if len(interpretees) < 2:
         raise SettingsError("A curve over training takes two checkpoints or more", got=len(interpretees))
     ground = lay(images, keywords, [(interpretee, [layer]) for interpretee in interpretees.values()], embedder)
@@ -84,3 +84,12 @@ def dynamics(
         {"checkpoints": profile.to_dict()},
         [*profile.sections(), protocol_section(found[next(iter(found))].protocol)],
     )
+
+
+def _in_order(steps: Iterable[Any]) -> list[Any]:
+    """Give steps in the order of their numbers, which a shell's `*.pt` does not; others as they come."""
+    names = list(steps)
+    try:
+        return sorted(names, key=float)
+    except (TypeError, ValueError):
+        return names

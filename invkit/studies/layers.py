@@ -9,6 +9,8 @@ from typing import Any, Unpack
 from torch import Tensor, nn
 
 from invkit.core import Interpretee
+from invkit.evaluation import Estimate, invariance_rise
+from invkit.explanation import Explanation
 from invkit.explanation.page import protocol_section
 from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
@@ -58,9 +60,8 @@ def layers(
     ground = lay(images, keywords, [(interpretee, addresses)], embedder)
     profile = Profile(explain_layers(ground, interpretee, addresses, embedder))
     found = profile.invariance()
-    steps = [later - earlier for earlier, later in pairwise(found.values())]
-    whole = found[addresses[-1]] - found[addresses[0]]
-    falls = [(-step).exceeds() for step in steps]
+    whole = _rise(profile[addresses[0]], profile[addresses[-1]])
+    falls = [(-_rise(profile[a], profile[b])).exceeds() for a, b in pairwise(addresses)]
     return Study(
         "layers",
         "What the layers keep, one after the other",
@@ -70,3 +71,8 @@ def layers(
         {"layers": profile.to_dict()},
         [*profile.sections(every=True), protocol_section(profile[addresses[0]].protocol)],
     )
+
+
+def _rise(earlier: Explanation, later: Explanation) -> Estimate:
+    (a, z), (b, other) = ((each.t, each.held_out.z) for each in (earlier, later))
+    return invariance_rise((a, z), (b, other), groups=earlier.held_out.data.groups)

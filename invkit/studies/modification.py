@@ -148,11 +148,11 @@ def _distances(
     }
     plain = next(iter(found[OURS].values()))
     made = decode_all(ground.autoencoder, ground.held_out_codes.mean[plain.rows])
+    originals = len(ground.train) // ground.settings.copies  # they come first
+    others = ground.train.take(evenly(originals, len(plain.rows)))
     known = {
         "reconstructions": frechet_distance(real, features.of(made), plain.groups),
-        "other images (of training)": frechet_distance(
-            real, features.of(ground.train.images(evenly(len(ground.train), len(plain.rows))))
-        ),
+        "other images (of training)": frechet_distance(real, features.of(others.images()), others.groups),
     }
     return {**edited, "unedited": known}
 

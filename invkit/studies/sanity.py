@@ -64,9 +64,9 @@ def sanity(
         keywords: all others as in :func:`invkit.profile`.
 
     Returns:
-        headline: the largest change of invariance or a concept's share from the model to the wholly randomised one, and
-        what t gains from z with true and with shuffled pairs, in nats per dimension. The claim holds where the change
-        is beyond what all figures together would show by chance in one case of 370 (their errors are those of the
+        headline: the change of invariance and of each concept's share from the model to the wholly randomised one, and
+        what t gains from z with true and with shuffled pairs, in nats per dimension. The claim holds where the largest
+        change is beyond what all together would show by chance in one case of 370 (their errors are those of the
         held-out images, not of training), and the gain from shuffled pairs is under a tenth of that from true ones.
 
     Raises:
@@ -136,7 +136,7 @@ def _told(found: Mapping[str, Explanation], changes: Mapping[str, Estimate]) -> 
         "Whether the explanation hangs on the model",
         _CLAIM,
         {
-            "largest change, all weights randomised": changes[most],
+            **{f"change of {name}, all weights randomised": change for name, change in changes.items()},
             "gain from z, true pairs": gains[ORIGINAL],
             "gain from z, shuffled pairs": gains[SHUFFLED],
         },
@@ -150,7 +150,7 @@ def _told(found: Mapping[str, Explanation], changes: Mapping[str, Estimate]) -> 
             "likeness of maps": {name: vars(value) for name, value in maps.items()},
         },
         [
-            _changes_section(changes),
+            _changes_section(changes, most),
             _likeness_section(maps),
             *Profile(found, axis="model").sections(every=True),
             protocol_section(found[ORIGINAL].protocol),
@@ -183,9 +183,10 @@ def _likeness(a: Explanation, b: Explanation) -> Estimate:
     return mean_estimate(found, groups)
 
 
-def _changes_section(changes: Mapping[str, Estimate]) -> Section:
+def _changes_section(changes: Mapping[str, Estimate], most: str) -> Section:
     text = (
-        "From the model as it is to the one with all weights randomised. Judged is the largest, measured by its error."
+        "From the model as it is to the one with all weights randomised. Judged is the largest, measured by its error: "
+        f"that of {most}."
     )
     rows = [[name, str(value)] for name, value in changes.items()]
     return Section("How the figures change", text, (), [Table(["", "change"], rows)])

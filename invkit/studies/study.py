@@ -98,7 +98,8 @@ def over_seeds(run: Callable[[int], Study], seeds: Sequence[int]) -> Study:
     table = Table(["", *(f"seed {seed}" for seed in seeds), "mean over seeds"], rows)
     last = found[-1]
     each = {f"seed {seed}": study.to_dict() for seed, study in zip(seeds, found, strict=True)}
-    sections = [Section("Seed by seed", "", (), [table]), *last.sections]
+    text = f"The claim holds if it does for each seed. All that follows is of seed {seeds[-1]} alone."
+    sections = [Section("Seed by seed", text, (), [table]), *last.sections]
     return Study(last.name, last.title, last.claim, headline, verdict(*verdicts), each, sections)
 
 

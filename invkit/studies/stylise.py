@@ -47,14 +47,15 @@ def cue_conflict(
     """Give images whose shape is of one class and whose texture is of another, drawn independently.
 
     The two agree by chance, for about one image in as many as there are classes: the share of variance of one then says
-    nothing of the other. Concepts: `shape`, the class of the image; `texture`, that of its style. All images of one
-    content are one group.
+    nothing of the other. Concepts: `shape`, the class of the image; `texture`, that of its style. Images are dealt into
+    blocks of `copies` + 1, in which each has the style of each other once; a block is one group, since two images made
+    of one content, or of one style, depend on each other.
 
     Args:
-        data: images with a concept of classes.
-        seed: of the styles.
+        data: images with a concept of classes; those of one group are dealt into one block.
+        seed: of the blocks.
         concept: its name.
-        copies: how often each image is given a style.
+        copies: how many styles each image is given.
         strength: as of :func:`stylised`.
 
     Raises:
@@ -67,15 +68,36 @@ def cue_conflict(
             expected=f"stored images, with classes called '{concept}'",
             got=", ".join(f"{name} ({c.kind})" for name, c in data.concepts.items()) or "no labels",
         )
+    groups = torch.arange(len(data)) if data.groups is None else data.groups
     rows = torch.arange(len(data)).repeat(copies)
-    styles = torch.randint(len(data), (len(rows),), generator=generator_for(seed, "styles"))
+    styles, blocks = _dealt(groups, copies, generator_for(seed, "styles"))
     pixels = [
         as_bytes(stylised(data.images(own), data.images(theirs), strength))
         for own, theirs in zip(rows.split(_BATCH), styles.split(_BATCH), strict=True)
     ]
-    groups = torch.arange(len(data)) if data.groups is None else data.groups
     concepts = {
         name: Concept("class", known.values[chosen], known.names)
         for name, chosen in (("shape", rows), ("texture", styles))
     }
-    return ImageSet(torch.cat(pixels), concepts, groups[rows], data.numbers_of(rows))
+    return ImageSet(torch.cat(pixels), concepts, blocks[rows], data.numbers_of(rows))
+
+
+def _dealt(groups: Tensor, copies: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Give the rows of each image's styles, (copies · N,), and the block of each image, (N,).
+
+    Groups are dealt into blocks of `copies` + 1, the last of which takes what is left over; k places further on in its
+    block lies the group of an image's k-th style, any one of its images.
+    """
+    group, counts = groups.unique(return_inverse=True, return_counts=True)[1:]
+    order = torch.randperm(len(counts), generator=generator)
+    place = order.argsort()[group]
+    block = (place // (copies + 1)).clamp(max=max(1, len(counts) // (copies + 1)) - 1)
+    start = block * (copies + 1)
+    length = torch.where(block == block.max(), len(counts) - start, copies + 1)
+    members, first = group.argsort(stable=True), counts.cumsum(0) - counts
+    styles = []
+    for k in range(1, copies + 1):
+        other = order[start + (place - start + k) % length]
+        member = (torch.rand(len(groups), generator=generator) * counts[other]).long()
+        styles.append(members[first[other] + member])
+    return torch.cat(styles), block

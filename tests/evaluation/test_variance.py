@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from invkit.core import Transformed
-from invkit.evaluation import Estimate, concept_shares, determined_shares, invariance, within_share
+from invkit.evaluation import Estimate, concept_shares, determined_shares, invariance, invariance_rise, within_share
 from invkit.evaluation.estimate import jackknife
 
 
@@ -103,3 +103,26 @@ def test_the_error_of_eq_20_knows_that_images_are_few():
     spread = torch.tensor([run.value for run in runs]).std()
     claimed = torch.tensor([run.standard_error for run in runs]).mean()
     assert float(claimed / spread) == pytest.approx(1, abs=0.25)
+
+
+def test_the_rise_of_invariance_knows_that_both_layers_saw_the_same_images():
+    generator, both, rises, apart = torch.Generator().manual_seed(0), FewImages(), [], []
+    for k in range(150):
+        z = 2 * torch.randn(60, 1, generator=generator)
+        layers = (both, z), (both, 0.9 * z)
+        rises.append(invariance_rise(*layers, n=4000, seed=k))
+        before, after = (invariance(t, of, n=4000, seed=k) for t, of in layers)
+        assert rises[-1].value == pytest.approx((after - before).value, abs=1e-9)
+        apart.append((after - before).standard_error)
+    values, claimed = (torch.tensor([getattr(rise, name) for rise in rises]) for name in ("value", "standard_error"))
+    assert float(values.mean()) == pytest.approx(1 / (1 + 0.9**2 * 4) - 1 / 5, abs=0.003)
+    assert float(claimed.mean() / values.std()) == pytest.approx(1, abs=0.25)
+    assert sum(apart) / len(apart) > 3 * float(claimed.mean())
+
+
+def test_the_rise_leaves_out_whole_groups():
+    both, z = FewImages(), torch.randn(40, 1)
+    copies, groups = z.repeat(4, 1), torch.arange(40).repeat(4)
+    lone, grouped = (invariance_rise((both, copies), (both, 0.5 * copies), groups=g, n=4000) for g in (None, groups))
+    assert lone.value == pytest.approx(grouped.value)
+    assert grouped.standard_error > 1.5 * lone.standard_error

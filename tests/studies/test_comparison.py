@@ -1,6 +1,7 @@
 """Samples against regressed images: the parts against closed forms, the study on a toy network."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 
 import invkit
 from invkit.autoencoders import BigAutoencoder, ConvAutoencoder
+from invkit.autoencoding import training_settings
 from invkit.core import Interpretee
 from invkit.data import ImageSet
 from invkit.errors import LayerError, SettingsError
@@ -56,12 +58,13 @@ def test_the_regressor_reads_what_t_reads_and_is_found_again(tiny, digits, tmp_p
     ground = lay_groundwork(plain, settings=tiny, cache=tmp_path, progress=False)
     z = tuple(part.images().mean((2, 3)) for part in (ground.train, ground.held_out))
     t, _ = train_t(ground, z, "toy", None, "t")
-    made = [trained_regressor(ground, t, z, "toy", "regression", latent_dim=20) for _ in range(2)]
+    own = tiny.autoencoder
+    made = [trained_regressor(ground, t, z, own, "toy", "regression", latent_dim=20) for _ in range(2)]
     images = [regress(each, t, z[1], generator_for(0, "test")) for each in made]
     assert torch.equal(*images)
     assert torch.allclose(images[0][:5], made[0](t.perceive(z[1], generator_for(0, "test")))[:5], atol=1e-5)
     assert len(list(tmp_path.glob("regressor-*.safetensors"))) == 1
-    fresh = trained_regressor(replace(ground, cache=None), t, z, "toy", "regression", latent_dim=20)
+    fresh = trained_regressor(replace(ground, cache=None), t, z, own, "toy", "regression", latent_dim=20)
     assert torch.allclose(regress(fresh, t, z[1], generator_for(0, "test")), images[0], atol=1e-4)
 
 
@@ -115,3 +118,29 @@ def test_descent_in_a_model_without_gradients_is_refused_before_any_work(digits,
 
     with pytest.raises(LayerError, match="no gradients"):
         comparison(Closed(), "a", digits, features=pixels, gradient=True, settings=tiny, progress=False)
+
+
+def test_a_decoder_of_unknown_training_gets_no_verdict(network, digits, pixels, tiny, monkeypatch):
+    settings = replace(tiny, autoencoder=None)
+    run = partial(
+        comparison, network, "4", digits, features=pixels, latent_dim=20, preprocess=invkit.Preprocess(),
+        settings=settings, progress=False,
+    )  # fmt: skip
+    few = FitSettings(steps=3, batch_size=8, learning_rate=1e-3)
+    own = AutoencoderSettings(latent_dim=8, width=4, pixel="l1", fit=few)
+    given = invkit.train_autoencoder(digits, settings=own, progress=False)
+    assert training_settings(given) == own
+    known = run(autoencoder=given)
+    assert known.holds is not None
+    assert "3 steps by l1" in str(known.sections[-1])
+    monkeypatch.setattr(AutoencoderSettings, "for_images", lambda size: own)
+    unknown = run(autoencoder=given.autoencoder)
+    assert unknown.holds is None
+    assert "nobody knows how the autoencoder was trained" in str(unknown.sections[-1])
+
+
+def test_settings_of_a_saved_autoencoder_are_known(digits, tmp_path):
+    own = AutoencoderSettings(latent_dim=8, width=4, fit=FitSettings(steps=3, batch_size=8, learning_rate=1e-3))
+    trained = invkit.train_autoencoder(digits, settings=own, progress=False)
+    assert training_settings(trained.save(tmp_path / "saved")) == own
+    assert training_settings(trained.autoencoder) is None

@@ -15,15 +15,15 @@ def test_a_task_and_two_checkpoints_are_asked_for(digits, network, tiny):
         dynamics({"0": network}, "3", digits, task="digit", settings=tiny, preprocess=lambda x: x)
 
 
-def test_a_training_function_yields_checkpoints_that_are_copied(digits, network, tiny):
+def test_a_training_function_yields_checkpoints_that_are_copied_and_put_in_order(digits, network, tiny):
     def train():
-        for step in (0, 10):
+        for step in ("10", "9"):
             yield step, network
             with torch.no_grad():
                 network[0].weight.mul_(2)
 
     study = dynamics(train, "3", digits, task="digit", settings=tiny, preprocess=lambda x: x, progress=False)
-    assert list(study.figures["checkpoints"]) == ["0", "10"]
+    assert list(study.figures["checkpoints"]) == ["9", "10"]
     of_each = [figures["invariance"] for figures in study.figures["checkpoints"].values()]
     assert of_each[0] != of_each[1]
     assert set(study.headline) == {"growth of digit", "growth of foreground", "growth of background"}

@@ -4,7 +4,8 @@ import torch
 
 from invkit.data import Concept, ImageSet
 from invkit.errors import DataError, SettingsError
-from invkit.studies.stylise import cue_conflict, stylised
+from invkit.evaluation.estimate import mean_estimate
+from invkit.studies.stylise import _dealt, cue_conflict, stylised
 
 
 def smooth(n, size=16, seed=0):
@@ -77,6 +78,45 @@ def test_shape_and_texture_are_drawn_independently():
     expected = 4000 / 16
     chi_squared = float(((joint - expected) ** 2 / expected).sum())
     assert chi_squared < 30.6  # 15 degrees of freedom, 1 %
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_images_share_contents_and_styles_within_their_group_alone(copies):
+    n = 41
+    kind = Concept("class", torch.arange(n), tuple(map(str, range(n))))  # each image a class, to know it again
+    made = cue_conflict(ImageSet(smooth(n), {"class": kind}), copies=copies)
+    shape, texture = (made.concepts[name].values for name in ("shape", "texture"))
+    assert (shape != texture).all()
+    assert (shape.bincount() == copies).all()
+    assert made.groups.unique().tolist() == list(range(n // (copies + 1)))
+    for each in (shape, texture):
+        assert all(len(made.groups[each == k].unique()) <= 1 for k in range(n))
+    whole = made.groups != made.groups.max()  # the last block takes what is left over
+    assert (texture[whole].bincount(minlength=n) <= copies).all()
+    assert len(set(zip(shape.tolist(), texture.tolist(), strict=True))) == copies * n
+
+
+def test_images_of_one_original_have_styles_of_others_and_one_group():
+    original = torch.arange(60) // 3
+    kind = Concept("class", original, tuple(map(str, range(20))))
+    made = cue_conflict(ImageSet(smooth(60), {"class": kind}, original), copies=2)
+    shape, texture = (made.concepts[name].values for name in ("shape", "texture"))
+    assert (shape != texture).all()
+    for each in (shape, texture):
+        assert all(len(made.groups[each == k].unique()) == 1 for k in range(20))
+
+
+@pytest.mark.parametrize("copies", [1, 8])
+def test_the_error_of_what_hangs_on_the_style_is_its_spread(copies):
+    values, errors = [], []
+    for seed in range(200):
+        generator = torch.Generator().manual_seed(seed)
+        effect = torch.randn(90, generator=generator)
+        styles, blocks = _dealt(torch.arange(90), copies, generator)
+        found = mean_estimate(effect[styles], blocks.repeat(copies))
+        values.append(found.value)
+        errors.append(found.standard_error)
+    assert sum(errors) / len(errors) == pytest.approx(float(torch.tensor(values).std()), rel=0.25)
 
 
 def test_copies_of_one_content_are_one_group_and_the_seed_decides_the_styles():

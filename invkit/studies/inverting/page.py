@@ -65,7 +65,8 @@ def _logarithmic(figure: Figure) -> None:
 
 _CAPTIONS = {
     "Fréchet distance": "Fréchet distance of images made to held-out images; lower is better; the axis is logarithmic. "
-    "The line of other images is what real images have, that of reconstructions what the decoder costs. "
+    "The line of other images is what as many images of the training set have (a network that was trained here to read "
+    "the concepts knows them), that of reconstructions what the decoder costs. "
     "Bands: one standard error.",
     "kernel distance": "Kernel distance of the same images, which has no bias from their number; lower is better.",
     "inconsistency": "Inconsistency: squared distance of the made image's representation to the one it was made from, "

@@ -20,7 +20,7 @@ from invkit.seeds import generator_for, seeded
 from invkit.settings import AutoencoderSettings
 from invkit.training import ImageMetric, Task, fit_or_load, is_made
 
-__all__ = ["RegressionTask", "Regressor", "regress", "regression_settings", "trained_regressor"]
+__all__ = ["RegressionTask", "Regressor", "regress", "trained_regressor"]
 
 _WIDTH = 1024  # hidden, and most directions of z that are read
 _SOME, _HELD_OUT, _BATCH = 4096, 512, 64
@@ -104,15 +104,16 @@ class RegressionTask(Task):
         return total
 
 
-def regression_settings(ground: Groundwork) -> AutoencoderSettings:
-    """Give the settings by which an autoencoder of these images is trained; the regressor has no critic."""
-    return ground.settings.autoencoder or AutoencoderSettings.for_images(ground.train.size)
-
-
 def trained_regressor(
-    ground: Groundwork, t: InvarianceFlow, z: tuple[Rows, Rows], key: str, title: str, latent_dim: int = 4096
+    ground: Groundwork,
+    t: InvarianceFlow,
+    z: tuple[Rows, Rows],
+    settings: AutoencoderSettings,
+    key: str,
+    title: str,
+    latent_dim: int = 4096,
 ) -> Regressor:
-    """Train the regressor of a layer, or find it, as :func:`regression_settings` say.
+    """Train the regressor of a layer, or find it.
 
     It reads what t reads, z̃ with its noise floor, by a wider H.
 
@@ -120,6 +121,7 @@ def trained_regressor(
         ground: images, autoencoder, settings.
         t: of the layer.
         z: of training and of held-out images.
+        settings: by which the autoencoder was trained; the regressor has neither KL nor critic.
         key: hash of all that decides z.
         title: shown with the progress.
         latent_dim: width of the embedding; the paper's is 4096.
@@ -128,7 +130,6 @@ def trained_regressor(
         ArtefactError: the metric's network has no weights here.
         LayerError: no embedder for z's shape.
     """
-    settings = regression_settings(ground)
     shape = tuple(t.mean.shape)
     with seeded(ground.seed, "build", "regressor", title):
         embedder = embedder_for(shape, latent_dim, width=_WIDTH)
