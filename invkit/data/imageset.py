@@ -110,13 +110,17 @@ class ImageSet:
             share: share of the groups that is held out.
             seed: of the draw.
         """
+        rows = self.held_out_rows(share, seed)
+        return self.take((~rows).nonzero().flatten()), self.take(rows.nonzero().flatten())
+
+    def held_out_rows(self, share: float, seed: int) -> Tensor:
+        """Say which images :meth:`split` holds out, (N,) of bool."""
         groups = torch.arange(len(self)) if self.groups is None else self.groups
         names, place = groups.unique(return_inverse=True)
         order = torch.randperm(len(names), generator=generator_for(seed, "split"))
         held_out = torch.zeros(len(names), dtype=torch.bool)
         held_out[order[: max(1, round(share * len(names)))]] = True
-        rows = held_out[place]
-        return self.take((~rows).nonzero().flatten()), self.take(rows.nonzero().flatten())
+        return held_out[place]
 
     def resized(self, size: int) -> ImageSet:
         """Give the same set with images of another side, antialiased."""

@@ -19,7 +19,7 @@ from invkit.studies.editing.arithmetic import AttributeArithmetic
 from invkit.studies.editing.page import how_section, pictures_section, rates_section
 from invkit.studies.editing.shares import ENOUGH, judged_shares, spelt, trusted
 from invkit.studies.editing.star_gan import redrawn, trained_star_gan
-from invkit.studies.judging import Edited, Editor, Fit, judge_features, judged_edits, skill, trained_judge
+from invkit.studies.judging import Edited, Editor, Fit, judge_features, judged_edits, partners, skill, trained_judge
 from invkit.studies.preparing import Keywords, images_of, lay
 from invkit.studies.study import Study, verdict
 
@@ -67,6 +67,7 @@ def modification(
 
     Raises:
         SettingsError: no concepts, a judge of others, or an autoencoder without an encoder.
+        DataError: no held-out image can get a concept of another.
         InvkitError: as :func:`invkit.profile`.
     """
     images = images_of(data, keywords)
@@ -74,7 +75,12 @@ def modification(
     given = as_autoencoder(keywords.get("autoencoder"))
     if isinstance(images.pixels, Generated) or (given is not None and not given.has_encoder):
         raise SettingsError("Only images that can be encoded can be edited", expected="an autoencoder with an encoder")
-    ground = lay(images, keywords)
+
+    def can_be_swapped(held_out: ImageSet) -> None:
+        for name in held_out.concepts:
+            partners(held_out, name, edits, fit=fit, seed=keywords.get("seed", 0))
+
+    ground = lay(images, keywords, check=can_be_swapped)
     judge = judge or trained_judge(ground)
     features = features or judge_features(trained_judge(ground, redrawn=False))
     ways = _ways(ground, star_gan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -93,19 +93,27 @@ def lay(
     keywords: Keywords,
     subjects: Sequence[tuple[Interpretee, Sequence[str]]] = (),
     embedder: Embedder | None = None,
+    check: Callable[[ImageSet], object] | None = None,
 ) -> Groundwork:
-    """Try the layers, tell what the work will take, and lay the groundwork that :func:`invkit.profile` would lay."""
-    held_out = keywords.get("held_out")
-    progress = keywords.get("progress", True)
+    """Try the layers, tell what the work will take, and lay the groundwork that :func:`invkit.profile` would lay.
+
+    Before all that `check` sees the held-out images, and raises an error where they do not do.
+    """
+    given, progress, seed = keywords.get("held_out"), keywords.get("progress", True), keywords.get("seed", 0)
+    held_out = None if given is None else as_image_set(given, size=images.size, progress=progress)
+    if check is not None:
+        settings = keywords.get("settings") or Settings.for_images(images)
+        rows = images.held_out_rows(settings.held_out, seed).nonzero().flatten()
+        check(images.take(rows) if held_out is None else held_out)
     return prepare(
         subjects,
         images,
-        held_out=None if held_out is None else as_image_set(held_out, size=images.size, progress=progress),
+        held_out=held_out,
         autoencoder=as_autoencoder(keywords.get("autoencoder")),
         embedder=embedder,
         factor_sizes=keywords.get("factor_sizes"),
         settings=keywords.get("settings"),
-        seed=keywords.get("seed", 0),
+        seed=seed,
         cache=keywords.get("cache"),
         progress=progress,
     )

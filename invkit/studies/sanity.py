@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from invkit.core import Interpretee
-from invkit.data import Codes, evenly
+from invkit.data import Codes, ImageSet, evenly
 from invkit.errors import DataError, SettingsError
 from invkit.evaluation import Estimate, cascade
 from invkit.evaluation.estimate import mean_estimate
@@ -80,14 +80,7 @@ def sanity(
     if len(addresses) > 1:
         raise SettingsError("One layer at a time", got=", ".join(addresses))
     (address,) = addresses
-    ground = lay(images, keywords, (1 + stages) * [(interpretee, [address])], embedder)
-    if not is_enough(ground.held_out):
-        raise DataError(
-            "Too few held-out images to compare explanations",
-            expected=f"{FEWEST} or more that stand alone",
-            got=len(ground.held_out),
-            hint="Give more images, or `held_out`.",
-        )
+    ground = lay(images, keywords, (1 + stages) * [(interpretee, [address])], embedder, _check_enough)
     found = {ORIGINAL: explain_layers(ground, interpretee, [address], embedder, ORIGINAL)[address]}
     for k, (share, other) in enumerate(cascade(interpretee.module, stages, ground.seed)):
         name = f"randomised {k + 1}, {share:.0%} of the weights"
@@ -95,6 +88,16 @@ def sanity(
     changes = _changes(found[ORIGINAL], found[name])
     found[SHUFFLED] = explain_shuffled(ground, interpretee, address, embedder)
     return _told(found, changes)
+
+
+def _check_enough(held_out: ImageSet) -> None:
+    if not is_enough(held_out):
+        raise DataError(
+            "Too few held-out images to compare explanations",
+            expected=f"{FEWEST} or more that stand alone",
+            got=len(held_out),
+            hint="Give more images, or `held_out`.",
+        )
 
 
 def _with_weights(interpretee: Interpretee, stages: int) -> ModuleInterpretee:

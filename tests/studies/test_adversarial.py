@@ -241,6 +241,18 @@ def test_wrongly_numbered_classes_are_told_before_any_flow_is_trained(tiny, line
         adversarial(ModuleInterpretee(linear), ["input", "0"], data, concept="side", settings=tiny, progress=False)
 
 
+def test_an_attack_that_changes_nothing_gets_no_verdict_and_says_so(tiny, linear):
+    x = grey(200)
+    study = adversarial(
+        ModuleInterpretee(linear), ["input", "0"], ImageSet(x), concept=None, epsilon=1e-6, settings=tiny,
+        progress=False,
+    )  # fmt: skip
+    assert study.holds is None
+    attack = study.figures["attack"]
+    assert attack["changed"] == 0
+    assert attack["behind the layers' figures"] == attack["attacked"] > 0
+
+
 def test_a_judge_tells_what_samples_of_attacked_images_show(tiny, linear, monkeypatch):
     module = importlib.import_module("invkit.studies.adversarial")
 

@@ -241,6 +241,16 @@ def test_the_study_in_small(digits, tiny, tmp_path):
     assert "has no say" in page
 
 
+def test_a_concept_that_no_held_out_image_can_get_is_told_before_any_work(digits, tiny, monkeypatch):
+    monkeypatch.setattr(
+        importlib.import_module("invkit.studies.preparing"), "prepare", lambda *_, **__: pytest.fail("training began")
+    )
+    glasses = Concept("class", torch.zeros(len(digits), dtype=torch.long), ("no", "yes"))
+    data = ImageSet(digits.pixels, {**digits.concepts, "glasses": glasses})
+    with pytest.raises(DataError, match="No image can get the 'glasses' of another"):
+        modification(data, settings=tiny, progress=False)
+
+
 def test_images_without_concepts_are_refused(digits, tiny):
     with pytest.raises(SettingsError, match="no concepts to swap"):
         modification(ImageSet(digits.pixels), settings=tiny, progress=False)

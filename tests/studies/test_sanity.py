@@ -1,5 +1,7 @@
 """Explanations of randomised models and of shuffled pairs."""
 
+import importlib
+
 import pytest
 import torch
 
@@ -43,7 +45,12 @@ def test_no_weights_no_stages_and_several_layers_are_refused_before_any_work(dig
         sanity(network, "?", digits, **plain)
 
 
-def test_too_few_held_out_images_are_refused(digits, network, tiny):
+def test_too_few_held_out_images_are_refused_before_any_work(digits, network, tiny, monkeypatch):
+    monkeypatch.setattr(
+        importlib.import_module("invkit.studies.preparing"), "prepare", lambda *_, **__: pytest.fail("training began")
+    )
     few = digits.take(torch.arange(10))
+    with pytest.raises(DataError, match=r"Too few held-out.*Got: 9"):
+        sanity(network, "3", digits.take(torch.arange(60)), settings=tiny, preprocess=lambda x: x, progress=False)
     with pytest.raises(DataError, match="Too few held-out"):
         sanity(network, "3", digits, held_out=few, settings=tiny, preprocess=lambda x: x, progress=False)
