@@ -27,9 +27,12 @@ __all__ = [
     "MODEL_HELP",
     "OUTPUTS",
     "SIZE",
+    "expect_effect",
+    "is_of_plugin",
     "model_options",
     "open_model",
     "reported",
+    "with_held_out",
     "with_options",
 ]
 
@@ -50,6 +53,12 @@ INPUTS = (
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="CSV file: the image's file, then a column for each concept.",
     ),
+    click.option("--held-out", metavar="PATH", help="Images to judge by, as DATA; the default is a share of DATA."),
+    click.option(
+        "--held-out-concepts",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="CSV file of those images, as `--concepts` is of DATA.",
+    ),
     click.option(
         "--out", type=click.Path(path_type=Path), default=Path("explanation"), help="Output folder.", show_default=True
     ),
@@ -63,6 +72,36 @@ INPUTS = (
 )
 DATA_HELP = """DATA is a folder of images, whose sub-folders are the concept `class`, or a named data set:
 color-digits, mnist:ROOT, fashion-mnist:ROOT."""
+
+
+def with_held_out(keywords: dict[str, Any]) -> dict[str, Any]:
+    """Give keywords of :func:`invkit.profile`; where the images to judge by have a table of their own both are read.
+
+    Raises:
+        SettingsError: a table of no images.
+    """
+    table = keywords.pop("held_out_concepts")
+    expect_effect("--held-out-concepts", table, "--held-out", keywords["held_out"])
+    if table is None:
+        return keywords
+    from invkit.autoencoding import as_autoencoder
+    from invkit.data import as_image_set
+    from invkit.preparation import read_images
+
+    how = {name: keywords[name] for name in ("size", "concepts", "progress")}
+    images = read_images(keywords["data"], as_autoencoder(keywords["autoencoder"]), keywords["settings"], **how)
+    held_out = as_image_set(keywords["held_out"], size=images.size, concepts=table, progress=keywords["progress"])
+    return {**keywords, "data": images, "held_out": held_out, "concepts": None}
+
+
+def expect_effect(option: str, value: Any, other: str, needed: Any) -> None:
+    """Refuse an option that does nothing without another.
+
+    Raises:
+        SettingsError: it is given without the other.
+    """
+    if value is not None and value is not False and needed is None:
+        raise SettingsError(f"`{option}` has no effect without `{other}`", hint=f"Give `{other}`, or not `{option}`.")
 
 
 def with_options(*options: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -168,9 +207,7 @@ def _found(text: str, weights: str | None, local_files_only: bool) -> Any:
         try:
             return load_model(text, weights=weights, local_files_only=local_files_only)
         except PluginError:
-            installed = any(text.startswith(f"{plugin.prefix}:") for plugin in list_plugins())
-            sys.path.insert(0, str(Path.cwd()))
-            if installed or not function or not _is_module(head):
+            if is_of_plugin(text):
                 raise
     if weights is not None:
         raise SettingsError("`--weights` is for models of plugins", hint=f"Load them in {text}.")
@@ -184,6 +221,17 @@ def _found(text: str, weights: str | None, local_files_only: bool) -> Any:
         raise SettingsError(
             f"{text} failed", got=f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
         ) from error
+
+
+def is_of_plugin(text: str) -> bool:
+    """Whether MODEL is a plugin's, which loads the weights that it is told, and no function of the user's."""
+    head, _, function = text.partition(":")
+    if head.endswith(".py"):
+        return False
+    if not function or any(text.startswith(f"{plugin.prefix}:") for plugin in list_plugins()):
+        return True
+    sys.path.insert(0, str(Path.cwd()))
+    return not _is_module(head)
 
 
 def _is_module(name: str) -> bool:

@@ -10,10 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from invkit.cli.common import DATA_HELP, INPUTS, MODEL_HELP, OUTPUTS, model_options, open_model, reported, with_options
+from invkit.cli.common import (
+    DATA_HELP,
+    INPUTS,
+    MODEL_HELP,
+    OUTPUTS,
+    expect_effect,
+    is_of_plugin,
+    model_options,
+    open_model,
+    reported,
+    with_held_out,
+    with_options,
+)
+from invkit.errors import SettingsError
 
 if TYPE_CHECKING:
-    from invkit.core import Interpretee
     from invkit.evaluation import Features
     from invkit.studies import Study
 
@@ -23,8 +35,13 @@ _MODEL, _LAYERS = click.argument("model"), click.argument("layers")
 _SEEDS = click.option(
     "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Run on so many seeds, from SEED on."
 )
-_FEATURES = click.option(
-    "--features", metavar="MODEL@LAYER", help="Network for Fréchet distances, or `inception`; the default is trained."
+_FEATURES = (
+    click.option(
+        "--features",
+        metavar="MODEL@LAYER",
+        help="Network for Fréchet distances, or `inception`; the default is trained.",
+    ),
+    click.option("--features-weights", help="Of that network, as `--weights` of a MODEL; of `inception` a file."),
 )
 
 
@@ -33,19 +50,29 @@ def study() -> None:
     """Group of the studies."""
 
 
-def _command(*options: Callable[..., Any]) -> Callable[[Callable[..., None]], click.Command]:
-    """Make a study's command: its own options, then those of data, models and output."""
+def _command(*options: Callable[..., Any], models: bool = True) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a study's command: its own options, then those of data, models (unless it has none) and output."""
+    of_models = (model_options,) if models else ()
 
     def make(run: Callable[..., None]) -> click.Command:
-        return study.command()(with_options(*options, *INPUTS, model_options, _SEEDS, *OUTPUTS)(reported(run)))
+        return study.command()(with_options(*options, *INPUTS, *of_models, _SEEDS, *OUTPUTS)(reported(run)))
 
     return make
 
 
-def _models(options: dict[str, Any], *names: str) -> list[Interpretee]:
-    """Open models; takes the options of :func:`model_options` out."""
-    how = {k: options.pop(k) for k in ("weights", "local_files_only", "input_size", "mean", "std")}
-    return [open_model(name, **how) for name in names]
+def _expect_of_plugin(option: str, model: str) -> None:
+    """Refuse weights for a model that loads its own.
+
+    Raises:
+        SettingsError: the model is a function of the user's.
+    """
+    if not is_of_plugin(model):
+        raise SettingsError(f"`{option}` is for models of plugins", got=model, hint=f"Load them in {model}.")
+
+
+def _how(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the options of :func:`model_options` out: how a model is opened."""
+    return {k: options.pop(k) for k in ("weights", "local_files_only", "input_size", "mean", "std")}
 
 
 def _run(name: str, run: Callable[..., Study], options: dict[str, Any], *args: Any, **own: Any) -> None:
@@ -64,6 +91,9 @@ def _run(name: str, run: Callable[..., Study], options: dict[str, Any], *args: A
         "cache": out / "cache",
         "progress": not quiet,
     }
+    *others, data = args
+    keywords = with_held_out({**keywords, "data": data})
+    args = (*others, keywords.pop("data"))
     found = (
         run(*args, seed=seed, **keywords)
         if seeds == 1
@@ -75,16 +105,23 @@ def _run(name: str, run: Callable[..., Study], options: dict[str, Any], *args: A
         click.echo(json.dumps(found.to_dict(), indent=2) if as_json else f"{found}\nReport: {page}")
 
 
-def _features(text: str | None) -> Features | None:
-    from invkit.errors import SettingsError
+def _features(text: str | None, weights: str | None, local_files_only: bool = False) -> Features | None:
+    """Give what `--features` names.
+
+    Raises:
+        SettingsError: no layer, or weights for no network or for one that loads its own.
+    """
     from invkit.evaluation import Features
 
+    expect_effect("--features-weights", weights, "--features", text)
     if text is None or text == "inception":
-        return None if text is None else Features.inception()
+        return None if text is None else Features.inception(weights)
     model, at, layer = text.rpartition("@")
     if not at:
         raise SettingsError("`--features` names a model and its layer", expected="MODEL@LAYER or inception", got=text)
-    return Features(open_model(model), layer)
+    if weights is not None:
+        _expect_of_plugin("--features-weights", model)
+    return Features(open_model(model, weights, local_files_only), layer)
 
 
 @_command(_MODEL, _LAYERS)
@@ -92,16 +129,31 @@ def layers(model: str, layers: str, data: str, **options: Any) -> None:
     """Invariance and concepts of LAYERS, one after the other (section 4.2)."""
     from invkit.studies import layers as run
 
-    _run("layers", run, options, *_models(options, model), layers.split(","), data)
+    _run("layers", run, options, open_model(model, **_how(options)), layers.split(","), data)
 
 
-@_command(_MODEL, _LAYERS, _FEATURES, click.option("--gradient", is_flag=True, help="Gradient descent too."))
-def comparison(model: str, layers: str, data: str, features: str | None, **options: Any) -> None:
+@_command(
+    _MODEL,
+    _LAYERS,
+    *_FEATURES,
+    click.option("--gradient", is_flag=True, help="Gradient descent too."),
+    click.option(
+        "--latent-dim",
+        type=click.IntRange(min=1),
+        default=4096,
+        show_default=True,
+        help="Width of the decoder's embedding of a representation.",
+    ),
+)
+def comparison(
+    model: str, layers: str, data: str, features: str | None, features_weights: str | None, **options: Any
+) -> None:
     """Samples at LAYERS against a decoder that regresses the image (section 4.1)."""
     from invkit.studies import comparison as run
 
-    known = _features(features)
-    _run("comparison", run, options, *_models(options, model), layers.split(","), data, features=known)
+    known = _features(features, features_weights, options["local_files_only"])
+    opened = open_model(model, **_how(options))
+    _run("comparison", run, options, opened, layers.split(","), data, features=known)
 
 
 @_command(
@@ -113,11 +165,10 @@ def comparison(model: str, layers: str, data: str, features: str | None, **optio
 )  # fmt: skip
 def dynamics(model: str, layer: str, data: str, checkpoints: tuple[Path, ...], **options: Any) -> None:
     """LAYER over checkpoints of MODEL's training (section 4.2, B.4)."""
-    from invkit.errors import SettingsError
     from invkit.interpretees import ModuleInterpretee, load_weights
     from invkit.studies import dynamics as run
 
-    (opened,) = _models(options, model)
+    opened = open_model(model, **_how(options))
     if not isinstance(opened, ModuleInterpretee):
         raise SettingsError("Weights cannot be put into this model", expected="an nn.Module", got=type(opened).__name__)
     found = {}
@@ -144,35 +195,58 @@ def dynamics(model: str, layer: str, data: str, checkpoints: tuple[Path, ...], *
     click.option("--attack", type=click.Choice(["fgsm", "pgd"]), default="fgsm", show_default=True),
     click.option("--epsilon", type=float, default=0.02, show_default=True, help="Largest change of a value in [0, 1]."),
     click.option("--steps", type=int, default=10, show_default=True, help="Steps of `pgd`."),
-    click.option("--target", help="Class to be decided for; the default is any but the right one."),
+    click.option(
+        "--target",
+        help="Class to be decided for: its name, or a number that is no name in MODEL; the default is any wrong one.",
+    ),
+    click.option(
+        "--images", type=click.IntRange(min=1), default=400, show_default=True, help="Largest number to attack."
+    ),
     click.option("--judge", is_flag=True, help="Train a reader of the samples."),
 )
 def adversarial(model: str, layers: str, data: str, target: str | None, concept: str, **options: Any) -> None:
     """Where along LAYERS an attack on MODEL shows (section 4.3)."""
     from invkit.studies import adversarial as run
 
-    wanted = int(target) if target is not None and target.isdecimal() else target
-    opened = _models(options, model)
-    _run("adversarial", run, options, *opened, layers.split(","), data, target=wanted, concept=concept or None)
+    expect_effect("--judge", options["judge"], "--concept NAME", concept or None)
+    opened = open_model(model, **_how(options))
+    wanted = int(target) if target is not None and target.isdecimal() and target not in opened.categories else target
+    _run("adversarial", run, options, opened, layers.split(","), data, target=wanted, concept=concept or None)
 
 
 @_command(
     _MODEL,
     click.argument("twin"),
     _LAYERS,
+    click.option("--twin-weights", help="As `--weights`, of TWIN alone; the default is those of MODEL."),
     click.option(
         "--cues", help="Classes of which cue conflicts are made; without, DATA has concepts shape and texture."
+    ),
+    click.option(
+        "--strength",
+        type=click.FloatRange(0, 1),
+        show_default="1",
+        help="Share of the texture that is another image's, in those cue conflicts.",
     ),
     click.option("--shape", default="shape", show_default=True, help="The concept of that name in DATA."),
     click.option("--texture", default="texture", show_default=True, help="The concept of that name in DATA."),
     click.option("--probes", help="Other images, to show samples for: textures, sketches, cartoons."),
 )
-def texture(model: str, twin: str, layers: str, data: str, **options: Any) -> None:
+def texture(
+    model: str, twin: str, layers: str, data: str, twin_weights: str | None, strength: float | None, **options: Any
+) -> None:
     """Shape and texture in MODEL and in its stylised-trained TWIN (section 4.3)."""
     from invkit.studies import texture as run
 
-    models = dict(zip(("plain", "stylised"), _models(options, model, twin), strict=True))
-    _run("texture", run, options, models, layers.split(","), data)
+    expect_effect("--strength", strength, "--cues", options["cues"])
+    how = _how(options)
+    if twin_weights is not None:
+        _expect_of_plugin("--twin-weights", twin)
+    elif is_of_plugin(twin):
+        twin_weights = how["weights"]
+    models = {"plain": open_model(model, **how), "stylised": open_model(twin, **{**how, "weights": twin_weights})}
+    own = {} if strength is None else {"strength": strength}
+    _run("texture", run, options, models, layers.split(","), data, **own)
 
 
 @_command(
@@ -186,7 +260,8 @@ def shift(model: str, layers: str, data: str, **options: Any) -> None:
     """MODEL on images of another domain than its own (section B.6)."""
     from invkit.studies import shift as run
 
-    _run("shift", run, options, *_models(options, model), layers.split(","), data)
+    expect_effect("--home-held-out", options["home_held_out"], "--home", options["home"])
+    _run("shift", run, options, open_model(model, **_how(options)), layers.split(","), data)
 
 
 @_command(_MODEL, click.argument("layer"), click.option("--stages", type=int, default=2, show_default=True))
@@ -194,20 +269,19 @@ def sanity(model: str, layer: str, data: str, **options: Any) -> None:
     """Whether the explanation of LAYER hangs on MODEL's weights."""
     from invkit.studies import sanity as run
 
-    _run("sanity", run, options, *_models(options, model), layer, data)
+    _run("sanity", run, options, open_model(model, **_how(options)), layer, data)
 
 
-@study.command()
-@with_options(
-    _FEATURES,
+@_command(
+    *_FEATURES,
+    click.option(
+        "--edits", type=click.IntRange(min=1), default=600, show_default=True, help="Images edited for each concept."
+    ),
     click.option("--star-gan", is_flag=True, help="StarGAN as a further baseline."),
-    *INPUTS,
-    _SEEDS,
-    *OUTPUTS,
+    models=False,
 )
-@reported
-def modification(data: str, features: str | None, **options: Any) -> None:
+def modification(data: str, features: str | None, features_weights: str | None, **options: Any) -> None:
     """Swap each concept of the images DATA (section 4.4, B.5)."""
     from invkit.studies import modification as run
 
-    _run("modification", run, options, data, features=_features(features))
+    _run("modification", run, options, data, features=_features(features, features_weights))

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from invkit.cli.common import DATA_HELP, INPUTS, MODEL_HELP, OUTPUTS, model_options, open_model, reported, with_options
+from invkit.cli.common import (
+    DATA_HELP,
+    INPUTS,
+    MODEL_HELP,
+    OUTPUTS,
+    model_options,
+    open_model,
+    reported,
+    with_held_out,
+    with_options,
+)
 
 if TYPE_CHECKING:
     from invkit.core import Autoencoder, Interpretee
@@ -28,9 +38,10 @@ def _model_and_keywords(
     from invkit.settings import Settings
 
     settings = getattr(Settings, preset)() if preset else None
-    keywords = {name: options.pop(name) for name in ("data", "concepts", "size", "autoencoder", "seed")}
+    names = ("data", "concepts", "held_out", "held_out_concepts", "size", "autoencoder", "seed")
+    keywords = {name: options.pop(name) for name in names}
     keywords |= {"settings": settings, "cache": out / "cache", "progress": not quiet}
-    return open_model(model, **options), keywords
+    return open_model(model, **options), with_held_out(keywords)
 
 
 @click.command()

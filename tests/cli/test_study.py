@@ -1,17 +1,41 @@
 """`invkit study`: a page and figures of each experiment."""
 
+import inspect
 import json
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from invkit import studies
+from invkit.evaluation import Features
 from invkit.settings import Settings
+from invkit.studies.preparing import Keywords
 
 pytestmark = pytest.mark.filterwarnings("ignore:Nobody said")  # how a plain module's images are normalised
 
 STUDIES = ("adversarial", "comparison", "dynamics", "layers", "modification", "sanity", "shift", "texture")
+
+PLUGIN = """
+from invkit.hookspecs import hookimpl
+INVKIT_API = 1
+@hookimpl
+def list_models():
+    return ["small"]
+@hookimpl
+def load_model(name, weights, local_files_only):
+    from torch import nn
+    from invkit.errors import ArtefactError
+    from invkit.interpretees import ModuleInterpretee, Preprocess
+    if weights is None:
+        raise ArtefactError("No weights here", got=f"local_files_only={local_files_only}")
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3))
+    for each in network.parameters():
+        nn.init.constant_(each, float(weights))
+    return ModuleInterpretee(network, Preprocess(size=20), categories=("7", "10", "cat"))
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +54,45 @@ def study(run, folder, tmp_path):
         return json.loads(result.stdout)
 
     return go
+
+
+@pytest.fixture
+def handed(run, folder, tmp_path, monkeypatch):
+    """Give a function that tells what a study would be run with; where it is refused, the error."""
+
+    def go(name, *arguments):
+        takes, found = inspect.signature(getattr(studies, name)), {}
+
+        def record(*args, **keywords):
+            found.update(takes.bind(*args, **keywords).arguments)
+            found.update(found.pop("keywords"))
+            assert found.keys() <= takes.parameters.keys() | Keywords.__annotations__.keys()
+            return studies.Study(name, name, "", {}, None)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(studies, name, record)
+            result = run("study", name, *arguments, folder, "--out", tmp_path / "out", "--quiet")
+        assert result.exit_code == (0 if found else 1), result.output
+        return found or result.output
+
+    return go
+
+
+@pytest.fixture
+def zoo(install):
+    """A plugin whose model has the weights that it is told: one number everywhere."""
+    install("zoo", PLUGIN)
+    return "zoo:small"
+
+
+def _given(options):
+    """Options as on the command line."""
+    return [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
+
+
+def _value_of(interpretee):
+    """Give the first weight."""
+    return float(next(interpretee.module.parameters()).detach().flatten()[0])
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -72,9 +135,10 @@ def test_checkpoints_of_one_name_are_refused(run, model, folder, tmp_path):
 
 
 def test_an_attack_takes_its_options_and_the_models_own_decisions(study, model):
-    found = study("adversarial", model, "0,1", "--attack", "pgd", "--steps", "3", "--epsilon", "0.01", "--concept", "")
+    options = {"attack": "pgd", "steps": 3, "epsilon": 0.01, "concept": "", "images": 12}
+    found = study("adversarial", model, "0,1", *_given(options))
     assert {"name": "pgd", "epsilon": 0.01, "steps": 3}.items() <= found["attack"].items()
-    assert found["attack"]["accuracy"] == 1
+    assert (found["attack"]["accuracy"], found["attack"]["attacked"]) == (1, 12)
 
 
 def test_shift_takes_another_folder_for_home_and_texture_two_models(study, model, folder):
@@ -95,3 +159,110 @@ def test_features_are_a_model_and_a_layer(run, model, folder, tmp_path):
     result = run("study", "modification", folder, "--features", "conv5", "--out", tmp_path)
     assert result.exit_code == 1
     assert "MODEL@LAYER" in result.output
+
+
+def test_features_may_be_of_a_network_with_other_weights(handed, zoo, model, monkeypatch):
+    for name, *layers in (("comparison", model, "1"), ("modification",)):
+        found = handed(name, *layers, "--features", f"{zoo}@2", "--features-weights", "3")
+        assert (_value_of(found["features"].interpretee), found["features"].layer) == (3, "2")
+    out = handed("comparison", model, "1", "--features", f"{zoo}@2", "--local-files-only")
+    assert "local_files_only=True" in out  # nothing is downloaded for the features either
+    monkeypatch.setattr(Features, "inception", lambda weights: weights)
+    for given, expected in (([], None), (["--features-weights", "file.pth"], "file.pth")):
+        assert handed("comparison", model, "1", "--features", "inception", *given)["features"] == expected
+
+
+def test_a_twin_has_the_models_weights_or_its_own(handed, zoo):
+    for given, expected in (([], 1), (["--twin-weights", "2"], 2)):
+        models = handed("texture", zoo, zoo, "1", "--weights", "1", *given)["models"]
+        assert {name: _value_of(each) for name, each in models.items()} == {"plain": 1, "stylised": expected}
+
+
+def test_a_model_and_its_twin_may_be_a_plugins_and_a_function(handed, zoo, model, tmp_path, monkeypatch):
+    models = handed("texture", zoo, model, "1", "--weights", "1")["models"]
+    assert [len(each.module) for each in models.values()] == [4, 3]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # so that what is added on the way is taken away
+    (tmp_path / "model.py").rename(tmp_path / "twins_of_mine.py")
+    models = handed("texture", zoo, "twins_of_mine:small", "1", "--weights", "1")["models"]
+    assert [len(each.module) for each in models.values()] == [4, 3]
+    models = handed("texture", "twins_of_mine.py:small", zoo, "1", "--twin-weights", "2")["models"]
+    assert _value_of(models["stylised"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("adversarial", {"images": 30}),
+        ("comparison", {"latent_dim": 64}),
+        ("modification", {"edits": 20}),
+        ("texture", {"cues": "class", "strength": 0.0}),
+    ],
+)
+def test_studies_take_their_own_options(handed, model, name, options):
+    models = {"modification": 0, "texture": 2}.get(name, 1)
+    where = [*models * [model], *(["0,1"] if models else [])]
+    assert options.items() <= handed(name, *where, *_given(options)).items()
+    own, known = handed(name, *where), inspect.signature(getattr(studies, name)).parameters
+    for option in options:  # the defaults are Python's
+        assert own.get(option, known[option].default) == known[option].default
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_takes_images_to_judge_by(handed, model, folder, name):
+    where = {
+        "modification": [], "texture": [model, model, "0"], "dynamics": [model, "0", "--task", "class"],
+    }.get(name, [model, "0"])  # fmt: skip
+    assert handed(name, *where, "--held-out", folder)["held_out"] == str(folder)
+    assert handed(name, *where)["held_out"] is None
+
+
+def test_images_to_judge_by_have_a_table_of_their_own(handed, study, model, folder, tmp_path):
+    others = tmp_path / "others"
+    others.mkdir()
+    for k in range(40):
+        (folder / "ab"[k % 2] / f"{k}.png").rename(others / f"{k}.png")
+    files = {"own": [f"{'ab'[k % 2]}/{k}.png" for k in range(40, 150)], "theirs": [f"{k}.png" for k in range(40)]}
+    options = ["--held-out", others]
+    for (name, each), option in zip(files.items(), ("--concepts", "--held-out-concepts"), strict=True):
+        table = tmp_path / f"{name}.csv"
+        table.write_text(
+            "\n".join(["file,class,part", *(f"{f},{'ab'[k % 2]},{k // 20 % 2}" for k, f in enumerate(each))])
+        )
+        options += [option, table]
+    found = handed("modification", *options, "--size", "28")
+    assert (len(found["data"]), len(found["held_out"])) == (110, 40)
+    assert {each.size for each in (found["data"], found["held_out"])} == {28}
+    assert found["held_out"].concepts["part"].values.tolist() == [k // 20 for k in sorted(range(40), key=str)]
+    probes = study("layers", model, "0,1", *options)["layers"]["0"]["probe"]
+    assert {name: each["n"] for name, each in probes.items()} == {"class": 40, "part": 40}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("adversarial", ["--judge", "--concept", ""], "`--judge` has no effect without `--concept NAME`"),
+        ("shift", ["--home-held-out", "there"], "`--home-held-out` has no effect without `--home`"),
+        ("texture", ["--strength", "0"], "`--strength` has no effect without `--cues`"),
+        ("texture", ["--twin-weights", "random"], "`--twin-weights` is for models of plugins"),
+        ("comparison", ["--features-weights", "random"], "`--features-weights` has no effect without `--features`"),
+        ("comparison", ["--features-weights", "random", "--features", "mine.py:net@0"],
+         "`--features-weights` is for models of plugins"),
+        ("modification", ["--features-weights", "random"], "`--features-weights` has no effect without `--features`"),
+    ],
+)  # fmt: skip
+def test_options_without_effect_are_refused_before_any_work(handed, model, monkeypatch, name, options, told):
+    module = sys.modules["invkit.cli.study"]  # `invkit.cli.study` is the group of that name
+    monkeypatch.setattr(module, "open_model", lambda *_, **__: pytest.fail("a model is opened"))
+    where = {"modification": [], "texture": [model, model, "0"]}.get(name, [model, "0"])
+    assert told in handed(name, *where, *options)
+
+
+@pytest.mark.parametrize(("given", "expected"), [("10", "10"), ("1", 1), ("cat", "cat"), (None, None)])
+def test_a_target_is_a_name_that_the_model_knows_before_it_is_a_number(handed, zoo, given, expected):
+    options = [] if given is None else ["--target", given]
+    assert handed("adversarial", zoo, "0,3", "--weights", "1", *options).get("target") == expected
+
+
+def test_a_number_is_no_name_where_the_model_knows_none(handed, model):
+    assert handed("adversarial", model, "0,1", "--target", "10")["target"] == 10

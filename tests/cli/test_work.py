@@ -36,6 +36,17 @@ def test_explain_and_profile_write_a_report_and_json(run, model, folder, tmp_pat
     assert list(json.loads(result.stdout)) == ["0", "1"]
 
 
+def test_images_to_judge_by_are_read_and_their_table_takes_them_along(run, model, folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for command in ("explain", "profile"):
+        result = run(command, model, "1", folder, "--held-out", tmp_path / "empty", "--quiet")
+        assert result.exit_code == 1
+        assert "empty" in result.output
+        result = run(command, model, "1", folder, "--held-out-concepts", __file__, "--quiet")
+        assert result.exit_code == 1
+        assert "`--held-out-concepts` has no effect without `--held-out`" in result.output
+
+
 def test_an_unknown_layer_is_one_line_and_exit_code_one(run, model, folder):
     result = run("explain", model, "9", folder, "--quiet")
     assert result.exit_code == 1
