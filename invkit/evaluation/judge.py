@@ -45,7 +45,7 @@ class Judge(nn.Module):
         self.trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten())
         spans = spans or {}
         self.heads = nn.ModuleDict({
-            name: _ValueHead(16 * inputs, *spans[name]) if name in spans else nn.Linear(16 * inputs, n)
+            _key(name): _ValueHead(16 * inputs, *spans[name]) if name in spans else nn.Linear(16 * inputs, n)
             for name, (_, n) in concepts.items()
         })  # fmt: skip
 
@@ -59,7 +59,7 @@ class Judge(nn.Module):
         """Give scores or values by concept, (B, n), on the judge's device, of images (B, 3, S, S) in [0, 1]."""
         images = images.to(next(self.parameters()).device)
         features = self.trunk((2 * images - 1).contiguous(memory_format=torch.channels_last))
-        return {name: head(features).float() for name, head in self.heads.items()}
+        return {name: self.heads[_key(name)](features).float() for name in self.concepts}
 
     @torch.no_grad()
     def read(self, images: Tensor) -> dict[str, Tensor]:
@@ -79,6 +79,11 @@ class Judge(nn.Module):
             donor: for the donors.
         """
         return (edited - donor).norm(dim=1) < (edited - own).norm(dim=1)
+
+
+def _key(concept: str) -> str:
+    """Give a name that `nn.ModuleDict` takes: without dots, and none of its own methods' (`half`, `type`)."""
+    return f"{concept}·" if hasattr(nn.ModuleDict(), concept) else concept.replace(".", "·")
 
 
 class _ValueHead(nn.Module):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from invkit.core import Interpretee
 from invkit.data import decode_all
+from invkit.errors import SettingsError
 from invkit.evaluation import Estimate, Judge
 from invkit.evaluation.estimate import jackknife
 from invkit.explanation import Explanation
@@ -82,13 +83,15 @@ def adversarial(
         keywords: all others as in :func:`invkit.profile`.
 
     Raises:
-        SettingsError: fewer than two layers, or no such target.
+        SettingsError: fewer than two layers, no such target, or a judge without a concept.
         DataError: no such classes, no scores of classes, or too few images that the network gets right.
         LayerError: also where the model gives no gradients to its images.
         PluginError: captum is missing.
         InvkitError: as :func:`invkit.profile`.
     """
     method = Attack(attack, epsilon, steps)
+    if judge and concept is None:
+        raise SettingsError("There is no concept for a judge to read", expected="`concept`", got="judge=True")
     interpretee = as_interpretee(model, preprocess)
     given = images_of(data, keywords)
     addresses = checked_layers(interpretee, layers, given)
@@ -104,7 +107,7 @@ def adversarial(
     tried = trial.take(trial.flipped) if trial.flipped.sum() >= _FEWEST else trial
     found = {layer: changes(each, tried, ground.seed) for layer, each in explanations.items()}
     read: dict[str, dict[str, Estimate]] = {}
-    if judge and decisions.concept is not None:
+    if judge:
         reader = trained_judge(ground)
         read[BEFORE] = _read(reader, decisions, tried, tried.clean[:, None])
         for layer, each in explanations.items():

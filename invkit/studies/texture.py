@@ -96,8 +96,11 @@ def _in_conflict(images: ImageSet, cues: str, strength: float, keywords: Keyword
     """Split first, so that no style of a held-out image is one to train on."""
     seed = keywords.get("seed", 0)
     settings = keywords.get("settings") or Settings.for_images(images)
-    given = keywords.get("held_out")
-    parts = images.split(settings.held_out, seed) if given is None else (images, as_image_set(given, size=images.size))
+    given, progress = keywords.get("held_out"), keywords.get("progress", True)
+    if given is None:
+        parts = images.split(settings.held_out, seed)
+    else:
+        parts = images, as_image_set(given, size=images.size, progress=progress)
     train, test = (cue_conflict(part, seed + k, concept=cues, strength=strength) for k, part in enumerate(parts))
     return train, {**keywords, "settings": settings, "held_out": test}
 

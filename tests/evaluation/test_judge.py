@@ -33,3 +33,11 @@ def test_the_unit_of_a_number_changes_nothing(digits, scale):
     assert (read[scale]["digit"] == read[1.0]["digit"]).float().mean() > 0.98
     error = (read[scale]["level"][:, 0] / scale - level).square().mean() / level.var()
     assert error < 0.5
+
+
+def test_a_concept_may_have_any_name(digits):
+    names = ["half", "type", "training", "mouth.open", "keys"]
+    data = ImageSet(digits.pixels, dict.fromkeys(names, digits.concepts["digit"]))
+    judge = Judge.of(data)
+    assert [value.shape for value in judge(digits.images(slice(4))).values()] == 5 * [(4, 10)]
+    assert list(judge.read(digits.images(slice(4)))) == names

@@ -214,6 +214,8 @@ def test_classes_that_the_network_does_not_know_are_refused_before_any_work(tiny
         adversarial(ModuleInterpretee(network), ["0", "3"], digits, concept="digit", settings=tiny)
     with pytest.raises(DataError, match="no classes called 'animal'"):
         adversarial(ModuleInterpretee(network), ["0", "3"], digits, concept="animal", settings=tiny)
+    with pytest.raises(SettingsError, match="no concept for a judge"):
+        adversarial(ModuleInterpretee(network), ["0", "3"], digits, concept=None, judge=True, settings=tiny)
     with pytest.raises(SettingsError, match="No such target"):
         adversarial(ModuleInterpretee(network), ["0", "3"], digits, concept=None, target=5, settings=tiny)
 
