@@ -24,7 +24,8 @@ from invkit.recipe import explain_each
 from invkit.report import Section, Table, write_page, write_png
 from invkit.seeds import generator_for
 from invkit.serialize import write_json
-from invkit.studies.judging import Editor, judged_edits, trained_judge
+from invkit.studies.editing.edits import Editor, judged_edits
+from invkit.studies.judging import trained_judge
 from invkit.training import FitSettings
 
 __all__ = ["CHECKPOINTS", "NETWORK", "agreement", "edit_rates", "legible", "prepared", "run_demo", "trained_judge"]

@@ -16,10 +16,11 @@ from invkit.explanation.fidelity import Fidelity, reconstruction_r2
 from invkit.explanation.page import protocol_section, trust_section
 from invkit.groundwork import Groundwork
 from invkit.studies.editing.arithmetic import AttributeArithmetic
+from invkit.studies.editing.edits import Edited, Editor, Fit, judged_edits, partners
 from invkit.studies.editing.page import how_section, pictures_section, rates_section
 from invkit.studies.editing.shares import ENOUGH, judged_shares, spelt, trusted
 from invkit.studies.editing.star_gan import redrawn, trained_star_gan
-from invkit.studies.judging import Edited, Editor, Fit, judge_features, judged_edits, partners, skill, trained_judge
+from invkit.studies.judging import judge_features, skill, trained_judge
 from invkit.studies.preparing import Keywords, images_of, lay
 from invkit.studies.study import Study, verdict
 

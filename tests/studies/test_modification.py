@@ -16,9 +16,10 @@ from invkit.evaluation import Estimate, Features, Judge
 from invkit.groundwork import lay_groundwork
 from invkit.interpretees import ModuleInterpretee
 from invkit.studies.editing.arithmetic import AttributeArithmetic
+from invkit.studies.editing.edits import Edited, Editor, judged_edits, partners
 from invkit.studies.editing.shares import judged_shares, spelt, trusted
 from invkit.studies.editing.star_gan import StarGAN, StarGANTask, redrawn
-from invkit.studies.judging import Edited, Editor, judge_features, judged_edits, partners, skill, trained_judge
+from invkit.studies.judging import judge_features, skill, trained_judge
 from invkit.studies.modification import modification
 from invkit.training import FitSettings, fit
 

@@ -1,1 +1,1 @@
-"""Other ways to edit a concept: attribute arithmetic, StarGAN; and the page of both."""
+"""Edits of a concept and what a judge says of them; other ways to edit: attribute arithmetic, StarGAN."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from invkit.data import ImageSet, evenly
 from invkit.evaluation import Estimate
 from invkit.report import Picture, Section, Table
-from invkit.studies.judging import Edited, Editor, Fit
+from invkit.studies.editing.edits import Edited, Editor, Fit
 from invkit.studies.side_by_side import side_by_side
 
 __all__ = ["how_section", "pictures_section", "rates_section"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from invkit.evaluation import Estimate, Light, lights
 from invkit.explanation.fidelity import Fidelity
-from invkit.studies.judging import Edited
+from invkit.studies.editing.edits import Edited
 
 __all__ = ["ENOUGH", "judged_shares", "spelt", "trusted"]
 
