@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DATA_HELP",
     "INPUTS",
+    "LOCAL_FILES_ONLY",
     "MODEL_HELP",
     "OUTPUTS",
     "SIZE",
@@ -46,6 +47,7 @@ OUTPUTS = (
     click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON."),
     click.option("--quiet", is_flag=True, help="No progress."),
 )
+LOCAL_FILES_ONLY = click.option("--local-files-only", is_flag=True, help="Never download.")
 INPUTS = (
     click.argument("data"),
     click.option(
@@ -146,7 +148,7 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--std", **colours, help="Standard deviation of the colours that MODEL expects."),
         click.option("--mean", **colours, help="Mean of the colours that MODEL expects, for instance .485 .456 .406."),
         click.option("--input-size", type=int, help="Side in px of what MODEL sees; the default is its own."),
-        click.option("--local-files-only", is_flag=True, help="Never download."),
+        LOCAL_FILES_ONLY,
         click.option("--weights", help="random, a name that the library knows, a file, a folder or hf-hub:owner/name."),
     ):
         command = option(command)

@@ -13,6 +13,7 @@ import click
 from invkit.cli.common import (
     DATA_HELP,
     INPUTS,
+    LOCAL_FILES_ONLY,
     MODEL_HELP,
     OUTPUTS,
     expect_effect,
@@ -105,7 +106,7 @@ def _run(name: str, run: Callable[..., Study], options: dict[str, Any], *args: A
         click.echo(json.dumps(found.to_dict(), indent=2) if as_json else f"{found}\nReport: {page}")
 
 
-def _features(text: str | None, weights: str | None, local_files_only: bool = False) -> Features | None:
+def _features(text: str | None, weights: str | None, local_files_only: bool) -> Features | None:
     """Give what `--features` names.
 
     Raises:
@@ -115,7 +116,7 @@ def _features(text: str | None, weights: str | None, local_files_only: bool = Fa
 
     expect_effect("--features-weights", weights, "--features", text)
     if text is None or text == "inception":
-        return None if text is None else Features.inception(weights)
+        return None if text is None else Features.inception(weights, local_files_only=local_files_only)
     model, at, layer = text.rpartition("@")
     if not at:
         raise SettingsError("`--features` names a model and its layer", expected="MODEL@LAYER or inception", got=text)
@@ -210,8 +211,7 @@ def adversarial(model: str, layers: str, data: str, target: str | None, concept:
 
     expect_effect("--judge", options["judge"], "--concept NAME", concept or None)
     opened = open_model(model, **_how(options))
-    wanted = int(target) if target is not None and target.isdecimal() and target not in opened.categories else target
-    _run("adversarial", run, options, opened, layers.split(","), data, target=wanted, concept=concept or None)
+    _run("adversarial", run, options, opened, layers.split(","), data, target=target, concept=concept or None)
 
 
 @_command(
@@ -274,14 +274,17 @@ def sanity(model: str, layer: str, data: str, **options: Any) -> None:
 
 @_command(
     *_FEATURES,
+    LOCAL_FILES_ONLY,
     click.option(
         "--edits", type=click.IntRange(min=1), default=600, show_default=True, help="Images edited for each concept."
     ),
     click.option("--star-gan", is_flag=True, help="StarGAN as a further baseline."),
     models=False,
 )
-def modification(data: str, features: str | None, features_weights: str | None, **options: Any) -> None:
+def modification(
+    data: str, features: str | None, features_weights: str | None, local_files_only: bool, **options: Any
+) -> None:
     """Swap each concept of the images DATA (section 4.4, B.5)."""
     from invkit.studies import modification as run
 
-    _run("modification", run, options, data, features=_features(features, features_weights))
+    _run("modification", run, options, data, features=_features(features, features_weights, local_files_only))

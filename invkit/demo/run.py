@@ -103,7 +103,7 @@ def _read_samples(explanation: Explanation, judge: Judge, concept: str, n: int, 
 
 
 def edit_rates(explanation: Explanation, judge: Judge, n: int = 600) -> Mapping[str, dict[str, float]]:
-    """Swap each concept for that of another image; give how often the judge sees each concept go over.
+    """Swap each concept for that of another image; give how often the judge, where it can tell, sees which go over.
 
     The digit counts as changed by a swap of colours if it is read as any other.
 

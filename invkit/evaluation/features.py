@@ -37,13 +37,14 @@ class Features:
         return torch.cat([_pooled(self.interpretee.represent(part, [self.layer])[self.layer]) for part in parts])
 
     @classmethod
-    def inception(cls, weights: str | Path | None = None) -> Features:
+    def inception(cls, weights: str | Path | None = None, *, local_files_only: bool = False) -> Features:
         """Give the network of FID and KID as they are published: Inception of 2015, its 2,048 pooled features.
 
         The network, its resizing to 299 px and its weights are those of torch-fidelity.
 
         Args:
             weights: file of torch-fidelity's weights; None downloads them (91 MB), or finds them in torch's hub folder.
+            local_files_only: never download.
 
         Raises:
             PluginError: torch-fidelity is not installed.
@@ -57,7 +58,7 @@ class Features:
                 expected="torch-fidelity, or `Features(interpretee, layer)` of a network of your own",
                 hint="pip install torch-fidelity.",
             ) from error
-        file = Path(weights) if weights is not None else _downloaded(URL_INCEPTION_V3)
+        file = Path(weights) if weights is not None else _downloaded(URL_INCEPTION_V3, local_files_only)
         read_weights(file)  # torch-fidelity would execute what a file tells it to
         try:
             network = FeatureExtractorInceptionV3("inception", ["2048"], str(file))
@@ -87,9 +88,11 @@ def _to_bytes(images: Tensor) -> Tensor:
     return (255 * images.clamp(0, 1)).round()
 
 
-def _downloaded(url: str) -> Path:
+def _downloaded(url: str, local_files_only: bool) -> Path:
     """Give the file of that address, downloaded once."""
     file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    if not file.exists() and local_files_only:
+        raise ArtefactError("Inception's weights are not here", expected=str(file), hint=f"Download {url} to there.")
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         try:

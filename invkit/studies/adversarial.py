@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from invkit.core import Interpretee
-from invkit.data import decode_all
+from invkit.data import ImageSet, decode_all
 from invkit.errors import SettingsError
 from invkit.evaluation import Estimate, Judge
 from invkit.evaluation.estimate import jackknife
@@ -21,7 +21,7 @@ from invkit.studies.attacking.attacks import Attack
 from invkit.studies.attacking.changes import Changes, changes, share
 from invkit.studies.attacking.decisions import Decisions, decisions_of
 from invkit.studies.attacking.page import BEFORE, pictures_sections, where_section
-from invkit.studies.attacking.trial import Trial, logits_of, try_attack
+from invkit.studies.attacking.trial import Trial, logits_of, right_decisions, try_attack
 from invkit.studies.judging import trained_judge
 from invkit.studies.preparing import (
     Keywords,
@@ -101,7 +101,11 @@ def adversarial(
     scores = logits_of(interpretee)(given.images(slice(2)))  # tells at once where the model gives no gradients
     decisions = decisions_of(interpretee, scores, given, concept)
     goal = None if target is None else decisions.number(target)
-    ground = lay(given, keywords, [(interpretee, addresses)], embedder)
+
+    def can_be_attacked(held_out: ImageSet) -> None:
+        right_decisions(interpretee, held_out, decisions, goal)
+
+    ground = lay(given, keywords, [(interpretee, addresses)], embedder, can_be_attacked)
     trial = try_attack(interpretee, ground.held_out, decisions, method, goal, images, ground.seed)
     explanations = explain_layers(ground, interpretee, addresses, embedder)
     tried = trial.take(trial.flipped) if trial.flipped.sum() >= _FEWEST else trial

@@ -60,8 +60,8 @@ def comparison(
 
     Their decoder is the autoencoder's behind an embedding of z, trained as the settings say of an autoencoder: as long,
     by the same metric of images, but without KL, noise on the code and discriminator. How that was is known of an
-    autoencoder that is trained here or by :func:`invkit.train_autoencoder`; of another `settings.autoencoder` says it,
-    and without that there is no verdict. It reads z as t does, with the noise floor.
+    autoencoder that is trained here or by :func:`invkit.train_autoencoder`; where nobody knows it their decoder is
+    trained as `settings.autoencoder` says, and there is no verdict. It reads z as t does, with the noise floor.
     One image is made for each held-out image, in either way; their Fréchet and kernel distances to the held-out images
     are taken in the features of a network that had no part in making them.
 
@@ -99,7 +99,7 @@ def comparison(
         interpretee.features(images.images(slice(2)), addresses)
     training = _training(images, keywords)
     ground = lay(images, keywords, [(interpretee, addresses)], embedder)
-    theirs = training or AutoencoderSettings.for_images(ground.train.size)
+    theirs = training or ground.settings.autoencoder or AutoencoderSettings.for_images(ground.train.size)
     features = features or judge_features(trained_judge(ground, redrawn=False))
     z_of = representations(ground, interpretee, addresses)
     explanations = explain_layers(ground, interpretee, addresses, embedder, z=z_of)
@@ -141,13 +141,13 @@ def comparison(
 
 def _training(images: ImageSet, keywords: Keywords) -> AutoencoderSettings | None:
     """Give the settings by which the autoencoder is or was trained; None where nobody knows them."""
-    settings, given = keywords.get("settings"), keywords.get("autoencoder")
-    if settings is not None and settings.autoencoder is not None:
-        return settings.autoencoder
-    made = images.pixels.autoencoder if isinstance(images.pixels, Generated) else None
-    if given is None and made is None:
-        return AutoencoderSettings.for_images(images.size)
-    return None if given is None else training_settings(given)
+    given, settings = keywords.get("autoencoder"), keywords.get("settings")
+    if isinstance(images.pixels, Generated):
+        return None
+    if given is not None:
+        return training_settings(given)
+    own = None if settings is None else settings.autoencoder
+    return own or AutoencoderSettings.for_images(images.size)
 
 
 def _spelt(settings: AutoencoderSettings) -> str:

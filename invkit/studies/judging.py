@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -64,12 +64,19 @@ def judge_features(judge: Judge) -> Features:
 def skill(judge: Judge, images: Tensor, concepts: Mapping[str, Concept]) -> dict[str, float]:
     """Give how well a judge reads each concept from images (M, 3, S, S): 0 is chance, 1 is all right.
 
-    Of classes it is the mean recall of each class, rescaled so that chance is 0; of values R².
+    Of classes it is the mean recall of those that are there, rescaled so that chance is 0, and NaN where there is one
+    alone; of values R².
     """
-    from sklearn.metrics import balanced_accuracy_score, r2_score
+    from sklearn.metrics import r2_score
 
     read, found = judge.read(images), {}
     for name, concept in concepts.items():
-        score = partial(balanced_accuracy_score, adjusted=True) if concept.kind == "class" else r2_score
-        found[name] = float(score(concept.values.numpy(), read[name].numpy()))
+        truth, own = concept.values, read[name]
+        found[name] = _recall(truth, own) if concept.kind == "class" else float(r2_score(truth.numpy(), own.numpy()))
     return found
+
+
+def _recall(truth: Tensor, read: Tensor) -> float:
+    there = truth.unique()
+    recall = torch.stack([(read[truth == each] == each).double().mean() for each in there]).mean()
+    return float(1 - (1 - recall) * len(there) / (len(there) - 1)) if len(there) > 1 else math.nan

@@ -102,12 +102,9 @@ def _check(images: ImageSet, judge: Judge | None, star_gan: bool) -> None:
         raise SettingsError(
             "There are no concepts to swap", expected="labels", got="images alone", hint="Pass concepts={name: labels}."
         )
-    if judge is not None and set(judge.concepts) != set(images.concepts):
-        raise SettingsError(
-            "The judge reads other concepts than the images have",
-            expected=", ".join(images.concepts),
-            got=", ".join(judge.concepts),
-        )
+    known = {name: (concept.kind, concept.targets().shape[1]) for name, concept in images.concepts.items()}
+    if judge is not None and dict(judge.concepts) != known:
+        raise SettingsError("The judge reads other concepts than the images have", expected=known, got=judge.concepts)
     if star_gan and not any(concept.kind == "class" for concept in images.concepts.values()):
         raise SettingsError(
             "StarGAN is told a class to draw",

@@ -101,6 +101,7 @@ def lay(
     """
     given, progress, seed = keywords.get("held_out"), keywords.get("progress", True), keywords.get("seed", 0)
     held_out = None if given is None else as_image_set(given, size=images.size, progress=progress)
+    held_out = None if held_out is None else held_out.numbered_as(images)
     if check is not None:
         settings = keywords.get("settings") or Settings.for_images(images)
         rows = images.held_out_rows(settings.held_out, seed).nonzero().flatten()

@@ -59,7 +59,7 @@ def cue_conflict(
         strength: as of :func:`stylised`.
 
     Raises:
-        DataError: no such classes, or images that a decoder makes.
+        DataError: no such classes, images that a decoder makes, or too few groups for so many styles.
     """
     known = data.concepts.get(concept)
     if known is None or known.kind != "class" or isinstance(data.pixels, Generated):
@@ -69,6 +69,10 @@ def cue_conflict(
             got=", ".join(f"{name} ({c.kind})" for name, c in data.concepts.items()) or "no labels",
         )
     groups = torch.arange(len(data)) if data.groups is None else data.groups
+    if len(groups.unique()) <= copies:
+        raise DataError(
+            "There are too few images to take styles from", expected=f"{copies + 1} groups", got=len(groups.unique())
+        )
     rows = torch.arange(len(data)).repeat(copies)
     styles, blocks = _dealt(groups, copies, generator_for(seed, "styles"))
     pixels = [

@@ -133,7 +133,15 @@ def test_classes_are_decisions_by_name_where_the_network_has_names(linear):
     assert decisions_of(interpretee, scores, some, "side").outputs.tolist() == [1]
     # other names: in order where there are as many, else there is no telling
     other = ImageSet(x, {"side": Concept("class", scores.argmax(1), ("up", "down"))})
-    assert decisions_of(interpretee, scores, other, "side").outputs.tolist() == [0, 1]
+    found = decisions_of(interpretee, scores, other, "side")
+    assert found.outputs.tolist() == [0, 1]
+    assert [found.number(each) for each in ("right", "down", "1", 1)] == 4 * [1]
+    # names of another head say nothing; a name that is missed beside others is a mistake
+    grown = ModuleInterpretee(linear, categories=("left", "right", "up"))
+    assert decisions_of(grown, scores, other, "side").names == ("up", "down")
+    mixed = ImageSet(x, {"side": Concept("class", scores.argmax(1), ("right", "lefts"))})
+    with pytest.raises(DataError, match="lefts, which it has not"):
+        decisions_of(interpretee, scores, mixed, "side")
     fewer = ImageSet(x, {"side": Concept("class", torch.zeros(60, dtype=torch.long), ("up",))})
     with pytest.raises(DataError, match="does not decide between these classes"):
         decisions_of(interpretee, scores, fewer, "side")
@@ -233,9 +241,9 @@ def test_one_layer_and_models_that_decide_nothing_are_refused(tiny, network, dig
         adversarial(ModuleInterpretee(network, **known), layers, digits, concept=None, settings=tiny)
 
 
-def test_wrongly_numbered_classes_are_told_before_any_flow_is_trained(tiny, linear, monkeypatch):
+def test_wrongly_numbered_classes_are_told_before_any_training(tiny, linear, monkeypatch):
     monkeypatch.setattr(
-        importlib.import_module("invkit.studies.adversarial"), "explain_layers", lambda *_: pytest.fail("trained")
+        importlib.import_module("invkit.studies.preparing"), "prepare", lambda *_, **__: pytest.fail("training began")
     )
     x = grey(200)
     data = ImageSet(x, {"side": Concept("class", 1 - linear(x).argmax(1), ("b", "a"))})

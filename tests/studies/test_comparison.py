@@ -135,6 +135,8 @@ def test_a_decoder_of_unknown_training_gets_no_verdict(network, digits, pixels, 
     assert "3 steps by l1" in str(known.sections[-1])
     monkeypatch.setattr(AutoencoderSettings, "for_images", lambda size: own)
     unknown = run(autoencoder=given.autoencoder)
+    rushed = run(autoencoder=given, settings=tiny)  # says how one is trained, not how this one was
+    assert "3 steps by l1" in str(rushed.sections[-1])
     assert unknown.holds is None
     assert "nobody knows how the autoencoder was trained" in str(unknown.sections[-1])
 

@@ -127,6 +127,11 @@ def test_copies_of_one_content_are_one_group_and_the_seed_decides_the_styles():
     assert not torch.equal(first.pixels, other.pixels)
 
 
+def test_there_are_more_images_than_styles_for_each():
+    with pytest.raises(DataError, match=r"too few images to take styles from.*9 groups.*8"):
+        cue_conflict(labelled(8), copies=8)
+
+
 def test_images_without_classes_are_refused():
     with pytest.raises(DataError, match="Shape and texture"):
         cue_conflict(ImageSet(smooth(8)))

@@ -24,25 +24,31 @@ class Decisions:
         names: of each, where they are known.
         concept: of the images, whose classes are right decisions; None where the network's own decisions are.
         outputs: (K,), the decision that each class of the concept is.
+        classes: their names.
     """
 
     count: int
     names: tuple[str, ...]
     concept: str | None
     outputs: Tensor
+    classes: tuple[str, ...] = ()
 
     def name(self, number: int) -> str:
         """Give a class's name, or its number where it has none."""
         return self.names[number] if number < len(self.names) else str(number)
 
     def number(self, target: int | str) -> int:
-        """Give the number of a class, by number or name.
+        """Give the number of a class, by number or by its name in the network or, failing that, among the images.
 
         Raises:
             SettingsError: there is none.
         """
         if isinstance(target, str) and target in self.names:
             return self.names.index(target)
+        if isinstance(target, str) and target in self.classes:
+            return int(self.outputs[self.classes.index(target)])
+        if isinstance(target, str) and target.isdecimal():
+            target = int(target)
         if isinstance(target, str) or not 0 <= target < self.count:
             known = ", ".join(self.names[:20]) + (", …" if len(self.names) > 20 else "")
             raise SettingsError("No such target", expected=known or f"0 to {self.count - 1}", got=target)
@@ -63,24 +69,26 @@ def decisions_of(interpretee: Interpretee, scores: Tensor, images: ImageSet, con
             expected="scores of two classes or more, (B, C)",
             got=f"{tuple(scores.shape)}" if interpretee.scores_classes else "an embedding",
         )
-    count, categories = scores.shape[1], tuple(interpretee.categories)
+    count = scores.shape[1]
+    categories = tuple(interpretee.categories) if len(interpretee.categories) == count else ()  # else of another head
     if concept is None:
         return Decisions(count, categories, None, torch.arange(count))
     classes = images.concepts[concept]
-    outputs = _outputs(classes, categories, count)
-    names = categories or tuple(classes.names)
-    return Decisions(count, names, concept, outputs)
+    return Decisions(
+        count, categories or classes.names, concept, _outputs(classes, categories, count), tuple(classes.names)
+    )
 
 
 def _outputs(classes: Concept, categories: Sequence[str], count: int) -> Tensor:
-    if classes.names and set(classes.names) <= set(categories):
+    unknown = [name for name in classes.names if name not in categories]
+    if classes.names and not unknown:
         return torch.tensor([categories.index(name) for name in classes.names])
-    unlike = bool(classes.names and categories) and classes.classes != count
-    if unlike or classes.classes > count:
+    some = len(unknown) < len(classes.names)
+    if some or classes.classes > count or (categories and classes.names and classes.classes != count):
         raise DataError(
             "The network does not decide between these classes",
-            expected=f"names among the network's ({', '.join(categories[:4])}, …)" if unlike else f"{count} at most",
-            got=", ".join(classes.names[:4]) + ", …" if unlike else classes.classes,
+            expected=f"names of the network's ({', '.join(categories[:4])}, …)" if categories else f"{count} at most",
+            got=f"{', '.join(unknown[:4])}, which it has not" if categories else classes.classes,
             hint="Pass concept=None to take the network's own decisions for right.",
         )
     return torch.arange(classes.classes)

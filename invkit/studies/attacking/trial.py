@@ -18,7 +18,7 @@ from invkit.seeds import generator_for
 from invkit.studies.attacking.attacks import Attack, sign_noise
 from invkit.studies.attacking.decisions import Decisions
 
-__all__ = ["Trial", "logits_of", "try_attack"]
+__all__ = ["Trial", "logits_of", "right_decisions", "try_attack"]
 
 _BATCH = 64
 _FEWEST = 8
@@ -91,18 +91,7 @@ def try_attack(
     Raises:
         DataError: hardly any.
     """
-    decided = torch.cat([decide_all(interpretee, part) for part in data.parts(_BATCH)])
-    concept = decisions.concept
-    truth = decided if concept is None else decisions.outputs[data.concepts[concept].values]
-    right = decided == truth
-    rows = (right & (truth != target) if target is not None else right).nonzero().flatten()
-    if len(rows) < _FEWEST:
-        raise DataError(
-            "The network decides rightly on too few images to attack them",
-            expected=f"{_FEWEST} or more held-out images",
-            got=f"{len(rows)} of {len(data)}",
-            hint="Check that the classes are numbered as in the network's output, or pass concept=None.",
-        )
+    rows, truth, accuracy = right_decisions(interpretee, data, decisions, target)
     rows = rows[evenly(len(rows), n)]
     images, right_ones = data.images(rows), truth[rows]
     goal = right_ones if target is None else torch.full_like(right_ones, target)
@@ -118,8 +107,36 @@ def try_attack(
         after != right_ones if target is None else after == target,
         noised != right_ones if target is None else noised == target,
         rows if data.groups is None else data.groups[rows],
-        float(right.double().mean()),
+        accuracy,
     )
+
+
+def right_decisions(
+    interpretee: Interpretee, data: ImageSet, decisions: Decisions, target: int | None = None
+) -> tuple[Tensor, Tensor, float]:
+    """Say what the network gets right.
+
+    Returns:
+        rows of these images, none of the target's class, (n,); what is right for each image of the set, (N,); and the
+        share of the set that it gets right.
+
+    Raises:
+        DataError: hardly any, or all of one group.
+    """
+    decided = torch.cat([decide_all(interpretee, part) for part in data.parts(_BATCH)])
+    concept = decisions.concept
+    truth = decided if concept is None else decisions.outputs[data.concepts[concept].values]
+    right = decided == truth
+    rows = (right & (truth != target) if target is not None else right).nonzero().flatten()
+    alone = len(rows if data.groups is None else data.groups[rows].unique())
+    if len(rows) < _FEWEST or alone < 2:
+        raise DataError(
+            "The network decides rightly on too few images to attack them",
+            expected=f"{_FEWEST} or more held-out images, of two groups or more",
+            got=f"{len(rows)} of {len(data)}, of {alone} groups",
+            hint="Check that the classes are named or numbered as in the network's output, or pass concept=None.",
+        )
+    return rows, truth, float(right.double().mean())
 
 
 def logits_of(interpretee: Interpretee) -> Callable[[Tensor], Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from invkit.core import Autoencoder
-from invkit.data import ImageSet, decode_all
+from invkit.data import Concept, ImageSet, decode_all
 from invkit.errors import DataError
 from invkit.evaluation import Estimate, Judge
 from invkit.evaluation.estimate import mean_estimate
@@ -69,8 +69,8 @@ class Edited:
         donors: (B,), from which images the concept is.
         images: (B, 3, S, S), after the swap.
         changed: by judged concept, (B,) of bool: whether it went over.
-        apart: (B,) of bool, whether the judge reads another value of the swapped concept from the donor than from the
-            image; rates are of these pairs, since a judge that reads nothing would find every other one changed.
+        apart: (B,) of bool, whether the judge tells image and donor apart in the swapped concept: another class, or
+            values that differ by more than it errs. Rates are of these pairs: of others it can say nothing.
         groups: (B,), of the images; those of one group depend on each other.
         donor_groups: (B,), of the donors.
     """
@@ -82,6 +82,11 @@ class Edited:
     apart: Tensor
     groups: Tensor
     donor_groups: Tensor
+
+    @property
+    def alone(self) -> int:
+        """How many of these images, or of their donors where those are fewer, stand alone."""
+        return min(len(groups[self.apart].unique()) for groups in (self.groups, self.donor_groups))
 
     def rate(self, concept: str) -> Estimate:
         """Give the share of the images in which a concept changed; NaN where the judge tells no pair apart."""
@@ -110,7 +115,7 @@ class Edited:
 
 
 def partners(data: ImageSet, concept: str, n: int, *, fit: Fit | None = None, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Draw images and donors, (B,) rows each: of a class, a donor has another; B is n, or less where few pairs fit.
+    """Draw images and donors of another value, (B,) rows each; B is n, or less where few pairs fit.
 
     Args:
         data: images with concepts.
@@ -123,8 +128,8 @@ def partners(data: ImageSet, concept: str, n: int, *, fit: Fit | None = None, se
         DataError: none fits.
     """
     rows, donors = torch.randint(len(data), (2, _DRAWN * n), generator=generator_for(seed, "pairs of an edit"))
-    values = data.concepts[concept].values
-    usable = values[rows] != values[donors] if data.concepts[concept].kind == "class" else rows != donors
+    values = data.concepts[concept].values.reshape(len(data), -1)
+    usable = (values[rows] != values[donors]).any(1)
     if fit is not None:
         usable &= fit(data, rows, donors)
     if not usable.any():
@@ -167,9 +172,17 @@ def judged_edits(
         images = editor.edit(rows, donors, swapped)
         own, theirs = (judge.read(editor.before(each)) for each in (rows, donors))
         changed = changes(judge, swapped, own, theirs, judge.read(images))
-        apart = (own[swapped] != theirs[swapped]).reshape(len(rows), -1).any(1)
+        apart = _apart(data.concepts[swapped].take(rows), own[swapped], theirs[swapped])
         found[swapped] = Edited(rows, donors, images, changed, apart, groups[rows], groups[donors])
     return found
+
+
+def _apart(concept: Concept, own: Tensor, theirs: Tensor) -> Tensor:
+    """Say where the judge's readings differ, for values by more than their root mean square error, (B,) of bool."""
+    if concept.kind == "class":
+        return own != theirs
+    error = (own - concept.values).square().sum(1).mean().sqrt()
+    return (own - theirs).norm(dim=1) > error
 
 
 def changes(

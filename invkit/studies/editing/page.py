@@ -45,6 +45,7 @@ def rates_section(
         [
             swapped,
             way,
+            f"{each.rate(swapped).n} of {len(each.rows)}",
             str(each.rate(swapped)),
             str(each.kept(swapped) or ""),
             *(str(each.rate(name)) for name in names),
@@ -54,14 +55,15 @@ def rates_section(
         for way, own in found.items()
         for each in ([own[swapped]] if swapped in own else [])
     ]
-    header = ["swapped", "", "it changed", "others stayed", *(f"{n} changed" for n in names), "Fréchet distance"]
+    judged = ["it changed", "others stayed", *(f"{n} changed" for n in names)]
+    header = ["swapped", "", "pairs", *judged, "Fréchet distance"]
     known = Table(
         ["not edited, as many images", "Fréchet distance"], [[n, str(d)] for n, d in distances["unedited"].items()]
     )
     explained = (
-        "Shares of the edited images, as the judge reads them, ± one standard error. A class changed by its own swap "
-        "if the judge then reads the donor's, by another's if it reads any other than before; a number or a colour if "
-        "it lies nearer to the donor's than to its own. "
+        "Shares of the pairs of image and donor that the judge tells apart, ± one standard error. A class changed by "
+        "its own swap if the judge then reads the donor's, by another's if it reads any other than before; a number or "
+        "a colour if it lies nearer to the donor's than to its own. "
     )
     return Section("How often what changes", explained + text, (), [Table(header, rows), known])
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 from invkit.evaluation import Estimate, Light, lights
 from invkit.explanation.fidelity import Fidelity
@@ -17,6 +19,8 @@ _LEGIBLE = 0.5  # how well a judge must read a concept for its word to count, 1 
 def judged_shares(found: Mapping[str, Edited], reads: Mapping[str, float]) -> dict[str, tuple[Estimate, bool | None]]:
     """Give each share that should be high, and whether it is, beyond two standard errors; None where that is open.
 
+    The error is at least what a share at the bound would have: that of a few images which all agree would be nothing.
+
     Args:
         found: edits by swapped concept.
         reads: how well the judge reads each concept, as of :func:`invkit.studies.judging.skill`.
@@ -25,7 +29,9 @@ def judged_shares(found: Mapping[str, Edited], reads: Mapping[str, float]) -> di
     for swapped, edited in found.items():
         for name in edited.changed:
             share = edited.rate(name) if name == swapped else edited.stayed(name)
-            enough = True if share.exceeds(ENOUGH) else False if (-share).exceeds(-ENOUGH) else None
+            least = math.sqrt(ENOUGH * (1 - ENOUGH) / max(1, edited.alone))
+            sure = replace(share, standard_error=max(share.standard_error, least))  # NaN stays, it comes first
+            enough = True if sure.exceeds(ENOUGH) else False if (-sure).exceeds(-ENOUGH) else None
             legible = min(reads[swapped], reads[name]) >= _LEGIBLE
             what = f"{name} changed" if name == swapped else f"{name} stayed while {swapped} was swapped"
             shares[what] = share, enough if legible else None
@@ -44,7 +50,7 @@ def spelt(shares: Mapping[str, tuple[Estimate, bool | None]]) -> str:
 def trusted(reconstruction: Estimate, reads: Mapping[str, float]) -> Fidelity:
     """Say how well the autoencoder draws images, and how well the judge reads what it draws."""
     held = {"reconstruction": reconstruction}
-    worst = min(reads.values())
+    worst = min(0.0 if math.isnan(score) else score for score in reads.values())
     told = ", ".join(f"{name} {score:.3f}" for name, score in reads.items())
     text = (
         f"How well it reads reconstructions of held-out images, 1 being all right and 0 chance (mean recall of "
