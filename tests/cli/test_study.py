@@ -167,9 +167,10 @@ def test_features_may_be_of_a_network_with_other_weights(handed, zoo, model, mon
         assert (_value_of(found["features"].interpretee), found["features"].layer) == (3, "2")
     out = handed("comparison", model, "1", "--features", f"{zoo}@2", "--local-files-only")
     assert "local_files_only=True" in out  # nothing is downloaded for the features either
-    monkeypatch.setattr(Features, "inception", lambda weights: weights)
+    monkeypatch.setattr(Features, "inception", lambda weights, *, local_files_only: (weights, local_files_only))
     for given, expected in (([], None), (["--features-weights", "file.pth"], "file.pth")):
-        assert handed("comparison", model, "1", "--features", "inception", *given)["features"] == expected
+        assert handed("comparison", model, "1", "--features", "inception", *given)["features"] == (expected, False)
+    assert handed("modification", "--features", "inception", "--local-files-only")["features"] == (None, True)
 
 
 def test_a_twin_has_the_models_weights_or_its_own(handed, zoo):
