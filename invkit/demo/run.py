@@ -102,20 +102,23 @@ def _read_samples(explanation: Explanation, judge: Judge, concept: str, n: int, 
     return rows, judge.read(decode_all(explanation.autoencoder, latents))[concept].unflatten(0, (len(rows), each))
 
 
-def edit_rates(explanation: Explanation, judge: Judge, n: int = 600) -> Mapping[str, dict[str, float]]:
+def edit_rates(explanation: Explanation, judge: Judge, n: int = 600) -> Mapping[str, dict[str, float | None]]:
     """Swap each concept for that of another image; give how often the judge, where it can tell, sees which go over.
 
     The digit counts as changed by a swap of colours if it is read as any other.
 
     Returns:
-        by swapped concept, by judged concept, a share of the images.
+        by swapped concept, by judged concept, a share of the images; None where the judge tells none from its donor.
     """
     assert explanation.e is not None
     data = explanation.held_out.data
     codes = encode_all(explanation.autoencoder, data).mean
     editor = Editor.of_swaps(explanation.autoencoder, explanation.e, codes)
     found = judged_edits(data, judge, editor, n, fit=legible)
-    return {swapped: {name: edited.rate(name).value for name in edited.changed} for swapped, edited in found.items()}
+    return {
+        swapped: {name: edited.rate(name).value if edited.apart.any() else None for name in edited.changed}
+        for swapped, edited in found.items()
+    }
 
 
 def legible(data: ImageSet, rows: Tensor, donors: Tensor) -> Tensor:
@@ -179,7 +182,10 @@ def _write(out: Path, profile: Profile, figures: dict[str, Any]) -> None:
     ]
     learning = Section("The network", intro, (), [Table(header, rows)])
     names = list(figures["edits"])
-    rates = [[swapped, *(f"{figures['edits'][swapped][n]:.2f}" for n in names)] for swapped in names]
+    rates = [
+        [swapped, *("" if own[n] is None else f"{own[n]:.2f}" for n in names)]
+        for swapped, own in figures["edits"].items()
+    ]
     edits = edits_section(last)
     judged = Table(["swapped", *(f"{n} judged changed" for n in names)], rates)
     sections = [
