@@ -26,7 +26,6 @@ from invkit.studies.judging import trained_judge
 from invkit.studies.preparing import (
     Keywords,
     checked_layers,
-    class_concept,
     expect_several,
     explain_layers,
     images_of,
@@ -96,8 +95,6 @@ def adversarial(
     given = images_of(data, keywords)
     addresses = checked_layers(interpretee, layers, given)
     expect_several(addresses)
-    if concept is not None:
-        class_concept(given, concept)
     scores = logits_of(interpretee)(given.images(slice(2)))  # tells at once where the model gives no gradients
     decisions = decisions_of(interpretee, scores, given, concept)
     goal = None if target is None else decisions.number(target)

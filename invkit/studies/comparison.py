@@ -97,9 +97,10 @@ def comparison(
     addresses = checked_layers(interpretee, layers, images)
     if gradient:
         interpretee.features(images.images(slice(2)), addresses)
-    training = _training(images, keywords)
     ground = lay(images, keywords, [(interpretee, addresses)], embedder)
-    theirs = training or ground.settings.autoencoder or AutoencoderSettings.for_images(ground.train.size)
+    own = ground.settings.autoencoder or AutoencoderSettings.for_images(ground.train.size)
+    training = _training(images, keywords.get("autoencoder"), own)
+    theirs = training or own
     features = features or judge_features(trained_judge(ground, redrawn=False))
     z_of = representations(ground, interpretee, addresses)
     explanations = explain_layers(ground, interpretee, addresses, embedder, z=z_of)
@@ -139,15 +140,11 @@ def comparison(
     return _told(explanations, found, known, about, fair=training is not None)
 
 
-def _training(images: ImageSet, keywords: Keywords) -> AutoencoderSettings | None:
-    """Give the settings by which the autoencoder is or was trained; None where nobody knows them."""
-    given, settings = keywords.get("autoencoder"), keywords.get("settings")
+def _training(images: ImageSet, given: Any, own: AutoencoderSettings) -> AutoencoderSettings | None:
+    """Give the settings by which the autoencoder was trained, `own` if here; None where nobody knows them."""
     if isinstance(images.pixels, Generated):
         return None
-    if given is not None:
-        return training_settings(given)
-    own = None if settings is None else settings.autoencoder
-    return own or AutoencoderSettings.for_images(images.size)
+    return own if given is None else training_settings(given)
 
 
 def _spelt(settings: AutoencoderSettings) -> str:

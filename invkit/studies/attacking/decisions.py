@@ -11,6 +11,7 @@ from torch import Tensor
 from invkit.core import Interpretee
 from invkit.data import Concept, ImageSet
 from invkit.errors import DataError, SettingsError
+from invkit.studies.preparing import class_concept
 
 __all__ = ["Decisions", "decisions_of"]
 
@@ -61,7 +62,7 @@ def decisions_of(interpretee: Interpretee, scores: Tensor, images: ImageSet, con
     A class of the images is the network's class of that name, where it has the names of all; else that of its number.
 
     Raises:
-        DataError: no scores of classes, or not of these.
+        DataError: no scores of classes, no such classes, or others than the network's.
     """
     if not interpretee.is_decision(scores):
         raise DataError(
@@ -73,7 +74,7 @@ def decisions_of(interpretee: Interpretee, scores: Tensor, images: ImageSet, con
     categories = tuple(interpretee.categories) if len(interpretee.categories) == count else ()  # else of another head
     if concept is None:
         return Decisions(count, categories, None, torch.arange(count))
-    classes = images.concepts[concept]
+    classes = class_concept(images, concept)
     return Decisions(
         count, categories or classes.names, concept, _outputs(classes, categories, count), tuple(classes.names)
     )
