@@ -20,7 +20,7 @@ from invkit.forecast import forecast, parts_of
 from invkit.groundwork import Groundwork, is_begun, lay_groundwork
 from invkit.interpretees import ModuleInterpretee
 from invkit.progress import say
-from invkit.settings import Settings
+from invkit.settings import Settings, expect_settings
 
 __all__ = ["addresses_in", "prepare", "read_images"]
 
@@ -28,7 +28,7 @@ __all__ = ["addresses_in", "prepare", "read_images"]
 def read_images(
     data: Any,
     autoencoder: Autoencoder | None,
-    settings: Settings | None,
+    settings: Settings | str | None,
     *,
     size: int | None = None,
     concepts: Mapping[str, Any] | str | Path | None = None,
@@ -40,18 +40,19 @@ def read_images(
     Args:
         data: this and all others as in :func:`invkit.explain`.
         autoencoder: a trained one.
-        settings: None for what suits the images.
+        settings: as of :func:`invkit.explain`.
         size: side of the images in pixels.
         concepts: labels by name.
         groups: of images that stay together.
         progress: show it.
 
     Raises:
-        SettingsError: a size that is not the autoencoder's, or that none can be trained for.
+        SettingsError: no such settings, a size that is not the autoencoder's, or that none can be trained for.
         DataError: as :func:`invkit.as_image_set`.
     """
+    expect_settings(settings)
     if autoencoder is None and size is not None:
-        check_size(None if settings is None else settings.autoencoder, size)
+        check_size(settings.autoencoder if isinstance(settings, Settings) else None, size)
     elif autoencoder is not None:
         if size not in (None, autoencoder.image_size):
             raise SettingsError(
@@ -71,7 +72,7 @@ def prepare(
     autoencoder: Autoencoder | None = None,
     embedder: Embedder | None = None,
     factor_sizes: Mapping[str, int] | None = None,
-    settings: Settings | None = None,
+    settings: Settings | str | None = None,
     seed: int = 0,
     cache: str | Path | None = None,
     progress: bool = True,
@@ -85,7 +86,7 @@ def prepare(
         autoencoder: a trained one.
         embedder: H.
         factor_sizes: dimensions of e by concept.
-        settings: None for what suits the images.
+        settings: as of :func:`invkit.explain`.
         seed: of every draw.
         cache: folder of trained parts.
         progress: show it.
@@ -93,7 +94,7 @@ def prepare(
     Raises:
         InvkitError: as :func:`explain`.
     """
-    settings = settings or Settings.for_images(images)
+    settings = Settings.of(settings, images)
     sizes = [_check_layers(interpretee, layers, images, embedder, settings) for interpretee, layers in subjects]
     folder = None if cache is None else Path(cache)
     shared: dict[str, Any] = {"held_out": held_out, "autoencoder": autoencoder, "settings": settings}

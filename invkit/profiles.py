@@ -12,6 +12,7 @@ from invkit.explanation import Explanation
 from invkit.explanation.fidelity import disagreement_text
 from invkit.explanation.page import fidelity_section, figures_table, protocol_section, samples_section
 from invkit.report import Picture, Section, Table, curves, write_page
+from invkit.serialize import nulls_for_unknown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,9 +54,10 @@ class Profile:
         return curves(at, series, self.axis)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all figures as JSON-able values."""
+        """Give all figures as JSON-able values, None where a figure is unknown."""
         return {
-            name: {"layer": explanation.layer, **explanation.figures} for name, explanation in self.explanations.items()
+            name: {"layer": explanation.layer, **nulls_for_unknown(explanation.figures)}
+            for name, explanation in self.explanations.items()
         }
 
     def sections(self, *, every: bool = False) -> list[Section]:

@@ -186,7 +186,7 @@ def explain(
     autoencoder: Autoencoder | TrainedAutoencoder | str | Path | None = None,
     embedder: Embedder | None = None,
     factor_sizes: Mapping[str, int] | None = None,
-    settings: Settings | None = None,
+    settings: Settings | str | None = None,
     seed: int = 0,
     cache: str | Path | None = None,
     progress: bool = True,
@@ -210,8 +210,8 @@ def explain(
         embedder: H; None chooses by the representation's shape.
         factor_sizes: dimensions of e by concept; None estimates them.
         settings: None for what suits the images (:meth:`Settings.for_images`: few photographs are mirrored and cropped,
-            so give settings of your own where left and right matter), `Settings.quick()` for a first look,
-            `Settings.paper()` for the paper's.
+            so give settings of your own where left and right matter), ``"quick"`` for a first look, ``"paper"`` for
+            the paper's flows.
         seed: of every draw.
         cache: folder in which trained parts are kept and found again, and runs that were cut short resumed.
         progress: show it.
@@ -268,7 +268,7 @@ def profile(
     autoencoder: Autoencoder | TrainedAutoencoder | str | Path | None = None,
     embedder: Embedder | None = None,
     factor_sizes: Mapping[str, int] | None = None,
-    settings: Settings | None = None,
+    settings: Settings | str | None = None,
     seed: int = 0,
     cache: str | Path | None = None,
     progress: bool = True,
@@ -287,7 +287,7 @@ def profile(
         autoencoder: a trained one.
         embedder: H, for all layers; each trains a copy.
         factor_sizes: dimensions of e by concept.
-        settings: None for the default.
+        settings: all, or the name of a preset.
         seed: of every draw.
         cache: folder of trained parts.
         progress: show it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,6 +26,7 @@ __all__ = [
     "clear_partials",
     "fingerprint",
     "locked",
+    "nulls_for_unknown",
     "read_json",
     "read_tensors",
     "write_bytes",
@@ -104,6 +106,15 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically."""
     write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def nulls_for_unknown(content: Any) -> Any:
+    """Give JSON-able content with None for numbers that are not finite, for which JSON has no word."""
+    if isinstance(content, Mapping):
+        return {key: nulls_for_unknown(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [nulls_for_unknown(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:

@@ -11,7 +11,10 @@ from invkit.errors import SettingsError
 from invkit.flows import FlowSettings
 from invkit.training import FitSettings
 
-__all__ = ["AutoencoderSettings", "Settings"]
+__all__ = ["PRESETS", "AutoencoderSettings", "Settings", "expect_settings"]
+
+#: names that stand for settings
+PRESETS = ("few", "quick", "paper")
 
 _PLENTY, _COPIES = 6000, 8  # images that need no copies, and most copies of fewer
 _DIGITS, _TINY = 32, 64  # sides in px up to which images are small, and photographs small enough for a CPU
@@ -162,6 +165,20 @@ class Settings:
     )
 
     @classmethod
+    def of(cls, chosen: Settings | str | None, images: ImageSet) -> Settings:
+        """Give settings as they are; those of a preset, `quick`, `few` or `paper`; or for None what suits the images.
+
+        Raises:
+            SettingsError: no such preset.
+        """
+        expect_settings(chosen)
+        if isinstance(chosen, Settings):
+            return chosen
+        if chosen is None:
+            return cls.for_images(images)
+        return cls.quick(images) if chosen == "quick" else cls.few() if chosen == "few" else cls.paper()
+
+    @classmethod
     def for_images(cls, images: ImageSet) -> Settings:
         """Choose by the images' size and number: few photographs (over 32 px) need :meth:`few`."""
         count = len(images)
@@ -186,16 +203,21 @@ class Settings:
         )
 
     @classmethod
-    def quick(cls) -> Settings:
-        """Give a first look in a minute or two, for images of 64 px at most; the figures are rough."""
-        default, few = cls(), 200
-        autoencoder = AutoencoderSettings()
+    def quick(cls, images: ImageSet | None = None) -> Settings:
+        """Give a first look in some minutes, for images of 64 px at most; the figures are rough.
+
+        Args:
+            images: whom the settings suit but for their few steps; None for small images, as digits.
+        """
+        suited, few = cls() if images is None else cls.for_images(images), 200
+        autoencoder = AutoencoderSettings.for_images(_DIGITS if images is None else min(images.size, _TINY))
         return replace(
-            default,
+            suited,
             autoencoder=replace(autoencoder, fit=replace(autoencoder.fit, steps=2 * few)),
-            fit_t=replace(default.fit_t, steps=few),
-            fit_anchors=replace(default.fit_anchors, steps=few),
-            fit_e=replace(default.fit_e, steps=few),
+            copies=min(2, suited.copies),
+            fit_t=replace(suited.fit_t, steps=few),
+            fit_anchors=replace(suited.fit_anchors, steps=few),
+            fit_e=replace(suited.fit_e, steps=few // 4),
         )
 
     @classmethod
@@ -215,3 +237,13 @@ class Settings:
         :meth:`AutoencoderSettings.paper`.
         """
         return cls(t=FlowSettings.paper(), e=FlowSettings.paper(12, 512, 2), fit_t=_AUTHORS, fit_e=_AUTHORS)
+
+
+def expect_settings(chosen: Settings | str | None) -> None:
+    """Refuse what neither is settings nor names some.
+
+    Raises:
+        SettingsError: no such preset.
+    """
+    if not (chosen is None or isinstance(chosen, Settings) or chosen in PRESETS):
+        raise SettingsError("No such settings", expected=f"Settings, or one of {', '.join(PRESETS)}", got=repr(chosen))

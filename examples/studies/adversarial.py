@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from subjects import arguments, digits_network, told
 
-from invkit.settings import Settings
 from invkit.studies import Study, adversarial
 
 LAYERS = ["features.5", "features.7", "features.11", "classifier.3"]  # a pool, 4th and 7th Fire, scores
@@ -43,7 +42,7 @@ def main() -> None:
             attack=options.attack or "fgsm",
             target=None if options.target is None else int(options.target),
             judge=True,
-            settings=Settings.quick() if options.quick else None,
+            settings=options.settings,
             seed=seed,
             cache=options.out / "cache",
         )

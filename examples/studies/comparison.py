@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from subjects import arguments, digits_network, told
 
-from invkit.settings import Settings
 from invkit.studies import Study, comparison
 
 LAYERS = ["features.4", "features.11", "classifier.3"]  # second Fire, penultimate Fire, class scores
@@ -41,7 +40,7 @@ def main() -> None:
             held_out=test,
             gradient=not options.quick,
             latent_dim=1024,
-            settings=Settings.quick() if options.quick else None,
+            settings=options.settings,
             seed=seed,
             cache=options.out / "cache",
         )

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from subjects import arguments, digits_checkpoints, told
 
-from invkit.settings import Settings
 from invkit.studies import Study, dynamics
 
 
@@ -36,7 +35,7 @@ def main() -> None:
             train,
             task="digit",
             held_out=test,
-            settings=Settings.quick() if options.quick else None,
+            settings=options.settings,
             seed=seed,
             cache=options.out / "cache",
         )

@@ -27,14 +27,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from classifiers import FIT, PREPROCESS, train_classifier
-from subjects import arguments, digits, digits_network, settings_for, told
+from subjects import arguments, digits, digits_network, told
 from torchvision.models import resnet18
 
 from invkit.core import Interpretee
 from invkit.data import ImageSet, as_image_set
 from invkit.interpretees import as_interpretee, load_model
 from invkit.seeds import seeded
-from invkit.settings import Settings
 from invkit.studies import Study, layers
 
 LAYERS = ["features.3", "features.7", "features.11", "classifier.3"]  # 2nd and 4th group, penultimate Fire, scores
@@ -53,9 +52,7 @@ def main() -> None:
     def run(seed: int) -> Study:
         shared = {"seed": seed, "cache": options.out / "cache"}
         if animals is not None:
-            return layers(
-                load_model("facenet:onet"), ONET, animals, settings=settings_for(animals, options.quick), **shared
-            )
+            return layers(load_model("facenet:onet"), ONET, animals, settings=options.settings, **shared)
         if options.network == "resnet18":
             (network, train, test), addresses = digits_resnet(options.out / "cache", seed, options.quick), RESNET
         else:
@@ -65,7 +62,7 @@ def main() -> None:
             addresses,
             train,
             held_out=test,
-            settings=Settings.quick() if options.quick else None,
+            settings=options.settings,
             **shared,
         )
 

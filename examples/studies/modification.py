@@ -21,7 +21,6 @@ from __future__ import annotations
 from subjects import arguments, digits, told
 
 from invkit.demo.run import legible
-from invkit.settings import Settings
 from invkit.studies import Study, modification
 
 
@@ -36,7 +35,7 @@ def main() -> None:
             held_out=test,
             fit=legible,
             star_gan=not options.quick,
-            settings=Settings.quick() if options.quick else None,
+            settings=options.settings,
             seed=seed,
             cache=options.out / "cache",
         )

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from subjects import arguments, digits_network, told
 
-from invkit.settings import Settings
 from invkit.studies import Study, sanity
 
 
@@ -30,7 +29,7 @@ def main() -> None:
             train,
             stages=1 if options.quick else 2,
             held_out=test,
-            settings=Settings.quick() if options.quick else None,
+            settings=options.settings,
             seed=seed,
             cache=options.out / "cache",
         )

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from subjects import arguments, digits_network, settings_for, told
+from subjects import arguments, digits_network, told
 
 from invkit.data import ImageSet, as_image_set, evenly
 from invkit.interpretees import load_model
@@ -43,7 +43,7 @@ def main() -> None:
     foreign = as_image_set(options.animals, size=48) if options.animals else clothes(options.fashion)
 
     def run(seed: int) -> Study:
-        shared = {"settings": settings_for(foreign, options.quick), "seed": seed, "cache": options.out / "cache"}
+        shared = {"settings": options.settings, "seed": seed, "cache": options.out / "cache"}
         if options.animals is not None:
             return shift(load_model("facenet:onet"), ONET, foreign, **shared)
         network, train, test = digits_network(options.out / "cache", seed)

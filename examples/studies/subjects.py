@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from invkit.data import ImageSet, color_digits
@@ -12,7 +11,6 @@ from invkit.demo.network import PREPROCESS, train_checkpoints
 from invkit.demo.run import CHECKPOINTS, NETWORK
 from invkit.interpretees import ModuleInterpretee
 from invkit.serialize import write_json
-from invkit.settings import AutoencoderSettings, Settings
 from invkit.studies import Study, over_seeds
 
 
@@ -43,6 +41,9 @@ def arguments(about: str | None, words: Mapping[str, str] = {}, **folders: str) 
         about: what the example does.
         words: what each says, by the name of its option; None in the result where it is not given.
         folders: what each holds, by the name of its option; None in the result where it is not given.
+
+    Returns:
+        them, and `settings` of a study.
     """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("study-output"), help="folder of the page and of its cache")
@@ -52,7 +53,9 @@ def arguments(about: str | None, words: Mapping[str, str] = {}, **folders: str) 
         parser.add_argument(f"--{name}", help=what)
     for name, what in folders.items():
         parser.add_argument(f"--{name}", type=Path, metavar="FOLDER", help=what)
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.settings = "quick" if options.quick else None
+    return options
 
 
 def told(run: Callable[[int], Study], options: argparse.Namespace) -> None:
@@ -61,20 +64,3 @@ def told(run: Callable[[int], Study], options: argparse.Namespace) -> None:
     print(study)
     write_json(options.out / f"{study.name}.json", study.to_dict())
     print(study.to_html(options.out / f"{study.name}.html"))
-
-
-def settings_for(images: ImageSet, quick: bool) -> Settings:
-    """Give what suits images by their size and number, for a first look with few steps."""
-    chosen = Settings.for_images(images)
-    if not quick:
-        return chosen
-    autoencoder = chosen.autoencoder or AutoencoderSettings.for_images(images.size)
-    few = 200
-    return replace(
-        chosen,
-        autoencoder=replace(autoencoder, fit=replace(autoencoder.fit, steps=2 * few)),
-        copies=min(2, chosen.copies),
-        fit_t=replace(chosen.fit_t, steps=few),
-        fit_anchors=replace(chosen.fit_anchors, steps=few),
-        fit_e=replace(chosen.fit_e, steps=few // 4),
-    )

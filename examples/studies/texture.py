@@ -28,7 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from classifiers import FIT
-from subjects import arguments, settings_for, told
+from subjects import arguments, told
 from twins import LAYERS, train_twins
 
 from invkit.data import ImageSet, as_image_set, color_digits, evenly
@@ -65,7 +65,7 @@ def main() -> None:
             held_out=test,
             cues=concept,
             probes=options.probes,
-            settings=settings_for(train, options.quick),
+            settings=options.settings,
             seed=seed,
             cache=options.out / "cache",
         )

@@ -232,7 +232,8 @@ def is_of_plugin(text: str) -> bool:
         return False
     if not function or any(text.startswith(f"{plugin.prefix}:") for plugin in list_plugins()):
         return True
-    sys.path.insert(0, str(Path.cwd()))
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
     return not _is_module(head)
 
 

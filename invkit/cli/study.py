@@ -80,7 +80,6 @@ def _run(name: str, run: Callable[..., Study], options: dict[str, Any], *args: A
     """Run a study, on one seed or several; write its page and its figures."""
     from invkit import processes
     from invkit.serialize import write_json
-    from invkit.settings import Settings
     from invkit.studies import over_seeds
 
     out, seed, seeds, preset = (options.pop(key) for key in ("out", "seed", "seeds", "preset"))
@@ -88,7 +87,7 @@ def _run(name: str, run: Callable[..., Study], options: dict[str, Any], *args: A
     keywords = {
         **options,
         **own,
-        "settings": getattr(Settings, preset)() if preset else None,
+        "settings": preset,
         "cache": out / "cache",
         "progress": not quiet,
     }
@@ -195,7 +194,7 @@ def dynamics(model: str, layer: str, data: str, checkpoints: tuple[Path, ...], *
     ),
     click.option("--attack", type=click.Choice(["fgsm", "pgd"]), default="fgsm", show_default=True),
     click.option("--epsilon", type=float, default=0.02, show_default=True, help="Largest change of a value in [0, 1]."),
-    click.option("--steps", type=int, default=10, show_default=True, help="Steps of `pgd`."),
+    click.option("--steps", type=int, show_default="10", help="Steps of `pgd`."),
     click.option(
         "--target",
         help="Class to be decided for: its name, or a number that is no name in MODEL; the default is any wrong one.",

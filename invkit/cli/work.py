@@ -35,12 +35,9 @@ def _model_and_keywords(
     model: str, out: Path, preset: str | None, quiet: bool, options: dict[str, Any]
 ) -> tuple[Interpretee, dict[str, Any]]:
     """Turn options of the command line into the model and the keywords of `invkit.explain`."""
-    from invkit.settings import Settings
-
-    settings = getattr(Settings, preset)() if preset else None
     names = ("data", "concepts", "held_out", "held_out_concepts", "size", "autoencoder", "seed")
     keywords = {name: options.pop(name) for name in names}
-    keywords |= {"settings": settings, "cache": out / "cache", "progress": not quiet}
+    keywords |= {"settings": preset, "cache": out / "cache", "progress": not quiet}
     return open_model(model, **options), with_held_out(keywords)
 
 
@@ -65,6 +62,7 @@ def explain(model: str, layer: str, out: Path, preset: str | None, as_json: bool
     """Explain one layer."""
     from invkit import processes
     from invkit.recipe import explain as run
+    from invkit.serialize import nulls_for_unknown
 
     interpretee, keywords = _model_and_keywords(model, out, preset, quiet, options)
     explanation = run(interpretee, layer, **keywords)
@@ -72,7 +70,8 @@ def explain(model: str, layer: str, out: Path, preset: str | None, as_json: bool
         return
     explanation.save(out / "explanation")
     page = explanation.to_html(out / "report.html")
-    click.echo(json.dumps(explanation.figures, indent=2) if as_json else f"{explanation!r}\nReport: {page}")
+    figures = nulls_for_unknown(explanation.figures)
+    click.echo(json.dumps(figures, indent=2) if as_json else f"{explanation!r}\nReport: {page}")
 
 
 @click.command(
@@ -169,7 +168,7 @@ def _foretold(
     found: dict[int, Forecast] = {}
     for n in counts:
         images = ImageSet(pixels[:1].expand(n, -1, -1, -1))
-        settings = getattr(Settings, preset)() if preset else Settings.for_images(images)
+        settings = Settings.of(preset, images)
         alike = replace(settings, copies=1)  # copies decide how many images there are, and no more
         if alike not in known:
             known[alike] = forecast(made_up, [(interpretee, layers)], autoencoder=autoencoder, settings=settings)

@@ -39,6 +39,7 @@ _CLAIM = (
     "An attack that changes the decision changes the samples given the last layer more than those given the first, and "
     "more than noise of the same size does (sec. 4.3)."
 )
+_STEPS = 10  # of PGD
 _FEWEST = 8  # images whose decision changed, for a verdict
 _JUDGED = 4  # samples of an image that the judge reads
 
@@ -51,7 +52,7 @@ def adversarial(
     concept: str | None = "class",
     attack: Literal["fgsm", "pgd"] = "fgsm",
     epsilon: float = 0.02,
-    steps: int = 10,
+    steps: int | None = None,
     target: int | str | None = None,
     images: int = 400,
     judge: bool = False,
@@ -73,7 +74,7 @@ def adversarial(
             else in its order; None takes its own decisions for right.
         attack: `fgsm` or `pgd`.
         epsilon: largest change of a value in [0, 1]; the authors' is 0.02.
-        steps: of `pgd`.
+        steps: of `pgd`; None for 10.
         target: class to be decided for, by number or name; None for any but the right one.
         images: largest number to attack.
         judge: train an independent reader of the concepts, to say what samples of attacked images show.
@@ -82,13 +83,16 @@ def adversarial(
         keywords: all others as in :func:`invkit.profile`.
 
     Raises:
-        SettingsError: fewer than two layers, no such target, or a judge without a concept.
+        SettingsError: fewer than two layers, no such target, steps of `fgsm`, or a judge without a concept.
         DataError: no such classes, no scores of classes, or too few images that the network gets right.
         LayerError: also where the model gives no gradients to its images.
         PluginError: captum is missing.
         InvkitError: as :func:`invkit.profile`.
     """
-    method = Attack(attack, epsilon, steps)
+    if steps is not None and attack == "fgsm":
+        raise SettingsError("`fgsm` takes one step alone", expected="attack='pgd', or no `steps`", got=f"steps={steps}")
+    default = 1 if attack == "fgsm" else _STEPS
+    method = Attack(attack, epsilon, default if steps is None else steps)
     if judge and concept is None:
         raise SettingsError("There is no concept for a judge to read", expected="`concept`", got="judge=True")
     interpretee = as_interpretee(model, preprocess)

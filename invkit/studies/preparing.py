@@ -32,7 +32,7 @@ class Keywords(TypedDict, total=False):
     size: int | None
     autoencoder: Autoencoder | TrainedAutoencoder | str | Path | None
     factor_sizes: Mapping[str, int] | None
-    settings: Settings | None
+    settings: Settings | str | None
     seed: int
     cache: str | Path | None
     progress: bool
@@ -103,7 +103,7 @@ def lay(
     held_out = None if given is None else as_image_set(given, size=images.size, progress=progress)
     held_out = None if held_out is None else held_out.numbered_as(images)
     if check is not None:
-        settings = keywords.get("settings") or Settings.for_images(images)
+        settings = Settings.of(keywords.get("settings"), images)
         rows = images.held_out_rows(settings.held_out, seed).nonzero().flatten()
         check(images.take(rows) if held_out is None else held_out)
     return prepare(

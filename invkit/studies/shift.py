@@ -73,13 +73,14 @@ def shift(
     addresses = checked_layers(interpretee, layers, foreign)
     if concept != _CLASSES:
         class_concept(foreign, concept)
-    keywords = {**keywords, "settings": keywords.get("settings") or Settings.for_images(foreign)}
-    sets = {"foreign": _split(foreign, keywords.get("held_out"), keywords)}
+    settings = Settings.of(keywords.get("settings"), foreign)
+    keywords = {**keywords, "settings": settings}
+    sets = {"foreign": _split(foreign, keywords.get("held_out"), settings, keywords)}
     if home is not None:
         own = as_image_set(home, size=foreign.size, progress=keywords.get("progress", True))
-        sets["home"] = _split(own, home_held_out, keywords)
+        sets["home"] = _split(own, home_held_out, settings, keywords)
         if keywords.get("autoencoder") is None:
-            keywords = {**keywords, "autoencoder": _joint(sets, keywords)}
+            keywords = {**keywords, "autoencoder": _joint(sets, settings, keywords)}
     found: dict[str, Domain] = {}
     kept_shares: dict[str, Kept] = {}
     for name, (train, test) in sets.items():
@@ -103,16 +104,14 @@ def shift(
     return Study("shift", "A network on foreign images", _CLAIM, headline, holds, figures, sections)
 
 
-def _split(images: ImageSet, held_out: Any, keywords: Keywords) -> tuple[ImageSet, ImageSet]:
+def _split(images: ImageSet, held_out: Any, settings: Settings, keywords: Keywords) -> tuple[ImageSet, ImageSet]:
     """Give images to train on and to judge by, as :func:`lay_groundwork` would split them."""
     if held_out is not None:
         return images, as_image_set(held_out, size=images.size, progress=keywords.get("progress", True))
-    settings = keywords["settings"]
-    assert settings is not None
     return images.split(settings.held_out, keywords.get("seed", 0))
 
 
-def _joint(sets: Mapping[str, tuple[ImageSet, ImageSet]], keywords: Keywords) -> Autoencoder:
+def _joint(sets: Mapping[str, tuple[ImageSet, ImageSet]], settings: Settings, keywords: Keywords) -> Autoencoder:
     """Train one autoencoder on both domains."""
     if any(isinstance(part.pixels, Generated) for parts in sets.values() for part in parts):
         raise DataError(
@@ -127,11 +126,10 @@ def _joint(sets: Mapping[str, tuple[ImageSet, ImageSet]], keywords: Keywords) ->
         )
         for k in (0, 1)
     )
-    settings = keywords.get("settings")
     return train_autoencoder(
         train,
         held_out=test,
-        settings=None if settings is None else settings.autoencoder,
+        settings=settings.autoencoder,
         seed=keywords.get("seed", 0),
         cache=keywords.get("cache"),
         progress=keywords.get("progress", True),

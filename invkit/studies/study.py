@@ -12,6 +12,7 @@ import torch
 
 from invkit.evaluation import Estimate
 from invkit.report import Section, Table, write_page
+from invkit.serialize import nulls_for_unknown
 
 __all__ = ["Study", "over_seeds", "verdict"]
 
@@ -42,14 +43,17 @@ class Study:
         return "\n".join([f"{self.title}: {_VERDICTS[self.holds]}", *(f"  {n}: {e}" for n, e in self.headline.items())])
 
     def to_dict(self) -> dict[str, Any]:
-        """Give claim, verdict and all figures as JSON-able values."""
-        return {
-            "study": self.name,
-            "claim": self.claim,
-            "holds": self.holds,
-            "headline": {name: vars(estimate) for name, estimate in self.headline.items()},
-            **self.figures,
-        }
+        """Give claim, verdict and all figures as JSON-able values, None where a figure is unknown."""
+        told: dict[str, Any] = nulls_for_unknown(
+            {
+                "study": self.name,
+                "claim": self.claim,
+                "holds": self.holds,
+                "headline": {name: vars(estimate) for name, estimate in self.headline.items()},
+                **self.figures,
+            }
+        )
+        return told
 
     def to_html(self, file: str | Path) -> Path:
         """Write one HTML file with claim, verdict, pictures and tables; it needs no network to be viewed.

@@ -95,7 +95,7 @@ def texture(
 def _in_conflict(images: ImageSet, cues: str, strength: float, keywords: Keywords) -> tuple[ImageSet, Keywords]:
     """Split first, so that no style of a held-out image is one to train on."""
     seed = keywords.get("seed", 0)
-    settings = keywords.get("settings") or Settings.for_images(images)
+    settings = Settings.of(keywords.get("settings"), images)
     given, progress = keywords.get("held_out"), keywords.get("progress", True)
     if given is None:
         parts = images.split(settings.held_out, seed)

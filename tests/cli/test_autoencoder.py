@@ -23,7 +23,7 @@ def folder(tmp_path):
 def test_it_trains_resumes_and_is_explained_with(run, model, folder, tmp_path, tiny, monkeypatch):
     few = AutoencoderSettings(latent_dim=99, width=4, fit=FitSettings(steps=4, batch_size=16, evaluate_every=2))
     monkeypatch.setattr(AutoencoderSettings, "tiny", classmethod(lambda cls: few))
-    monkeypatch.setattr(Settings, "quick", staticmethod(lambda: tiny))
+    monkeypatch.setattr(Settings, "quick", staticmethod(lambda *_: tiny))
     out = tmp_path / "ae"
     options = ("train-autoencoder", folder, "--latent-dim", 12, "--out", out)
     network = ("--perceptual", model, "--perceptual-layers", "0", "--features", model)

@@ -40,7 +40,7 @@ def load_model(name, weights, local_files_only):
 
 @pytest.fixture(autouse=True)
 def _quick(tiny, monkeypatch):
-    monkeypatch.setattr(Settings, "quick", staticmethod(lambda: replace(tiny)))
+    monkeypatch.setattr(Settings, "quick", staticmethod(lambda *_: replace(tiny)))
 
 
 @pytest.fixture

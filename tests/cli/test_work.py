@@ -25,7 +25,7 @@ def test_wrong_usage_is_exit_code_two(run, model):
 
 
 def test_explain_and_profile_write_a_report_and_json(run, model, folder, tmp_path, tiny, monkeypatch):
-    monkeypatch.setattr(Settings, "quick", staticmethod(lambda: replace(tiny)))
+    monkeypatch.setattr(Settings, "quick", staticmethod(lambda *_: replace(tiny)))
     result = run("explain", model, "1", folder, "--preset", "quick", "--out", tmp_path / "o", "--json", "--quiet")
     assert result.exit_code == 0, result.output
     assert set(json.loads(result.stdout)["concepts"]) == {"residual", "class"}

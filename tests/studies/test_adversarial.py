@@ -226,6 +226,8 @@ def test_classes_that_the_network_does_not_know_are_refused_before_any_work(tiny
         adversarial(ModuleInterpretee(network), ["0", "3"], digits, concept=None, judge=True, settings=tiny)
     with pytest.raises(SettingsError, match="No such target"):
         adversarial(ModuleInterpretee(network), ["0", "3"], digits, concept=None, target=5, settings=tiny)
+    with pytest.raises(SettingsError, match="one step alone"):
+        adversarial(ModuleInterpretee(network), ["0", "3"], digits, concept=None, steps=5, settings=tiny)
 
 
 @pytest.mark.parametrize(
