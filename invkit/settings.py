@@ -16,7 +16,8 @@ __all__ = ["PRESETS", "AutoencoderSettings", "Settings", "expect_settings"]
 #: names that stand for settings
 PRESETS = ("few", "quick", "paper")
 
-_PLENTY, _COPIES = 6000, 8  # images that need no copies, and most copies of fewer
+_PLENTY = 6000  # photographs for flows of the default's width
+_SEEN, _COPIES = 18_000, 24  # images with the copies of fewer, and most copies of one
 _DIGITS, _TINY = 32, 64  # sides in px up to which images are small, and photographs small enough for a CPU
 
 #: training of flows in the authors' code
@@ -184,7 +185,7 @@ class Settings:
         count = len(images)
         if isinstance(images.pixels, Generated) or not _is_photograph(images.size) or count >= _PLENTY:
             return cls()
-        return cls.few(max(1, min(_COPIES, _PLENTY // count)))
+        return cls.few(max(1, min(_COPIES, _SEEN // count)))
 
     @classmethod
     def few(cls, copies: int = _COPIES) -> Settings:

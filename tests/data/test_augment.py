@@ -33,7 +33,7 @@ def test_images_of_a_decoder_are_not_copied():
 
 
 @pytest.mark.parametrize(
-    ("size", "count", "copies"), [(28, 100, 1), (64, 100, 8), (64, 2000, 3), (64, 5999, 1), (64, 6000, 1)]
+    ("size", "count", "copies"), [(28, 100, 1), (64, 100, 24), (64, 2000, 9), (64, 5999, 3), (64, 6000, 1)]
 )
 def test_few_photographs_get_copies_and_digits_none(size, count, copies):
     found = Settings.for_images(invkit.ImageSet(torch.zeros(count, 3, 1, 1).expand(-1, -1, size, size)))
