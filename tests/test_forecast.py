@@ -109,7 +109,7 @@ def test_the_command_line_tells_what_explain_does(model, classes, monkeypatch):
     conv = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.Flatten())
     expected = forecast(images, [(ModuleInterpretee(conv), ["0"])])
     assert found["seconds"]["2048"] == pytest.approx(expected.seconds())
-    assert found["images with copies"]["2048"] == expected.images == 2 * 1741 + 307
+    assert found["images with copies"]["2048"] == expected.images == 8 * 1741 + 307
     assert found["bytes per image"] == expected.bytes_per_image
     assert set(found["parts"]) == set(expected.costs)
     assert found["images with copies"]["100000"] == 100_000
