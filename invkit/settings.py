@@ -177,7 +177,9 @@ class Settings:
             return chosen
         if chosen is None:
             return cls.for_images(images)
-        return cls.quick(images) if chosen == "quick" else cls.few() if chosen == "few" else cls.paper()
+        if chosen == "quick":
+            return cls.quick(images)
+        return cls.few() if chosen == "few" else cls.paper()
 
     @classmethod
     def for_images(cls, images: ImageSet) -> Settings:

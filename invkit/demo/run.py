@@ -23,7 +23,7 @@ from invkit.progress import say
 from invkit.recipe import explain_each
 from invkit.report import Section, Table, write_page, write_png
 from invkit.seeds import generator_for
-from invkit.serialize import write_json
+from invkit.serialize import nulls_for_unknown, write_json
 from invkit.studies.editing.edits import Editor, judged_edits
 from invkit.studies.judging import trained_judge
 from invkit.training import FitSettings
@@ -115,10 +115,10 @@ def edit_rates(explanation: Explanation, judge: Judge, n: int = 600) -> Mapping[
     codes = encode_all(explanation.autoencoder, data).mean
     editor = Editor.of_swaps(explanation.autoencoder, explanation.e, codes)
     found = judged_edits(data, judge, editor, n, fit=legible)
-    return {
-        swapped: {name: edited.rate(name).value if edited.apart.any() else None for name in edited.changed}
-        for swapped, edited in found.items()
-    }
+    rates: dict[str, dict[str, float | None]] = nulls_for_unknown(
+        {swapped: {name: edited.rate(name).value for name in edited.changed} for swapped, edited in found.items()}
+    )
+    return rates
 
 
 def legible(data: ImageSet, rows: Tensor, donors: Tensor) -> Tensor:

@@ -39,7 +39,6 @@ _CLAIM = (
     "An attack that changes the decision changes the samples given the last layer more than those given the first, and "
     "more than noise of the same size does (sec. 4.3)."
 )
-_STEPS = 10  # of PGD
 _FEWEST = 8  # images whose decision changed, for a verdict
 _JUDGED = 4  # samples of an image that the judge reads
 
@@ -91,7 +90,7 @@ def adversarial(
     """
     if steps is not None and attack == "fgsm":
         raise SettingsError("`fgsm` takes one step alone", expected="attack='pgd', or no `steps`", got=f"steps={steps}")
-    default = 1 if attack == "fgsm" else _STEPS
+    default = 1 if attack == "fgsm" else Attack.steps
     method = Attack(attack, epsilon, default if steps is None else steps)
     if judge and concept is None:
         raise SettingsError("There is no concept for a judge to read", expected="`concept`", got="judge=True")
