@@ -27,6 +27,7 @@ __all__ = [
     "LOCAL_FILES_ONLY",
     "MODEL_HELP",
     "OUTPUTS",
+    "PRESET",
     "SIZE",
     "expect_effect",
     "is_of_plugin",
@@ -41,6 +42,12 @@ MODEL_HELP = """MODEL is a plugin's model (torchvision:resnet18; `invkit models`
 gives one, file.py:function or package.module:function."""
 
 
+#: names of settings, those of :data:`invkit.settings.PRESETS`: to import these would take torch
+PRESET = click.option(
+    "--preset",
+    type=click.Choice(["few", "quick", "paper"]),
+    help="Few photographs; a first look; the paper's flows. The default goes by the images' size and number.",
+)
 SIZE = click.option("--size", type=int, help="Side of the images in px; the default is their own, at most 64.")
 OUTPUTS = (
     click.option("--seed", type=int, default=0, show_default=True),
@@ -64,11 +71,7 @@ INPUTS = (
     click.option(
         "--out", type=click.Path(path_type=Path), default=Path("explanation"), help="Output folder.", show_default=True
     ),
-    click.option(
-        "--preset",
-        type=click.Choice(["few", "quick", "paper"]),
-        help="Few photographs; a first look; the paper's flows. The default goes by the images' size and number.",
-    ),
+    PRESET,
     SIZE,
     click.option("--autoencoder", help="A folder of `invkit train-autoencoder`, or a plugin's name for a trained one."),
 )
@@ -232,9 +235,14 @@ def is_of_plugin(text: str) -> bool:
         return False
     if not function or any(text.startswith(f"{plugin.prefix}:") for plugin in list_plugins()):
         return True
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
+    _look_in(Path.cwd())
     return not _is_module(head)
+
+
+def _look_in(folder: Path) -> None:
+    """Let modules in that folder be imported."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
 
 
 def _is_module(name: str) -> bool:
@@ -250,7 +258,7 @@ def _function(text: str, place: str, name: str) -> Callable[[], Any]:
         if not place.endswith(".py"):
             return getattr(importlib.import_module(place), name)
         file = Path(place).resolve()
-        sys.path.insert(0, str(file.parent))
+        _look_in(file.parent)
         spec = importlib.util.spec_from_file_location(f"__{file.stem}__", file)
         assert spec is not None
         assert spec.loader is not None

@@ -15,6 +15,7 @@ from invkit.cli.common import (
     INPUTS,
     MODEL_HELP,
     OUTPUTS,
+    PRESET,
     model_options,
     open_model,
     reported,
@@ -102,7 +103,7 @@ def profile(model: str, layers: str, out: Path, preset: str | None, as_json: boo
 @click.option("--size", type=int, default=64, show_default=True, help="Side of the images in px.")
 @click.option("--images", type=int, default=0, help="A number of images to tell of beside 1,000, 10,000 and 100,000.")
 @click.option("--classes", type=int, default=10, show_default=True, help="Of the images; 0 for no labels.")
-@click.option("--preset", type=click.Choice(["few", "quick", "paper"]), help="As of `invkit explain`.")
+@PRESET
 @click.option("--autoencoder", help="As of `invkit explain`: none is to be trained.")
 @with_options(model_options)
 @click.option("--json", "as_json", is_flag=True)

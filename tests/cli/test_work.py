@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from invkit.settings import Settings
+from invkit.settings import PRESETS, Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:Nobody said")  # how a plain module's images are normalised
 
@@ -17,6 +17,11 @@ def test_every_command_has_help(run, command):
     result = run(command, "--help")
     assert result.exit_code == 0
     assert command in run("--help").output
+
+
+@pytest.mark.parametrize("command", [["explain"], ["profile"], ["bench"], ["study", "layers"]])
+def test_the_presets_are_those_of_settings(run, command):
+    assert f"--preset [{'|'.join(PRESETS)}]" in run(*command, "--help").output
 
 
 def test_wrong_usage_is_exit_code_two(run, model):
