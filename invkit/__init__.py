@@ -46,7 +46,9 @@ _HOMES = {
     "train_autoencoder": "invkit.autoencoding",
 }
 
-_ROOMS = frozenset({"autoencoders", "core", "data", "evaluation", "flows", "interpretees", "studies", "testing"})
+_ROOMS = frozenset(
+    {"autoencoders", "core", "data", "evaluation", "flows", "interpretees", "processes", "studies", "testing"}
+)
 
 __all__ = [
     "Attribution",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["agreed", "count", "count_here", "device", "is_main", "mean", "parallel", "rank", "wait"]
+__all__ = ["agreed", "count", "count_here", "device", "is_main", "mean", "parallel", "put_to_work", "rank", "wait"]
 
 T = TypeVar("T")
 
@@ -61,6 +61,12 @@ def device() -> torch.device:
     if found is not None:
         return found.device
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def put_to_work(module: Any) -> None:
+    """Put a module of torch on this process's GPU, where there is one and the module is on none."""
+    if isinstance(module, nn.Module) and all(p.device.type == "cpu" for p in module.parameters()):
+        module.to(device())
 
 
 def wait() -> None:

@@ -8,7 +8,7 @@ from PIL import Image
 
 import invkit
 from invkit.autoencoders import BigAutoencoder
-from invkit.autoencoding import build_autoencoder
+from invkit.autoencoding import as_autoencoder, build_autoencoder
 from invkit.autoencoding.building import load_encoder
 from invkit.errors import ArtefactError, DataError, LayerError, SettingsError
 from invkit.evaluation import Features
@@ -32,7 +32,7 @@ def _no_weights(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("settings", [SMALL, BIG], ids=["conv", "big"])
-def test_a_trained_one_is_saved_and_loaded(photographs, tmp_path, settings):
+def test_a_trained_one_is_saved_and_loaded(photographs, tmp_path, settings, monkeypatch):
     trained = invkit.train_autoencoder(photographs, settings=settings, sheets=tmp_path / "sheets", progress=False)
     assert set(trained.figures) == {"psnr", "ssim"}
     assert sorted(f.name for f in (tmp_path / "sheets").iterdir()) == [f"step-{k:07d}.png" for k in (0, 2, 4)]
@@ -46,6 +46,10 @@ def test_a_trained_one_is_saved_and_loaded(photographs, tmp_path, settings):
     assert torch.equal(loaded.autoencoder.encode(images).mean, trained.autoencoder.encode(images).mean)
     again = invkit.load_autoencoder(tmp_path / "saved")
     assert torch.equal(again.encode(images).mean, trained.autoencoder.encode(images).mean)
+    monkeypatch.setattr("invkit.processes.device", lambda: torch.device("meta"))  # stands in for a GPU
+    devices = {given: as_autoencoder(given).device.type for given in (tmp_path / "saved", str(tmp_path / "saved"))}
+    assert set(devices.values()) == {"meta"}
+    assert as_autoencoder(loaded).device.type == as_autoencoder(again).device.type == "cpu"
     page = loaded.to_html(tmp_path / "report.html").read_text()
     assert page.count("data:image/png") == 2
     assert f"{loaded.figures['psnr'].value:.3f}" in page

@@ -198,6 +198,14 @@ def test_a_name_takes_another_preprocessing(install):
     assert as_interpretee("zoo:tiny").preprocess != Preprocess(24)
 
 
+def test_a_model_loaded_by_name_goes_to_work_and_one_handed_over_stays(install, monkeypatch):
+    install("zoo", GOOD)
+    mine = load_model("zoo:tiny")
+    monkeypatch.setattr("invkit.processes.device", lambda: torch.device("meta"))  # stands in for a GPU
+    assert {p.device.type for p in as_interpretee("zoo:tiny").module.parameters()} == {"meta"}
+    assert {p.device.type for p in as_interpretee(mine).module.parameters()} == {"cpu"}
+
+
 def test_a_module_of_unknown_normalisation_gets_a_precise_warning():
     with pytest.warns(InvkitWarning, match=r"Conv2d.*preprocess=invkit\.Preprocess"):
         as_interpretee(nn.Conv2d(3, 4, 3))

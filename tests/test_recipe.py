@@ -11,7 +11,7 @@ from torch import nn
 import invkit
 from invkit import groundwork, recipe
 from invkit.core import Posterior
-from invkit.data import room
+from invkit.data import as_image_set, room
 from invkit.errors import ArtefactError, DataError, LayerError, SettingsError
 from invkit.explanation import fidelity
 from invkit.flows import VectorEmbedder
@@ -46,6 +46,14 @@ def test_an_explanation_gives_pictures_of_the_documented_shapes(explanation, dig
         assert result.shape == shape
         assert result.min() >= 0
         assert result.max() <= 1
+
+
+def test_images_of_another_form_are_squared_as_the_data_were(explanation):
+    wide = torch.zeros(1, 3, 56, 112)
+    wide[..., 28:84] = torch.rand(1, 3, 56, 56)
+    square = as_image_set(wide, size=28).images()
+    for shown in (explanation.represent, explanation.reconstruct):
+        torch.testing.assert_close(shown(wide[0]), shown(square), rtol=0, atol=4 / 255)  # data are bytes
 
 
 def test_the_ends_of_an_interpolation_are_the_reconstructions(explanation, digits):

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from invkit import processes
 from invkit.autoencoders import describe, load_autoencoder
 from invkit.autoencoders.loading import MANIFEST, WEIGHTS, load_folder
 from invkit.autoencoding.sheet import sheet
@@ -92,10 +93,15 @@ class TrainedAutoencoder:
 
 
 def as_autoencoder(given: Autoencoder | TrainedAutoencoder | str | Path | None) -> Autoencoder | None:
-    """Give the autoencoder that a user handed over: itself, with its figures, its folder, or a plugin's name."""
-    if isinstance(given, TrainedAutoencoder):
-        return given.autoencoder
-    return load_autoencoder(given) if isinstance(given, (str, Path)) else given
+    """Give the autoencoder that a user handed over: itself, with its figures, its folder, or a plugin's name.
+
+    One that is loaded here goes to this process's GPU, if there is one.
+    """
+    if not isinstance(given, (str, Path)):
+        return given.autoencoder if isinstance(given, TrainedAutoencoder) else given
+    loaded = load_autoencoder(given)
+    processes.put_to_work(loaded)
+    return loaded
 
 
 def training_settings(given: Autoencoder | TrainedAutoencoder | str | Path) -> AutoencoderSettings | None:

@@ -182,8 +182,6 @@ def open_model(
     Raises:
         InvkitError: there is none of that name, or its weights cannot be had.
     """
-    from torch import nn
-
     from invkit import processes
     from invkit.interpretees import Preprocess, as_interpretee
 
@@ -194,9 +192,8 @@ def open_model(
         if mean is not None:
             warnings.simplefilter("ignore", PreprocessWarning)
         model = as_interpretee(_found(text, weights, local_files_only))
-    module = getattr(model, "module", None)
-    if to_work and isinstance(module, nn.Module) and all(p.device.type == "cpu" for p in module.parameters()):
-        module.to(processes.device())
+    if to_work:
+        processes.put_to_work(getattr(model, "module", None))
     if not given:
         return model
     known = getattr(model, "preprocess", None)

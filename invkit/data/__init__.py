@@ -11,6 +11,7 @@ from invkit.data.latents import decode_all, encode_all, expect_finite, latent_co
 from invkit.data.memory import in_parts, out_of_memory
 from invkit.data.room import rows_that_fit
 from invkit.data.rows import Codes, FileRows, Rows
+from invkit.data.shaping import sized
 from invkit.data.store import LatentStore, Place, expect_room, fill, latent_stores
 from invkit.data.stored import Stored, gathered
 
@@ -44,4 +45,5 @@ __all__ = [
     "read_attributes",
     "represent_all",
     "rows_that_fit",
+    "sized",
 ]

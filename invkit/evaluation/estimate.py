@@ -14,9 +14,9 @@ __all__ = ["Estimate", "blocks_of", "jackknife", "mean_estimate", "standard_erro
 _BLOCKS = 20  # left out one at a time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Estimate:
-    """A number with its standard error.
+    """A number with its standard error, shown as 0.710 ± 0.012.
 
     Attributes:
         value: the estimate.
@@ -43,7 +43,7 @@ class Estimate:
             return None
         return self.value - least > errors * self.standard_error
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"{self.value:.3f} ± {self.standard_error:.3f}"
 
 

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from invkit.core import Autoencoder, Interpretee
-from invkit.data import ImageSet, decode_all, encode_all, evenly
+from invkit.data import ImageSet, decode_all, encode_all, evenly, sized
 from invkit.errors import ArtefactError, DataError, SettingsError
 from invkit.evaluation import Estimate, Features, concept_shares, determined_shares, invariance
 from invkit.explanation.fidelity import IMAGES, Fidelity, measure, read
@@ -173,6 +172,7 @@ class Explanation:
         return self.interpretee
 
     def _sized(self, images: Tensor) -> Tensor:
+        """Bring images to the autoencoder's size, as the data were: the shorter side, and the centre of the other."""
         if images.ndim == 3:
             images = images.unsqueeze(0)
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
@@ -181,10 +181,7 @@ class Explanation:
                 expected="float (B, 3, H, W) in [0, 1]",
                 got=f"{images.dtype} {tuple(images.shape)}",
             )
-        size = self.autoencoder.image_size
-        if images.shape[-2:] == (size, size):
-            return images
-        return F.interpolate(images, (size, size), mode="bilinear", antialias=True).clamp(0, 1)
+        return sized(images, self.autoencoder.image_size)
 
     def _encode(self, images: Tensor) -> Tensor:
         """E_μ(x), flat, on the CPU."""

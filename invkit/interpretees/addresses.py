@@ -6,7 +6,6 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import Tensor, nn
@@ -20,6 +19,8 @@ __all__ = ["INPUT", "OUTPUT", "Address", "expand", "parse", "pick", "unknown_lay
 INPUT, OUTPUT = "<input>", "<output>"
 _WHOLE = {"input": INPUT, "output": OUTPUT}
 _PART = re.compile(r"\[(\d+)\]|\.([A-Za-z_]\w*)")
+#: what the signs of a glob stand for
+_SIGNS = {"**": ".*", "*": r"[^.]*", "?": "[^.]"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,10 @@ def parse(text: str, modules: Mapping[str, nn.Module]) -> Address:
 
 
 def expand(patterns: Iterable[str], names: Iterable[str]) -> list[str]:
-    """Replace globs (``features.*``) by the names that match; plain addresses pass.
+    """Replace globs by the names that match; plain addresses pass.
+
+    As in paths ``*`` stays within a name between dots and ``**`` does not: ``layer*`` of a ResNet is its four stages,
+    ``layer**`` whatever lies in them too. ``?`` is one sign.
 
     Raises:
         LayerError: a glob that matches nothing.
@@ -75,7 +79,9 @@ def expand(patterns: Iterable[str], names: Iterable[str]) -> list[str]:
         if not any(sign in pattern for sign in "*?"):
             found.append(pattern)
             continue
-        matches = [name for name in names if fnmatchcase(name, pattern)]
+        parts = re.split(r"(\*\*|\*|\?)", pattern)
+        wanted = re.compile("".join(_SIGNS.get(part) or re.escape(part) for part in parts))
+        matches = [name for name in names if wanted.fullmatch(name)]
         if not matches:
             raise unknown_layer(pattern, names)
         found += matches

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from invkit import processes
 from invkit.core import Interpretee
 from invkit.errors import DataError, PreprocessWarning
 from invkit.interpretees.module import ModuleInterpretee
@@ -39,7 +40,8 @@ def load_model(name: str, *, weights: str | Path | None = None, local_files_only
 def as_interpretee(model: Any, preprocess: Callable[[Tensor], Tensor] | None = None) -> Interpretee:
     """Give the interpretee of a name or a module; one that is handed over passes.
 
-    A live module is first offered to the plugins, which may know its preprocessing.
+    A live module is first offered to the plugins, which may know its preprocessing. It stays on its device; one that is
+    loaded here goes to this process's GPU, if there is one.
 
     Args:
         model: a name, an `nn.Module` or an interpretee.
@@ -54,6 +56,7 @@ def as_interpretee(model: Any, preprocess: Callable[[Tensor], Tensor] | None = N
             if preprocess is not None:
                 warnings.simplefilter("ignore", PreprocessWarning)
             loaded = load_model(model)
+        processes.put_to_work(getattr(loaded, "module", None))
         return as_interpretee(loaded) if preprocess is None else _prepared(loaded, preprocess)
     if isinstance(model, Interpretee):
         return model if preprocess is None else _prepared(model, preprocess)

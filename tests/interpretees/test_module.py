@@ -10,6 +10,7 @@ from torch import nn
 import invkit
 from invkit.errors import DataError, LayerError
 from invkit.interpretees import ModuleInterpretee, Preprocess
+from invkit.interpretees.addresses import expand
 
 
 class Toy(nn.Module):
@@ -157,6 +158,24 @@ def test_a_bad_address_gets_a_helpful_error(toy, images, layer, words):
         ModuleInterpretee(toy).represent(images, [layer])
     for word in words:
         assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("glob", "expected"),
+    [
+        ("layer*", ["layer1", "layer10"]),
+        ("layer?", ["layer1"]),
+        ("layer?.*", ["layer1.0"]),
+        ("layer?.**", ["layer1.0", "layer1.0.conv"]),
+        ("**conv", ["conv", "layer1.0.conv"]),
+        ("l*.*.c*v", ["layer1.0.conv"]),
+        ("c?nv", ["conv"]),
+    ],
+)
+def test_a_star_stays_between_dots_and_two_do_not(glob, expected):
+    assert expand([glob], ["conv", "layer1", "layer1.0", "layer1.0.conv", "layer10"]) == expected
+    with pytest.raises(LayerError):
+        expand(["conv*."], ["conv1"])
 
 
 def test_modules_and_globs_resolve_to_addresses(toy):
