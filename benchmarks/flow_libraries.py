@@ -9,8 +9,8 @@ of the same shapes, and a fused Adam step over as many parameters. All take turn
 of each round's ratio, so that other work on the machine meets all alike.
 
 `usual` is a step with the optimiser that the library's own examples use: torch's Adam as it comes, fused AdamW in
-invkit. FrEIA, normflows, nflows and zuko are in requirements-dev.txt. Importing zuko turns off the validation of
-torch's distributions, which nothing else here uses.
+invkit. FrEIA, normflows and zuko are in requirements-dev.txt, nflows is not (`pip install nflows`). Importing zuko
+turns off the validation of torch's distributions, which nothing else here uses.
 """
 
 import argparse

@@ -8,7 +8,7 @@ Needs captum (`pip install captum`).
 
 The attack is the authors', FGSM, unless `--attack` says another; ε = 0.02. With `--target` it is towards that digit.
 
-The paper's scale (ImageNet's animals at 128 px, ResNet's layers, a GPU's work of weeks), from Python:
+The paper's scale (ImageNet's animals at 128 px, which ResNet sees at its 224; a GPU's work of weeks), from Python:
 
     invkit.studies.adversarial(
         "torchvision:resnet101", ["maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc"], "FOLDER",

@@ -5,13 +5,12 @@
 Writes DIR/dynamics.html and DIR/dynamics.json. About 9 minutes a seed on two cores; the parts that `make demo` has
 trained are found with `--out demo-output`. `--quick` is a first look in three minutes; its figures are rough.
 
-The paper's scale (20 checkpoints of 36,000 steps, fig. 4 and S7; a GPU's work of days), from Python:
+The paper's scale (20 checkpoints of 36,000 steps, fig. 4 and S7; a GPU's work of days), for each file a --checkpoint:
 
-    checkpoints = {step: invkit.load_model("torchvision:squeezenet1_1", weights=f"{step}.pt") for step in steps}
-    invkit.studies.dynamics(
-        checkpoints, "features.11", invkit.data.color_digits(), task="digit", settings=invkit.Settings.paper(),
-        cache="CACHE",
-    )
+    invkit study dynamics my_models.py:build features.11 color-digits --task digit --preset paper \\
+        --checkpoint 0.pt --checkpoint 1800.pt --checkpoint 36000.pt
+
+with `build` in my_models.py, which gives torchvision's squeezenet1_1(num_classes=10).
 """
 
 from __future__ import annotations

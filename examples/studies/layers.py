@@ -11,7 +11,7 @@ whose trained weights come with facenet-pytorch (needs invkit-facenet).
 Writes DIR/layers.html and DIR/layers.json. About 10 minutes a seed on two cores; the parts that `make demo` has trained
 are found with `--out demo-output`. `--quick` is a first look in three minutes; its figures are rough.
 
-The paper's scale (FaceNet at 128 px, fig. 3; a GPU's work of days), from Python:
+The paper's scale (faces at 128 px, which FaceNet sees at its 160, fig. 3; a GPU's work of days), from Python:
 
     invkit.studies.layers(
         "facenet:vggface2", ["second_conv", "mixed_down", "avgpool", "identity_embedding"], "CELEBA",

@@ -10,7 +10,7 @@ through MTCNN's O-Net, which tells faces of people from all else (needs invkit-f
 Writes DIR/shift.html and DIR/shift.json. About 15 minutes a seed on two cores. `--quick` is a first look in some
 minutes; its figures are rough.
 
-The paper's scale (animals at 128 px through FaceNet, beside CelebA; a GPU's work of weeks), from Python:
+The paper's scale (animals at 128 px, which FaceNet sees at its 160, beside CelebA; a GPU's work of weeks), from Python:
 
     invkit.studies.shift(
         "facenet:vggface2", ["second_conv", "mixed_down", "avgpool", "identity_embedding"], "ANIMALFACES",

@@ -46,7 +46,9 @@ def arguments(about: str | None, words: Mapping[str, str] = {}, **folders: str) 
         them, and `settings` of a study.
     """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("study-output"), help="folder of the page and of its cache")
+    parser.add_argument(
+        "--out", type=Path, default=Path("study-output"), help="folder of the page and of its cache; study-output/"
+    )
     parser.add_argument("--seeds", type=int, default=1, help="seeds 0 to N − 1, each with a network of its own")
     parser.add_argument("--quick", action="store_true", help="a first look, with rough figures")
     for name, what in words.items():
