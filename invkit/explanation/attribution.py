@@ -6,20 +6,17 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from invkit.data import evenly
 from invkit.errors import DataError, PluginError, SettingsError
+from invkit.explanation.explained import Explained
 from invkit.interpretees.capture import untouched
+from invkit.report.heatmaps import Heatmap, heatmap_sheet
 from invkit.seeds import generator_for
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from invkit.explanation.explanation import Explanation
 
 __all__ = ["Attribution", "attribute"]
 
@@ -62,8 +59,6 @@ class Attribution:
 
     def plot(self) -> Figure:
         """Draw a row for each image: x, where the attributions find what was attributed, and what may change where."""
-        from invkit.report.heatmaps import Heatmap, heatmap_sheet
-
         columns = [
             Heatmap(f"{name} of {self.of}", values, "way from baseline to x") for name, values in self.maps.items()
         ]
@@ -84,7 +79,7 @@ _SPREADS = {
 
 
 def attribute(
-    explanation: Explanation,
+    explanation: Explained,
     images: Tensor,
     *,
     concept: str | None,
@@ -113,7 +108,7 @@ def attribute(
 
 
 def _check(
-    explanation: Explanation, images: Tensor, concept: str | None, layer: str | None, methods: Sequence[str], n: int
+    explanation: Explained, images: Tensor, concept: str | None, layer: str | None, methods: Sequence[str], n: int
 ) -> None:
     """Refuse what cannot be attributed, before any work."""
     if len(images) == 0:
@@ -121,7 +116,7 @@ def _check(
     if concept is not None and layer is not None:
         raise SettingsError("Either a concept or a layer is attributed", got=f"concept={concept!r}, layer={layer!r}")
     if concept is not None:
-        explanation._semantic([concept])
+        explanation.semantic([concept])
         if not explanation.autoencoder.has_encoder:
             raise SettingsError(
                 "A concept cannot be looked for in images that this autoencoder cannot encode",
@@ -143,7 +138,7 @@ def _check(
         )
 
 
-def _mean_image(explanation: Explanation) -> Tensor:
+def _mean_image(explanation: Explained) -> Tensor:
     """Give the mean held-out image, (1, 3, S, S)."""
     data = explanation.held_out.data
     return data.images(evenly(len(data), _SOME)).mean(0, keepdim=True)
@@ -159,9 +154,9 @@ def _fitted(baseline: Tensor, images: Tensor) -> Tensor:
 # ---- what is attributed: vectors g(x) of images, (B, 3, S, S) to (B, D), with gradients while torch records any
 
 
-def _factor(explanation: Explanation, concept: str) -> _Vectors:
+def _factor(explanation: Explained, concept: str) -> _Vectors:
     """Give e_i(E_μ(x)), the factor of a concept."""
-    autoencoder, e = explanation.autoencoder, explanation._semantic([concept])
+    autoencoder, e = explanation.autoencoder, explanation.semantic([concept])
 
     def factor(images: Tensor) -> Tensor:
         recorded = torch.is_grad_enabled()
@@ -172,9 +167,9 @@ def _factor(explanation: Explanation, concept: str) -> _Vectors:
     return factor
 
 
-def _representation(explanation: Explanation, layer: str) -> _Vectors:
+def _representation(explanation: Explained, layer: str) -> _Vectors:
     """Give Φ(x), flat."""
-    interpretee = explanation._model
+    interpretee = explanation.model
 
     def representation(images: Tensor) -> Tensor:
         give = interpretee.features if torch.is_grad_enabled() else interpretee.represent
@@ -239,7 +234,7 @@ _METHODS: dict[str, Callable[[_Way, int], Tensor]] = {
 
 
 @torch.no_grad()
-def _spreads(explanation: Explanation, images: Tensor, concept: str | None, n: int, seed: int) -> dict[str, Tensor]:
+def _spreads(explanation: Explained, images: Tensor, concept: str | None, n: int, seed: int) -> dict[str, Tensor]:
     """Give where pixels vary: with the concept alone, and while the layer's representation stays as it is."""
     found = {}
     if concept is not None:

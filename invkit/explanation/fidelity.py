@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,12 +28,10 @@ from invkit.evaluation import (
 )
 from invkit.evaluation.consistency import other_rows
 from invkit.evaluation.estimate import jackknife, mean_estimate
+from invkit.explanation.explained import Explained
 from invkit.interpretees import PerceptualDistance
 from invkit.seeds import generator_for
 from invkit.training import held_out_nll
-
-if TYPE_CHECKING:
-    from invkit.explanation.explanation import Explanation
 
 __all__ = [
     "FEWEST",
@@ -41,9 +39,9 @@ __all__ = [
     "TIMES_SENT",
     "Fidelity",
     "disagreement_text",
+    "fidelity",
     "is_enough",
     "measure",
-    "read",
     "reconstruction_r2",
 ]
 
@@ -80,7 +78,7 @@ class Fidelity:
         return "\n".join(f"{light.colour:<6} {light.about}: {light.text}" for light in self.lights)
 
 
-def disagreement_text(explanation: Explanation) -> str:
+def disagreement_text(explanation: Explained) -> str:
     """Say where eq. 20 and the probe order concepts differently; empty where they agree."""
     probes = {name: Estimate(**share) for name, share in explanation.figures.get("probe", {}).items()}
     pairs = order_disagreements(explanation.concepts(), probes)
@@ -93,13 +91,30 @@ def disagreement_text(explanation: Explanation) -> str:
     )
 
 
-def read(explanation: Explanation, figures: Mapping[str, Estimate | float]) -> Fidelity:
-    """Say what fidelity figures mean."""
-    if not figures:
+def fidelity(
+    explanation: Explained,
+    layers: Sequence[str] = (),
+    features: Features | None = None,
+    perceptual: PerceptualDistance | None = None,
+    n: int = IMAGES,
+    seed: int | None = None,
+) -> Fidelity:
+    """Do what :meth:`Explanation.fidelity` does."""
+    seed = explanation.seed if seed is None else seed
+    asked = (tuple(layers), features, perceptual, n, seed)
+
+    def figures() -> dict[str, Estimate | float]:
+        if asked == ((), None, None, IMAGES, explanation.seed) and "fidelity" in explanation.figures:
+            known = explanation.figures["fidelity"].items()
+            return {name: Estimate(**value) if isinstance(value, dict) else value for name, value in known}
+        return measure(explanation, *asked)
+
+    found = explanation.once(("fidelity", asked), figures)
+    if not found:
         few = f"Fewer than {FEWEST} held-out images that stand alone are too few to judge by. Hold out more."
-        return Fidelity(figures, [Light("Anything", "red", few)])
+        return Fidelity(found, [Light("Anything", "red", few)])
     doubts = disagreement_text(explanation) if explanation.figures.get("probe") else None
-    return Fidelity(figures, lights(figures, doubts))
+    return Fidelity(found, lights(found, doubts))
 
 
 def is_enough(data: ImageSet) -> bool:
@@ -109,7 +124,7 @@ def is_enough(data: ImageSet) -> bool:
 
 @torch.no_grad()
 def measure(
-    explanation: Explanation,
+    explanation: Explained,
     layers: Sequence[str] = (),
     features: Features | None = None,
     perceptual: PerceptualDistance | None = None,
@@ -155,7 +170,7 @@ def _rest(share: Estimate) -> Estimate:
     return replace(share, value=1 - share.value)
 
 
-def _likelihood(explanation: Explanation, codes: Codes, seed: int) -> dict[str, Estimate | float]:
+def _likelihood(explanation: Explained, codes: Codes, seed: int) -> dict[str, Estimate | float]:
     z, groups, t = explanation.held_out.z, explanation.held_out.data.groups, explanation.t
     other = other_rows(len(z), groups, seed)
     found = mean_estimate((held_out_nll(t, codes, z[other]) - held_out_nll(t, codes, z)).double(), groups)

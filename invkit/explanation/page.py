@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from invkit.data import evenly
 from invkit.evaluation import Estimate
-from invkit.explanation.fidelity import Fidelity, disagreement_text
+from invkit.explanation.explained import Explained
+from invkit.explanation.fidelity import Fidelity, disagreement_text, fidelity
 from invkit.report import Picture, Section, Table, sample_sheet, shares, write_page
-
-if TYPE_CHECKING:
-    from invkit.explanation.explanation import Explanation
 
 __all__ = [
     "closing_sections",
@@ -29,7 +27,7 @@ __all__ = [
 ]
 
 
-def write_explanation(explanation: Explanation, file: Path) -> Path:
+def write_explanation(explanation: Explained, file: Path) -> Path:
     """Write the page of one explanation."""
     sections = [
         samples_section(explanation, "What the layer cannot tell apart"),
@@ -42,7 +40,7 @@ def write_explanation(explanation: Explanation, file: Path) -> Path:
     return write_page(file, f"What '{explanation.layer}' keeps and throws away", sections)
 
 
-def samples_section(explanation: Explanation, title: str, text: str = "") -> Section:
+def samples_section(explanation: Explained, title: str, text: str = "") -> Section:
     """Samples for held-out images."""
     caption = (
         "Left: held-out images. Second column: what the autoencoder alone makes of them. Right: images that the "
@@ -52,7 +50,7 @@ def samples_section(explanation: Explanation, title: str, text: str = "") -> Sec
     return Section(title, text, [Picture(explanation.plot(), caption)])
 
 
-def _numbers_section(explanation: Explanation) -> Section:
+def _numbers_section(explanation: Explained) -> Section:
     values = {"invariance": explanation.invariance(), **explanation.concepts()}
     caption = (
         "Invariance: share of the variance of the image code that remains when the representation is known "
@@ -64,9 +62,9 @@ def _numbers_section(explanation: Explanation) -> Section:
     return Section("How much", disagreement_text(explanation), [picture], [Table(header, rows)])
 
 
-def fidelity_section(explanations: Mapping[str, Explanation]) -> Section:
+def fidelity_section(explanations: Mapping[str, Explained]) -> Section:
     """What each explanation can be trusted for, and the figures behind that."""
-    return trust_section({name: explanation.fidelity() for name, explanation in explanations.items()})
+    return trust_section({name: fidelity(explanation) for name, explanation in explanations.items()})
 
 
 def trust_section(found: Mapping[str, Fidelity]) -> Section:
@@ -91,7 +89,7 @@ def _told(figure: Estimate | float | None) -> str:
     return "" if figure is None else f"{figure:.3f}" if isinstance(figure, float) else str(figure)
 
 
-def figures_table(explanations: dict[str, Explanation]) -> tuple[list[str], list[list[str]]]:
+def figures_table(explanations: dict[str, Explained]) -> tuple[list[str], list[list[str]]]:
     """Give header and rows of all figures, one column for each explanation."""
     rows: dict[str, list[str]] = {}
 
@@ -114,7 +112,7 @@ def figures_table(explanations: dict[str, Explanation]) -> tuple[list[str], list
     return ["", *explanations], [[name, *cells] for name, cells in rows.items()]
 
 
-def edits_section(explanation: Explanation, columns: int = 8) -> Section:
+def edits_section(explanation: Explained, columns: int = 8) -> Section:
     """Swap each concept of a held-out image for those of other held-out images."""
     assert explanation.e is not None
     data = explanation.held_out.data
@@ -135,7 +133,7 @@ def edits_section(explanation: Explanation, columns: int = 8) -> Section:
     return Section("Edits", "Swapping one factor of e and decoding changes that concept alone.", pictures)
 
 
-def closing_sections(explanations: Mapping[str, Explanation], about: Mapping[str, Any] | None = None) -> list[Section]:
+def closing_sections(explanations: Mapping[str, Explained], about: Mapping[str, Any] | None = None) -> list[Section]:
     """What explanations by name can be trusted for, and the protocol of all; `about` goes before it."""
     protocol = next(iter(explanations.values())).protocol
     return [fidelity_section(explanations), protocol_section({**(about or {}), **protocol})]

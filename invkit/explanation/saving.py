@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,28 +12,27 @@ from torch import Tensor
 from invkit.autoencoders import describe, is_built_in, rebuild
 from invkit.autoencoding import TrainedAutoencoder, as_autoencoder
 from invkit.core import Autoencoder
-from invkit.data import Concept, ImageSet
+from invkit.data import Concept, Generated, ImageSet
 from invkit.errors import ArtefactError
+from invkit.explanation.explained import Explained
+from invkit.explanation.held_out import HeldOut
 from invkit.flows import Embedder, FlowSettings, InvarianceFlow, SemanticFlow
 from invkit.interpretees import as_interpretee
 from invkit.serialize import fingerprint, read_json, read_tensors, write_json, write_tensors
 
-if TYPE_CHECKING:
-    from invkit.explanation.explanation import Explanation
-
 __all__ = ["load_explanation", "save_explanation"]
 
-_FORMAT = 2
+_FORMAT = 3
+_Found = TypeVar("_Found", bound=Explained)
 
 
-def save_explanation(explanation: Explanation, folder: Path) -> Path:
+def save_explanation(explanation: Explained, folder: Path) -> Path:
     """Write manifest.json, weights.safetensors and held_out.safetensors; the manifest comes last."""
     autoencoder = explanation.autoencoder
     parts = {"autoencoder": autoencoder if is_built_in(autoencoder) else None, "t": explanation.t, "e": explanation.e}
     weights = {f"{part}/{k}": v for part, m in parts.items() if m is not None for k, v in m.state_dict().items()}
     data = explanation.held_out.data
-    pixels = data.pixels if isinstance(data.pixels, Tensor) else torch.cat(list(data.bytes()))
-    held_out = {"pixels": pixels, "z": explanation.held_out.z}
+    held_out = {**_stored(data, autoencoder), "z": explanation.held_out.z}
     held_out |= {f"concept/{name}": concept.values for name, concept in data.concepts.items()}
     held_out |= {} if data.groups is None else {"groups": data.groups}
     write_tensors(folder / "weights.safetensors", weights)
@@ -60,17 +59,28 @@ def save_explanation(explanation: Explanation, folder: Path) -> Path:
     return folder
 
 
+def _stored(data: ImageSet, autoencoder: Autoencoder) -> dict[str, Tensor]:
+    """Give images as they are kept: those that the decoder itself makes as their codes, which no encoder could find."""
+    pixels = data.pixels
+    if isinstance(pixels, Generated) and pixels.autoencoder is autoencoder:
+        return {"latents": pixels.latents}
+    return {"pixels": pixels if isinstance(pixels, Tensor) else torch.cat(list(data.bytes()))}
+
+
+def _pixels(held_out: dict[str, Tensor], autoencoder: Autoencoder) -> Tensor | Generated:
+    return Generated(autoencoder, held_out["latents"]) if "latents" in held_out else held_out["pixels"]
+
+
 def load_explanation(
+    kind: type[_Found],
     folder: Path,
     model: Any = None,
     *,
     autoencoder: Autoencoder | TrainedAutoencoder | str | Path | None = None,
     embedder: Embedder | None = None,
     preprocess: Any = None,
-) -> Explanation:
-    """Read what :func:`save_explanation` wrote, checked against its manifest."""
-    from invkit.explanation import Explanation, HeldOut
-
+) -> _Found:
+    """Read what :func:`save_explanation` wrote, as an object of that class, checked against its manifest."""
     manifest = read_json(folder / "manifest.json")
     if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
         raise ArtefactError(
@@ -93,12 +103,12 @@ def load_explanation(
         name: Concept(about["kind"], held_out[f"concept/{name}"], tuple(about["names"]))
         for name, about in manifest["concepts"].items()
     }
-    return Explanation(
+    return kind(
         manifest["layer"],
         found,
         t,
         e,
-        HeldOut(ImageSet(held_out["pixels"], concepts, held_out.get("groups")), held_out["z"]),
+        HeldOut(ImageSet(_pixels(held_out, found), concepts, held_out.get("groups")), held_out["z"]),
         manifest["figures"],
         manifest["protocol"],
         _same_model(model, preprocess, manifest["model"]),

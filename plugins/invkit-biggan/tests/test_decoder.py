@@ -237,6 +237,9 @@ def test_a_network_is_explained_on_images_that_the_generator_makes(decoder, tmp_
     explanation.to_html(explanation.save(tmp_path / "saved") / "page.html")
     again = invkit.Explanation.load(tmp_path / "saved", autoencoder=decoder)
     torch.testing.assert_close(again.sample_from(z[:2], 3), explanation.sample_from(z[:2], 3))
+    made = again.held_out.data.pixels  # as codes: no encoder could find them
+    assert torch.equal(made.latents, explanation.held_out.data.pixels.latents)
+    again.fidelity(n=20)
     with pytest.raises(InvkitError, match="no encoder"):
         explanation.modify(images.images(slice(2)), **{"class": images.images(slice(2))})
 
