@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
+from invkit.errors import DataError
 from invkit.evaluation.estimate import Estimate, jackknife, standard_error
 from invkit.flows import InvarianceFlow, SemanticFlow
 from invkit.seeds import generator_for
@@ -126,7 +127,12 @@ def invariance_rise(
         groups: as all others, see :func:`invariance`.
         n: about how many samples to draw for each.
         seed: of the draws.
+
+    Raises:
+        DataError: of other images.
     """
+    if len(a[1]) != len(b[1]):
+        raise DataError("Layers are compared over the same images", expected=f"{len(a[1])} of both", got=len(b[1]))
     (moments, inner, chosen), (others, _, _) = (_moments_given(*layer, groups, n, seed) for layer in (a, b))
     m, width = len(moments), moments.shape[1]
 

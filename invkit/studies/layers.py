@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Unpack
 
+import torch
 from torch import Tensor, nn
 
 from invkit.core import Interpretee
+from invkit.data import ImageSet
 from invkit.evaluation import Estimate, invariance_rise
 from invkit.explanation import Explanation
 from invkit.explanation.page import protocol_section
@@ -24,6 +26,7 @@ _CLAIM = (
     "Going down a network, each layer keeps less of the image than the one before it: invariance grows with depth "
     "(sec. 4.2)."
 )
+_BATCH = 64
 
 
 def layers(
@@ -74,5 +77,13 @@ def layers(
 
 
 def _rise(earlier: Explanation, later: Explanation) -> Estimate:
-    (a, z), (b, other) = ((each.t, each.held_out.z) for each in (earlier, later))
-    return invariance_rise((a, z), (b, other), groups=earlier.held_out.data.groups)
+    """Give by how much invariance rises, over the images of the one that carries fewer with it."""
+    data = min((each.held_out.data for each in (earlier, later)), key=len)
+    a, b = ((each.t, _representations(each, data)) for each in (earlier, later))
+    return invariance_rise(a, b, groups=data.groups)
+
+
+def _representations(explanation: Explanation, data: ImageSet) -> Tensor:
+    if len(explanation.held_out.data) == len(data):
+        return explanation.held_out.z  # of as many of the held-out images it carries the same ones
+    return torch.cat([explanation.represent(part).cpu() for part in data.parts(_BATCH)])

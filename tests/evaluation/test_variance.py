@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from invkit.core import Transformed
+from invkit.errors import DataError
 from invkit.evaluation import Estimate, concept_shares, determined_shares, invariance, invariance_rise, within_share
 from invkit.evaluation.estimate import jackknife
 
@@ -118,6 +119,12 @@ def test_the_rise_of_invariance_knows_that_both_layers_saw_the_same_images():
     assert float(values.mean()) == pytest.approx(1 / (1 + 0.9**2 * 4) - 1 / 5, abs=0.003)
     assert float(claimed.mean() / values.std()) == pytest.approx(1, abs=0.25)
     assert sum(apart) / len(apart) > 3 * float(claimed.mean())
+
+
+def test_a_rise_over_other_images_is_refused():
+    both, z = FewImages(), torch.randn(700, 1)
+    with pytest.raises(DataError, match=r"the same images.*600 of both.*700"):
+        invariance_rise((both, z[:600]), (both, z))
 
 
 def test_the_rise_leaves_out_whole_groups():

@@ -1,11 +1,14 @@
 """Curves over depth, where the layers are known to keep less and less."""
 
+import importlib
 import math
+from dataclasses import replace
 
 import pytest
+import torch
 
 from invkit.errors import SettingsError
-from invkit.evaluation import Estimate
+from invkit.evaluation import Estimate, invariance_rise
 from invkit.studies import layers, over_seeds
 from invkit.studies.study import verdict
 
@@ -41,3 +44,22 @@ def test_a_study_over_seeds_has_the_mean_and_its_standard_error(digits, network,
     assert both.headline["last less first"].standard_error == pytest.approx(abs(values[0] - values[1]) / 2)
     assert both.figures["seed 1"]["headline"]["last less first"]["value"] == values[1]
     assert "Seed by seed" in both.to_html(tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize("wide_first", [True, False])
+def test_layers_of_very_different_sizes_are_compared_over_the_same_images(
+    digits, network, tiny, monkeypatch, wide_first
+):
+    monkeypatch.setattr("invkit.data.room._AT_ONCE", 2**14)  # bytes: room for the scores of all held-out images alone
+    module, wanted, found = importlib.import_module("invkit.studies.layers"), ["0", "4"][:: 1 if wide_first else -1], {}
+    explain_layers = module.explain_layers
+    monkeypatch.setattr(module, "explain_layers", lambda *a: found.update(explain_layers(*a)) or found)
+    most = replace(tiny, held_out=0.6)
+    study = layers(network, wanted, digits, settings=most, preprocess=lambda x: x, progress=False)
+    few, many = found["0"], found["4"]
+    assert [len(each.held_out.data) for each in (few, many)] == [100, 180]
+    with torch.no_grad():
+        both = {"0": (few.t, few.held_out.z), "4": (many.t, network(few.held_out.data.images()))}
+    expected = invariance_rise(*(both[layer] for layer in wanted))
+    rise = study.headline["last less first"]
+    assert (rise.value, rise.standard_error) == pytest.approx((expected.value, expected.standard_error), rel=1e-4)
