@@ -36,8 +36,11 @@ from invkit.settings import AutoencoderSettings, Settings
 from invkit.training import (
     AmortisedTask,
     AnchorTask,
+    FitResult,
+    FitSettings,
     InvarianceTask,
     SemanticTask,
+    Task,
     fit_or_load,
     held_out_nll,
     psnr,
@@ -63,9 +66,11 @@ class Groundwork:
         figures: held-out PSNR of reconstructions and NLL(z̄).
         settings: all of them.
         seed: of every draw.
-        cache: folder of trained parts, None to keep none (none is kept either once a training was interrupted).
+        cache: folder of trained parts, None to keep none.
         progress: show it.
         key: hash of all that decides the codes: images, autoencoder, seed, version.
+        complete: whether all training so far came to its own end; what is made with half a part is not kept.
+        whole: raise KeyboardInterrupt where a training is cut short, instead of going on with what it came to.
     """
 
     train: ImageSet
@@ -81,6 +86,8 @@ class Groundwork:
     cache: Path | None
     progress: bool
     key: str
+    complete: bool = True
+    whole: bool = False
 
     @property
     def labels(self) -> list[dict[str, Tensor]]:
@@ -94,7 +101,21 @@ class Groundwork:
 
     def folder(self, kind: str, *things: Any) -> Path | None:
         """Name a folder of latents, or of an explanation, after all that decides it."""
-        return _folder(self.cache, kind, self.key, *things)
+        return _folder(self.cache if self.complete else None, kind, self.key, *things)
+
+    def fit(self, task: Task, how: FitSettings, path: Path | None) -> FitResult:
+        """Train a part, or find it at its path.
+
+        Raises:
+            KeyboardInterrupt: it was cut short, and is wanted whole.
+        """
+        return _whole(fit_or_load(task, how, path=path, seed=self.seed, progress=self.progress), self.whole)
+
+
+def _whole(result: FitResult, wanted: bool) -> FitResult:
+    if wanted and not result.complete:
+        raise KeyboardInterrupt
+    return result
 
 
 def _folder(cache: Path | None, kind: str, *things: Any) -> Path | None:
@@ -117,6 +138,7 @@ def lay_groundwork(
     seed: int = 0,
     cache: str | Path | None = None,
     progress: bool = True,
+    whole: bool = False,
 ) -> Groundwork:
     """Train what does not depend on the explained model.
 
@@ -129,6 +151,10 @@ def lay_groundwork(
         seed: of every draw.
         cache: folder of trained parts.
         progress: show it.
+        whole: see :class:`Groundwork`.
+
+    Raises:
+        KeyboardInterrupt: a training was cut short, and all are wanted whole.
     """
     settings = settings or Settings.for_images(images)
     train, test = images.split(settings.held_out, seed) if held_out is None else (images, held_out)
@@ -144,17 +170,17 @@ def lay_groundwork(
     chosen = settings.autoencoder or AutoencoderSettings.for_images(train.size)
     dim = chosen.latent_dim if autoencoder is None else math.prod(autoencoder.latent_shape)
     _check_factors(train, factor_sizes, dim)
-    folder = None if cache is None else Path(cache)
+    folder, complete = None if cache is None else Path(cache), True
     key, pixels = key_of(train, test, seed)
     if autoencoder is None:
         autoencoder, result = fit_autoencoder(train, test, chosen, key=key, seed=seed, cache=folder, progress=progress)
-        folder = folder if result.complete else None  # what is made with half an autoencoder is not kept
+        complete = _whole(result, whole).complete
     autoencoder.eval()
     train = augmented(train, settings.copies, seed)
     about = _about(autoencoder)
     key = fingerprint(key, settings.copies, about)
     codes, test_codes = (
-        latent_codes(autoencoder, part, _folder(folder, "codes", key, own), progress=progress)
+        latent_codes(autoencoder, part, _folder(folder if complete else None, "codes", key, own), progress=progress)
         for part, own in zip((train, test), pixels, strict=True)
     )
     figures: dict[str, float] = {}
@@ -162,10 +188,11 @@ def lay_groundwork(
         some = evenly(len(test), 512)
         figures["psnr"] = float(psnr(test.images(some), decode_all(autoencoder, test_codes.mean[some])).mean())
     ground = Groundwork(
-        train, test, autoencoder, about, codes, test_codes, None, figures, settings, seed, folder, progress, key
-    )
-    figures["nll_prior"], complete = _prior_nll(ground)
-    ground = ground if complete else replace(ground, cache=None)
+        train, test, autoencoder, about, codes, test_codes, None, figures, settings, seed, folder, progress, key,
+        complete, whole,
+    )  # fmt: skip
+    figures["nll_prior"], prior_complete = _prior_nll(ground)
+    ground = replace(ground, complete=complete and prior_complete)
     return _with_e(ground, factor_sizes) if train.concepts else ground
 
 
@@ -267,8 +294,8 @@ def _with_e(ground: Groundwork, factor_sizes: Mapping[str, int] | None) -> Groun
     ):
         decisive.append(asdict(how))
         path = ground.path(kind, *decisive)
-        result = fit_or_load(task, how, path=path, seed=ground.seed, progress=ground.progress)
-        ground = ground if result.complete else replace(ground, cache=None)
+        result = ground.fit(task, how, path)
+        ground = replace(ground, complete=ground.complete and result.complete)
     return replace(ground, e=e.cpu())
 
 
@@ -307,7 +334,7 @@ def train_t(
     settings = ground.settings
     task = _t_task(ground, z, embedder, title)
     path = ground.path("t", *_decisive_of_t(settings, model_key))
-    result = fit_or_load(task, settings.fit_t, path=path, seed=ground.seed, progress=ground.progress)
+    result = ground.fit(task, settings.fit_t, path)
     return task.module.cpu(), result.complete
 
 
@@ -330,7 +357,7 @@ def train_together(
     tasks = [_t_task(ground, each, embedder, layer) for layer, each in z.items()]
     how = replace(settings.fit_t, steps=max(1, settings.fit_t.steps * len(z) // 2))
     path = ground.path("t", model_key, [*z], asdict(settings.t), asdict(how), settings.noise_floor)
-    result = fit_or_load(AmortisedTask(tasks, title), how, path=path, seed=ground.seed, progress=ground.progress)
+    result = ground.fit(AmortisedTask(tasks, title), how, path)
     return {layer: task.module.cpu() for layer, task in zip(z, tasks, strict=True)}, result.complete
 
 

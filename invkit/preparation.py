@@ -76,6 +76,7 @@ def prepare(
     seed: int = 0,
     cache: str | Path | None = None,
     progress: bool = True,
+    whole: bool = False,
 ) -> Groundwork:
     """Try all layers on two images, say what the work will take, and lay the groundwork.
 
@@ -90,6 +91,7 @@ def prepare(
         seed: of every draw.
         cache: folder of trained parts.
         progress: show it.
+        whole: as of :func:`lay_groundwork`.
 
     Raises:
         InvkitError: as :func:`explain`.
@@ -107,7 +109,9 @@ def prepare(
         if progress and processes.count() == 1:
             told = forecast(images, subjects, **shared, embedder=embedder)
             say(f"{len(images)} images of {images.size} px will take {told}")
-    return lay_groundwork(images, **shared, factor_sizes=factor_sizes, seed=seed, cache=cache, progress=progress)
+    return lay_groundwork(
+        images, **shared, factor_sizes=factor_sizes, seed=seed, cache=cache, progress=progress, whole=whole
+    )
 
 
 def addresses_in(interpretee: Interpretee, layers: Sequence[str | nn.Module]) -> list[str]:

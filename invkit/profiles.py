@@ -79,5 +79,8 @@ class Profile:
 
     def to_html(self, file: str | Path) -> Path:
         """Write one HTML file that needs no network."""
-        first = next(iter(self.explanations.values()))
-        return write_page(Path(file), f"Over {self.axis}s", [*self.sections(), protocol_section(first.protocol)])
+        protocol = next(iter(self.explanations.values())).protocol
+        short = [name for name, explanation in self.explanations.items() if "training" in explanation.protocol]
+        if short:
+            protocol = {**protocol, "training": f"cut short: {', '.join(short)}"}
+        return write_page(Path(file), f"Over {self.axis}s", [*self.sections(), protocol_section(protocol)])

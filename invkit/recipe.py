@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,8 @@ def explain_each(
     for layer, found in kept.items():
         if layer in missing:
             t, complete = next(trained)
-            found = explanation_of(ground, interpretee, layer, t, z_of.pop(layer))
+            behind = replace(ground, complete=ground.complete and complete)
+            found = explanation_of(behind, interpretee, layer, t, z_of.pop(layer))
             folder = folders[layer]
             if folder is not None and complete and processes.is_main():
                 with locked(folder):
@@ -167,6 +168,7 @@ def _protocol(ground: Groundwork, t: InvarianceFlow) -> dict[str, Any]:
         "copies of each": ground.settings.copies,
         "held-out images": len(ground.held_out),
         "seed": ground.seed,
+        **({} if ground.complete else {"training": "cut short"}),
         "factors": None if ground.e is None else ground.e.factors,
         "settings": asdict(ground.settings),
         "versions": {name: version(name) for name in ("invkit", "torch", "torchvision", "numpy")},
@@ -226,6 +228,8 @@ def explain(
         DataError: images or labels that can't be used, or too few.
         SettingsError: settings that don't fit the data.
         TrainingError: training diverged.
+
+    Ctrl-C ends the training that goes on then and keeps the best so far; the explanation's protocol says so.
     """
     interpretee = as_interpretee(model, preprocess)
     addresses = addresses_in(interpretee, [layer])

@@ -1,5 +1,6 @@
 """Shared by all tests: a fixed seed, small settings, a small network."""
 
+import signal
 import sys
 from dataclasses import replace
 
@@ -42,6 +43,24 @@ def network():
     return nn.Sequential(
         nn.Conv2d(3, 4, 3, 2), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 5)
     )
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Press Ctrl-C in the first step of the training of that title; None lets all go on."""
+    from invkit.training import loop
+
+    step = loop.take_step
+
+    def put(title):
+        def interrupted(task, *more, **options):
+            if task.title == title:
+                signal.raise_signal(signal.SIGINT)
+            return step(task, *more, **options)
+
+        monkeypatch.setattr(loop, "take_step", interrupted)
+
+    return put
 
 
 @pytest.fixture

@@ -359,6 +359,20 @@ def test_what_is_made_after_an_interruption_is_not_kept(model, digits, tiny, tmp
     )
 
 
+def test_an_explanation_says_where_its_training_was_cut_short(model, digits, tiny, tmp_path, interrupt):
+    def explained(title):
+        interrupt(title)
+        return invkit.profile(model, ["0", "2"], digits, settings=tiny, progress=False)
+
+    found = {title: explained(title) for title in (None, "t of 2", "z̄ alone", "e")}
+    told = {title: [found[title][layer].protocol.get("training") for layer in ("0", "2")] for title in found}
+    short = "cut short"
+    assert told == {None: [None, None], "t of 2": [None, short], "z̄ alone": [short, short], "e": [short, short]}
+    assert "cut short: 2&" in found["t of 2"].to_html(tmp_path / "both.html").read_text()
+    assert short in found["t of 2"]["2"].to_html(tmp_path / "one.html").read_text()
+    assert short not in found[None].to_html(tmp_path / "whole.html").read_text()
+
+
 def test_each_explanation_trains_an_embedder_of_its_own(model, digits, tiny, tmp_path):
     mine = VectorEmbedder((4, 13, 13), 12)
     before = {name: value.clone() for name, value in mine.state_dict().items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from invkit.evaluation import Features, Judge, JudgeTask
 from invkit.groundwork import Groundwork
 from invkit.interpretees import ModuleInterpretee
 from invkit.seeds import seeded
-from invkit.training import FitSettings, fit_or_load
+from invkit.training import FitSettings
 
 __all__ = ["judge_features", "skill", "trained_judge"]
 
@@ -38,7 +39,7 @@ def trained_judge(ground: Groundwork, *, redrawn: bool = True, settings: FitSett
     parts = [(ground.train, ground.codes), (ground.held_out, ground.held_out_codes)]
     sets = [_half_redrawn(ground, *part) if redrawn else part[0] for part in parts]
     judge.to(processes.device())
-    fit_or_load(JudgeTask(judge, *sets), settings, path=path, seed=ground.seed + 1, progress=ground.progress)
+    replace(ground, seed=ground.seed + 1).fit(JudgeTask(judge, *sets), settings, path)
     return judge.cpu()
 
 

@@ -97,7 +97,8 @@ def lay(
 ) -> Groundwork:
     """Try the layers, tell what the work will take, and lay the groundwork that :func:`invkit.profile` would lay.
 
-    Before all that `check` sees the held-out images, and raises an error where they do not do.
+    Before all that `check` sees the held-out images, and raises an error where they do not do. A verdict wants whole
+    parts: training that is cut short, here or on this groundwork, raises KeyboardInterrupt.
     """
     given, progress, seed = keywords.get("held_out"), keywords.get("progress", True), keywords.get("seed", 0)
     held_out = None if given is None else as_image_set(given, size=images.size, progress=progress)
@@ -117,6 +118,7 @@ def lay(
         seed=seed,
         cache=keywords.get("cache"),
         progress=progress,
+        whole=True,
     )
 
 

@@ -126,14 +126,17 @@ def _joint(sets: Mapping[str, tuple[ImageSet, ImageSet]], settings: Settings, ke
         )
         for k in (0, 1)
     )
-    return train_autoencoder(
+    trained = train_autoencoder(
         train,
         held_out=test,
         settings=settings.autoencoder,
         seed=keywords.get("seed", 0),
         cache=keywords.get("cache"),
         progress=keywords.get("progress", True),
-    ).autoencoder
+    )
+    if not trained.result.complete:
+        raise KeyboardInterrupt  # as in `lay`
+    return trained.autoencoder
 
 
 def _groups(parts: Sequence[ImageSet]) -> Tensor:

@@ -22,6 +22,7 @@ from invkit.settings import AutoencoderSettings
 from invkit.studies.comparison import comparison
 from invkit.studies.inverting.descent import inverted, total_variation
 from invkit.studies.inverting.regression import RegressionTask, Regressor, decoder_like, regress, trained_regressor
+from invkit.studies.judging import trained_judge
 from invkit.training import FitSettings, ImageMetric, fit
 
 
@@ -95,6 +96,23 @@ def test_the_study_of_a_toy_network(network, digits, pixels, tiny, tmp_path):
     assert 0 < last["gradient descent"]["inconsistency"]["value"] < last["invkit's samples"]["inconsistency"]["value"]
     page = study.to_html(tmp_path / "page.html").read_text()
     assert page.count("<img") == 4  # three curves, and the images of a layer
+
+
+def test_a_study_gives_no_verdict_on_half_trained_parts_and_goes_on_where_it_was_stopped(
+    network, digits, tiny, tmp_path, monkeypatch, interrupt
+):
+    monkeypatch.setitem(trained_judge.__kwdefaults__, "settings", replace(tiny.fit_t, steps=4))
+    run = partial(
+        comparison, network, "4", digits, latent_dim=20, preprocess=invkit.Preprocess(), settings=tiny, progress=False
+    )
+    parts = ["autoencoder", "z̄ alone", "e, towards its concepts", "e", "judge", "t of 4", "regression from 4"]
+    for title in parts:
+        interrupt(title)
+        with pytest.raises(KeyboardInterrupt):
+            run(cache=tmp_path)
+        assert len(list(tmp_path.glob("*.checkpoint"))) == 1
+    interrupt(None)
+    assert run(cache=tmp_path).headline == run().headline
 
 
 def test_without_concepts_features_are_asked_for(network, digits, tiny):

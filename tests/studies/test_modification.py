@@ -18,7 +18,7 @@ from invkit.interpretees import ModuleInterpretee
 from invkit.studies.editing.arithmetic import AttributeArithmetic
 from invkit.studies.editing.edits import Edited, Editor, judged_edits, partners
 from invkit.studies.editing.shares import judged_shares, spelt, trusted
-from invkit.studies.editing.star_gan import StarGAN, StarGANTask, redrawn
+from invkit.studies.editing.star_gan import StarGAN, StarGANTask, redrawn, trained_star_gan
 from invkit.studies.judging import judge_features, skill, trained_judge
 from invkit.studies.modification import modification
 from invkit.training import FitSettings, fit
@@ -319,6 +319,13 @@ def test_star_gans_losses_share_no_gradient(digits):
     torch.autograd.backward(hinge + nn.functional.cross_entropy(known, classes))
     for found, parameter in zip(own, task.module.critic.parameters(), strict=True):
         assert torch.allclose(found, parameter.grad, atol=1e-5)
+
+
+def test_a_star_gan_that_was_cut_short_is_no_baseline(digits, tiny, interrupt):
+    ground = lay_groundwork(digits, settings=tiny, progress=False, whole=True)
+    interrupt("StarGAN")
+    with pytest.raises(KeyboardInterrupt):
+        trained_star_gan(ground, "digit")
 
 
 def test_star_gan_makes_images_of_any_small_size():

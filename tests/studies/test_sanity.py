@@ -26,6 +26,12 @@ def test_a_study_of_sanity_explains_the_model_randomised_ones_and_shuffled_pairs
     assert sorted(tmp_path.rglob("t-*.safetensors")) == files
 
 
+def test_shuffled_pairs_that_were_cut_short_prove_nothing(digits, network, tiny, tmp_path, interrupt):
+    interrupt("t with shuffled pairs")
+    with pytest.raises(KeyboardInterrupt):
+        sanity(network, "3", digits, settings=tiny, preprocess=lambda x: x, progress=False, cache=tmp_path)
+
+
 def test_a_model_without_weights_is_refused():
     class Opaque(Interpretee):
         layers = represent = decide = fingerprint = None

@@ -96,6 +96,13 @@ def test_the_study_compares_both_domains_through_one_autoencoder(tiny, network, 
     assert "most often taken for" in page
 
 
+def test_half_an_autoencoder_of_both_domains_will_not_do(tiny, network, interrupt):
+    home = color_digits(copies=1).take(torch.arange(200))
+    interrupt("autoencoder")
+    with pytest.raises(KeyboardInterrupt):
+        shift(ModuleInterpretee(network), "3", squares(), home=home, settings=tiny, progress=False)
+
+
 @pytest.mark.parametrize(
     "known", [{"scores_classes": False}, {"named": {"output": NamedLayer("0")}}], ids=["embedding", "map"]
 )

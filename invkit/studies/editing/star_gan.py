@@ -14,7 +14,7 @@ from invkit.data import ImageSet, evenly
 from invkit.frozen import frozen
 from invkit.groundwork import Groundwork
 from invkit.seeds import seeded
-from invkit.training import FitSettings, Task, fit_or_load
+from invkit.training import FitSettings, Task
 
 __all__ = ["StarGAN", "StarGANTask", "redrawn", "trained_star_gan"]
 
@@ -151,7 +151,7 @@ def trained_star_gan(ground: Groundwork, concept: str, settings: FitSettings = _
         module = StarGAN(ground.train.concepts[concept].classes)
     path = ground.path("star-gan", asdict(settings), concept, *ground.labels)
     task = StarGANTask(module.to(processes.device()), ground.train, ground.held_out, concept)
-    fit_or_load(task, settings, path=path, seed=ground.seed, progress=ground.progress)
+    ground.fit(task, settings, path)
     return module.cpu()
 
 

@@ -18,7 +18,7 @@ from invkit.flows import Embedder, InvarianceFlow, embedder_for
 from invkit.groundwork import Groundwork
 from invkit.seeds import generator_for, seeded
 from invkit.settings import AutoencoderSettings
-from invkit.training import ImageMetric, Task, fit_or_load, is_made
+from invkit.training import ImageMetric, Task, is_made
 
 __all__ = ["RegressionTask", "Regressor", "regress", "trained_regressor"]
 
@@ -142,7 +142,7 @@ def trained_regressor(
         embedder.initialize((z[0][rows] - t.mean) / t.scale, t.noise)
         metric = replace(metric, perceptual=perceptual_of(settings, device))
     task = RegressionTask(module.to(device), t.perceive, (ground.train, z[0]), (ground.held_out, z[1]), metric, title)
-    fit_or_load(task, settings.fit, path=path, seed=ground.seed, progress=ground.progress)
+    ground.fit(task, settings.fit, path)
     return module.cpu()
 
 
