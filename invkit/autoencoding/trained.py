@@ -105,16 +105,20 @@ def as_autoencoder(given: Autoencoder | TrainedAutoencoder | str | Path | None) 
 
 
 def training_settings(given: Autoencoder | TrainedAutoencoder | str | Path) -> AutoencoderSettings | None:
-    """Give the settings by which an autoencoder was trained that a user handed over; None where nobody knows them.
+    """Give the settings by which an autoencoder was trained that a user handed over; None where none tell it.
 
-    Those of :func:`train_autoencoder` are known, and its folders.
+    Those of :func:`train_autoencoder` are known, and its folders; they tell it where no distance of the user's own was
+    put in place of theirs, and the training was not cut short.
     """
     if isinstance(given, (str, Path)) and (Path(given) / MANIFEST).exists():
-        protocol = read_json(Path(given) / MANIFEST)["protocol"]
+        manifest = read_json(Path(given) / MANIFEST)
+        protocol, result = manifest["protocol"], FitResult(**manifest["result"])
+    elif isinstance(given, TrainedAutoencoder):
+        protocol, result = given.protocol, given.result
     else:
-        protocol = given.protocol if isinstance(given, TrainedAutoencoder) else {}
+        return None
     known = protocol.get("settings")
-    if known is None:
+    if known is None or protocol.get("perceptual distance") is not None or not result.complete:
         return None
     fit = FitSettings(**{**known["fit"], "betas": tuple(known["fit"]["betas"])})
     return AutoencoderSettings(**{**known, "fit": fit})

@@ -60,8 +60,10 @@ def comparison(
 
     Their decoder is the autoencoder's behind an embedding of z, trained as the settings say of an autoencoder: as long,
     by the same metric of images, but without KL, noise on the code and discriminator. How that was is known of an
-    autoencoder that is trained here or by :func:`invkit.train_autoencoder`; where nobody knows it their decoder is
-    trained as `settings.autoencoder` says, and there is no verdict. It reads z as t does, with the noise floor.
+    autoencoder that is trained here or, by settings alone and to the end, by :func:`invkit.train_autoencoder`; where
+    nobody knows it their decoder is trained as `settings.autoencoder` says, and there is no verdict. There is none
+    either where the autoencoder saw images mirrored and cropped anew, and their decoder, as t, those of the data alone:
+    it sees such ones with `settings.copies` of 2 or more. It reads z as t does, with the noise floor.
     One image is made for each held-out image, in either way; their Fréchet and kernel distances to the held-out images
     are taken in the features of a network that had no part in making them.
 
@@ -101,6 +103,7 @@ def comparison(
     own = ground.settings.autoencoder or AutoencoderSettings.for_images(ground.train.size)
     training = _training(images, keywords.get("autoencoder"), own)
     theirs = training or own
+    doubts = _doubts(training, ground.settings.copies)
     features = features or judge_features(trained_judge(ground, redrawn=False))
     z_of = representations(ground, interpretee, addresses)
     explanations = explain_layers(ground, interpretee, addresses, embedder, z=z_of)
@@ -134,10 +137,10 @@ def comparison(
     }
     about = {
         "their embedding of z": latent_dim,
-        "their training": _spelt(theirs) + ("" if training else "; nobody knows how the autoencoder was trained"),
+        "their training": "; ".join([_spelt(theirs), *doubts]),
         "features of the distances": f"{features.interpretee!r} {features.layer}",
     }
-    return _told(explanations, found, known, about, fair=training is not None)
+    return _told(explanations, found, known, about, fair=not doubts)
 
 
 def _training(images: ImageSet, given: Any, own: AutoencoderSettings) -> AutoencoderSettings | None:
@@ -147,8 +150,15 @@ def _training(images: ImageSet, given: Any, own: AutoencoderSettings) -> Autoenc
     return own if given is None else training_settings(given)
 
 
+def _doubts(training: AutoencoderSettings | None, copies: int) -> list[str]:
+    """Say in what their decoder is not trained as the autoencoder was, which the claim cannot then be judged by."""
+    if training is None:
+        return ["no settings tell how the autoencoder was trained"]
+    return ["not on images mirrored and cropped, as the autoencoder was"] if training.augment and copies == 1 else []
+
+
 def _spelt(settings: AutoencoderSettings) -> str:
-    metric = settings.pixel if settings.perceptual is None else f"{settings.pixel} and {settings.perceptual}"
+    metric = settings.pixel if settings.perceptual == "none" else f"{settings.pixel} and {settings.perceptual}"
     return f"{settings.fit.steps:,} steps by {metric}, without a discriminator"
 
 

@@ -16,7 +16,7 @@ from invkit.errors import LayerError, SettingsError
 from invkit.evaluation import Features
 from invkit.flows import VectorEmbedder
 from invkit.groundwork import lay_groundwork, train_t
-from invkit.interpretees import ModuleInterpretee
+from invkit.interpretees import ModuleInterpretee, PerceptualDistance
 from invkit.seeds import generator_for
 from invkit.settings import AutoencoderSettings
 from invkit.studies.comparison import comparison
@@ -156,7 +156,22 @@ def test_a_decoder_of_unknown_training_gets_no_verdict(network, digits, pixels, 
     rushed = run(autoencoder=given, settings=tiny)  # says how one is trained, not how this one was
     assert "3 steps by l1" in str(rushed.sections[-1])
     assert unknown.holds is None
-    assert "nobody knows how the autoencoder was trained" in str(unknown.sections[-1])
+    assert "no settings tell how the autoencoder was trained" in str(unknown.sections[-1])
+
+
+def test_a_decoder_that_sees_fewer_images_than_the_autoencoder_did_gets_no_verdict(network, digits, pixels, tiny):
+    """Mirrored and cropped images are drawn anew for the autoencoder; z is of stored ones."""
+    run = partial(
+        comparison, network, "4", digits, features=pixels, latent_dim=20, preprocess=invkit.Preprocess(), progress=False
+    )
+    augmenting = replace(tiny, autoencoder=replace(tiny.autoencoder, augment=True))
+    denied, shared = (run(settings=replace(augmenting, copies=copies)) for copies in (1, 2))
+    told = "mirrored and cropped, as the autoencoder was"
+    assert denied.holds is None
+    assert told in str(denied.sections[-1])
+    assert shared.holds is not None
+    assert told not in str(shared.sections[-1])
+    assert "12 steps by l2, without" in str(shared.sections[-1])
 
 
 def test_settings_of_a_saved_autoencoder_are_known(digits, tmp_path):
@@ -164,3 +179,14 @@ def test_settings_of_a_saved_autoencoder_are_known(digits, tmp_path):
     trained = invkit.train_autoencoder(digits, settings=own, progress=False)
     assert training_settings(trained.save(tmp_path / "saved")) == own
     assert training_settings(trained.autoencoder) is None
+
+
+def test_settings_that_an_autoencoder_was_not_trained_by_are_no_known_ones(digits, tmp_path, interrupt):
+    own = AutoencoderSettings(latent_dim=8, width=4, fit=FitSettings(steps=3, batch_size=8, learning_rate=1e-3))
+    mine = PerceptualDistance(ModuleInterpretee(nn.Conv2d(3, 2, 3), invkit.Preprocess()), ["output"])
+    by_mine = invkit.train_autoencoder(digits, settings=own, perceptual=mine, progress=False)
+    interrupt("autoencoder")
+    short = invkit.train_autoencoder(digits, settings=own, progress=False)
+    for name, each in {"by a distance": by_mine, "short": short}.items():
+        assert training_settings(each) is None
+        assert training_settings(each.save(tmp_path / name)) is None
