@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from invkit.autoencoding import training_settings
 from invkit.core import Interpretee
-from invkit.data import Generated, ImageSet, decode_all, evenly
+from invkit.data import Generated, ImageSet, Rows, decode_all, evenly, rows_that_fit
 from invkit.errors import SettingsError
 from invkit.evaluation import Estimate, Features, consistency, frechet_distance, kernel_distance
 from invkit.explanation import Explanation
@@ -124,11 +124,11 @@ def comparison(
     found = {}
     for layer, explanation in explanations.items():
         title = f"regression from {layer}"
-        z, t = z_of[layer][1][rows], explanation.t
+        z, t = z_of[layer][1], explanation.t
         regressor = trained_regressor(ground, t, z_of[layer], theirs, fingerprint(key, layer), title, latent_dim)
         made = {
-            OURS: decode_all(ground.autoencoder, _sampled(t, z, ground.seed)),
-            THEIRS: regress(regressor, t, z, generator_for(ground.seed, "regressed")),
+            OURS: decode_all(ground.autoencoder, _sampled(t, z, rows, ground.seed)),
+            THEIRS: regress(regressor, t, z, rows, generator_for(ground.seed, "regressed")),
         }
         found[layer] = _layer(ground, interpretee, explanation, rows, z, made, of_held_out, gradient)
     known = {
@@ -163,10 +163,11 @@ def _spelt(settings: AutoencoderSettings) -> str:
 
 
 @torch.no_grad()
-def _sampled(t: InvarianceFlow, z: Tensor, seed: int) -> Tensor:
-    """Draw one code for each representation, each with a v of its own, (M, N)."""
+def _sampled(t: InvarianceFlow, z: Rows, rows: Tensor, seed: int) -> Tensor:
+    """Draw one code for each of these rows (M,) of representations, each with a v of its own, (M, N)."""
     generator = generator_for(seed, "compared samples")
-    return torch.cat([t.sample(t.perceive(part, generator), 1, generator)[:, 0] for part in z.split(_BATCH)])
+    parts = rows.split(rows_that_fit(_BATCH, z.shape[1:]))
+    return torch.cat([t.sample(t.perceive(z[part], generator), 1, generator)[:, 0] for part in parts])
 
 
 def _layer(
@@ -174,19 +175,19 @@ def _layer(
     interpretee: Interpretee,
     explanation: Explanation,
     rows: Tensor,
-    z: Tensor,
+    z: Rows,
     made: Mapping[str, Tensor],
     distances: Callable[[Tensor], dict[str, Estimate]],
     gradient: bool,
 ) -> Inverted:
     """Judge what both ways made of the held-out images `rows`, and lay some of them side by side."""
     layer, data = explanation.layer, ground.held_out
-    some, shown = (evenly(len(rows), n) for n in (_CONSISTENT, _SHOWN))
+    some, shown = (evenly(len(rows), n) for n in (rows_that_fit(_CONSISTENT, z.shape[1:]), _SHOWN))
 
     def consistent(which: Tensor, images: Tensor) -> Estimate:
         seen = torch.cat([interpretee.represent(x, [layer])[layer] for x in images.split(_BATCH)])
         groups = None if data.groups is None else data.groups[rows[which]]
-        return consistency(z[which], seen[:, None], groups).distance
+        return consistency(z[rows[which]], seen[:, None], groups).distance
 
     figures = {way: {**distances(x), "inconsistency": consistent(some, x[some])} for way, x in made.items()}
     codes = ground.held_out_codes.mean[rows[some]]
@@ -198,10 +199,10 @@ def _layer(
         "regressed": made[THEIRS][shown][:, None],
     }
     if gradient:
-        descended = inverted(interpretee, layer, z[shown], data.size, seed=ground.seed)
+        descended = inverted(interpretee, layer, z[rows[shown]], data.size, seed=ground.seed)
         figures[DESCENT] = {"inconsistency": consistent(shown, descended)}
         sheet["descent"] = descended[:, None]
-    sheet["invkit's samples"] = explanation.sample_from(z[shown], _COLUMNS)
+    sheet["invkit's samples"] = explanation.sample_from(z[rows[shown]], _COLUMNS)
     return Inverted(figures, sheet)
 
 

@@ -11,6 +11,7 @@ from invkit.data import Concept, ImageSet, color_digits
 from invkit.errors import DataError, LayerError, SettingsError
 from invkit.evaluation import Estimate
 from invkit.evaluation.consistency import other_rows
+from invkit.flows import InvarianceFlow
 from invkit.interpretees import ModuleInterpretee, NamedLayer
 from invkit.recipe import explain
 from invkit.studies.adversarial import adversarial
@@ -188,6 +189,20 @@ def test_distances_agree_with_samples_drawn_one_by_one(shown, digits):
     # shares of samples: E‖a − b‖² over v, from the codes that are kept for the pictures
     squared = (found.codes["attack"] - found.codes["noise"]).square().sum(-1).mean()
     assert float(found.distances["samples"][:, 0].mean()) == pytest.approx(float(squared), rel=1e-5)
+
+
+def test_changes_are_measured_with_few_representations_in_memory(shown, digits, monkeypatch):
+    x, asked, condition = digits.images(torch.arange(150)), [], InvarianceFlow.condition
+    trial = trial_of(x, (x + 0.1).clamp(0, 1), x)
+    whole = changes(shown, trial)
+    monkeypatch.setattr("invkit.data.room._AT_ONCE", 0)  # bytes: none but for the 64 images that there are always
+    monkeypatch.setattr(InvarianceFlow, "condition", lambda t, z, *more: asked.append(len(z)) or condition(t, z, *more))
+    found = changes(shown, trial)
+    assert max(asked) == 64
+    assert found.codes["attack"].shape == whole.codes["attack"].shape
+    for what in found.distances:
+        assert found.estimate(what, "attack").value == pytest.approx(whole.estimate(what, "attack").value, rel=0.02)
+        assert found.estimate(what, "noise") == Estimate(0.0, 0.0, 150)
 
 
 def test_the_study_runs_from_images_to_a_page(tiny, network, tmp_path):

@@ -11,7 +11,7 @@ import invkit
 from invkit.autoencoders import BigAutoencoder, ConvAutoencoder
 from invkit.autoencoding import training_settings
 from invkit.core import Interpretee
-from invkit.data import ImageSet
+from invkit.data import FileRows, ImageSet
 from invkit.errors import LayerError, SettingsError
 from invkit.evaluation import Features
 from invkit.flows import VectorEmbedder
@@ -61,12 +61,13 @@ def test_the_regressor_reads_what_t_reads_and_is_found_again(tiny, digits, tmp_p
     t, _ = train_t(ground, z, "toy", None, "t")
     own = tiny.autoencoder
     made = [trained_regressor(ground, t, z, own, "toy", "regression", latent_dim=20) for _ in range(2)]
-    images = [regress(each, t, z[1], generator_for(0, "test")) for each in made]
+    rows = torch.arange(len(z[1]))
+    images = [regress(each, t, z[1], rows, generator_for(0, "test")) for each in made]
     assert torch.equal(*images)
     assert torch.allclose(images[0][:5], made[0](t.perceive(z[1], generator_for(0, "test")))[:5], atol=1e-5)
     assert len(list(tmp_path.glob("regressor-*.safetensors"))) == 1
     fresh = trained_regressor(replace(ground, cache=None), t, z, own, "toy", "regression", latent_dim=20)
-    assert torch.allclose(regress(fresh, t, z[1], generator_for(0, "test")), images[0], atol=1e-4)
+    assert torch.allclose(regress(fresh, t, z[1], rows, generator_for(0, "test")), images[0], atol=1e-4)
 
 
 def test_total_variation_of_a_ramp():
@@ -96,6 +97,23 @@ def test_the_study_of_a_toy_network(network, digits, pixels, tiny, tmp_path):
     assert 0 < last["gradient descent"]["inconsistency"]["value"] < last["invkit's samples"]["inconsistency"]["value"]
     page = study.to_html(tmp_path / "page.html").read_text()
     assert page.count("<img") == 4  # three curves, and the images of a layer
+
+
+def test_large_representations_are_read_by_few_rows(network, digits, pixels, tiny, tmp_path, monkeypatch):
+    asked, read = [], FileRows.__getitem__
+
+    def counted(of, rows):
+        found = read(of, rows)
+        asked.extend([len(found)] if of.shape[1:] == (4, 13, 13) else [])
+        return found
+
+    monkeypatch.setattr(FileRows, "__getitem__", counted)
+    monkeypatch.setattr("invkit.data.room._AT_ONCE", 0)  # bytes: none but for the images that there are always
+    comparison(
+        network, "0", digits, features=pixels, latent_dim=20, preprocess=invkit.Preprocess(),
+        settings=replace(tiny, held_out=0.6), cache=tmp_path, progress=False,
+    )  # fmt: skip
+    assert max(asked) == 100  # of 180 held-out images, that an explanation carries with it
 
 
 def test_a_study_gives_no_verdict_on_half_trained_parts_and_goes_on_where_it_was_stopped(

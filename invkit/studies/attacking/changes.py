@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from invkit.data import rows_that_fit
 from invkit.evaluation import Estimate
 from invkit.evaluation.consistency import other_rows
 from invkit.evaluation.estimate import jackknife
@@ -17,7 +18,7 @@ from invkit.studies.attacking.trial import Trial
 
 __all__ = ["Changes", "changes", "share"]
 
-_EACH, _BATCH = 16, 64  # draws of v for an image; images at once
+_EACH, _BATCH, _PART = 16, 64, 256  # draws of v for an image; images at once, in the model and in memory
 _ROUNDING = 1e-10  # of squares in float32, after a flow there and back
 CAUSES = ("attack", "noise", "another image")
 
@@ -57,17 +58,13 @@ def share(moved: Tensor, other: Tensor) -> Tensor:
 def changes(explanation: Explanation, trial: Trial, seed: int = 0) -> Changes:
     """Measure them for every image of a trial; v and the noise on z of an image are the same for all causes."""
     t, e = explanation.t, explanation.e
-    z, attacked, noisy = (_represented(explanation, x) for x in (trial.clean, trial.attacked, trial.noisy))
-    other = other_rows(len(z), trial.groups, seed)
-    v = torch.randn(len(z), _EACH, t.dim, generator=generator_for(seed, "v of changes"))
-
-    def shown(z: Tensor) -> Tensor:
-        return t.inverse_given(v, t.condition(z, generator_for(seed, "noise on z")))
-
-    own, seen = shown(z), {"attack": attacked, "noise": noisy, "another image": z[other]}
-    codes = {cause: shown(z) for cause, z in seen.items()}
+    other = other_rows(len(trial), trial.groups, seed)
+    far, conditions = _represented(explanation, trial, other, seed)
+    v = torch.randn(len(trial), _EACH, t.dim, generator=generator_for(seed, "v of changes"))
+    own, *moved = (t.inverse_given(v, h) for h in conditions)
+    codes = dict(zip(CAUSES, moved, strict=True))
     distances = {
-        "representation": torch.stack([(moved - z).flatten(1).norm(dim=1) for moved in seen.values()], 1),
+        "representation": far,
         "samples": torch.stack([_squared(moved, own) for moved in codes.values()], 1),
     }
     if e is not None:
@@ -80,8 +77,20 @@ def changes(explanation: Explanation, trial: Trial, seed: int = 0) -> Changes:
     return Changes({name: d.double() for name, d in distances.items()}, codes, trial.groups)
 
 
-def _represented(explanation: Explanation, images: Tensor) -> Tensor:
-    return torch.cat([explanation.represent(part) for part in images.split(_BATCH)])
+def _represented(explanation: Explanation, trial: Trial, other: Tensor, seed: int) -> tuple[Tensor, list[Tensor]]:
+    """Represent clean images, and what each cause makes of them, part by part, since z may be large.
+
+    Returns:
+        how far each cause moves z, (B, 3); and h = H(z̃), (B, C) each, of the clean ones and by cause.
+    """
+    t, generators = explanation.t, [generator_for(seed, "noise on z") for _ in range(1 + len(CAUSES))]
+    far, conditions = [], []
+    for rows in torch.arange(len(trial)).split(rows_that_fit(_PART, t.mean.shape)):
+        images = [trial.clean[rows], trial.attacked[rows], trial.noisy[rows], trial.clean[other[rows]]]
+        own, *moved = (torch.cat([explanation.represent(x) for x in part.split(_BATCH)]) for part in images)
+        far.append(torch.stack([(z - own).flatten(1).norm(dim=1) for z in moved], 1))
+        conditions.append([t.condition(z, g) for z, g in zip((own, *moved), generators, strict=True)])
+    return torch.cat(far), [torch.cat(parts) for parts in zip(*conditions, strict=True)]
 
 
 def _squared(moved: Tensor, own: Tensor) -> Tensor:

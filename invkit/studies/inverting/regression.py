@@ -13,7 +13,7 @@ from invkit import processes
 from invkit.autoencoders import BigAutoencoder, ConvAutoencoder
 from invkit.autoencoding.building import build_autoencoder, perceptual_of
 from invkit.core import Autoencoder
-from invkit.data import ImageSet, Rows, evenly
+from invkit.data import ImageSet, Rows, evenly, rows_that_fit
 from invkit.flows import Embedder, InvarianceFlow, embedder_for
 from invkit.groundwork import Groundwork
 from invkit.seeds import generator_for, seeded
@@ -82,7 +82,7 @@ class RegressionTask(Task):
     ) -> None:
         self.title, self.module, self.rows = title, module, len(data[0])
         self._see, self._data, self._metric = see, data, metric
-        rows = evenly(len(held_out[0]), _HELD_OUT)
+        rows = evenly(len(held_out[0]), rows_that_fit(_HELD_OUT, held_out[1].shape[1:]))
         self._judged = (held_out[0].images(rows), held_out[1][rows])
 
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -138,8 +138,8 @@ def trained_regressor(
     metric = ImageMetric(settings.pixel, None, settings.perceptual_weight)
     device = processes.device()
     if not is_made(path, module):
-        rows = torch.randperm(len(z[0]), generator=generator_for(ground.seed, "initialise"))[:_SOME]
-        embedder.initialize((z[0][rows] - t.mean) / t.scale, t.noise)
+        rows = torch.randperm(len(z[0]), generator=generator_for(ground.seed, "initialise"))
+        embedder.initialize((z[0][rows[: rows_that_fit(_SOME, shape)]] - t.mean) / t.scale, t.noise)
         metric = replace(metric, perceptual=perceptual_of(settings, device))
     task = RegressionTask(module.to(device), t.perceive, (ground.train, z[0]), (ground.held_out, z[1]), metric, title)
     ground.fit(task, settings.fit, path)
@@ -147,7 +147,7 @@ def trained_regressor(
 
 
 @torch.no_grad()
-def regress(module: Regressor, t: InvarianceFlow, z: Tensor, generator: torch.Generator) -> Tensor:
-    """Give the regressor's images (M, 3, S, S) of representations z (M, …)."""
+def regress(module: Regressor, t: InvarianceFlow, z: Rows, rows: Tensor, generator: torch.Generator) -> Tensor:
+    """Give the regressor's images (M, 3, S, S) of these rows (M,) of representations z."""
     module.eval()
-    return torch.cat([module(t.perceive(part, generator)) for part in z.split(_BATCH)])
+    return torch.cat([module(t.perceive(z[part], generator)) for part in rows.split(_BATCH)])
