@@ -22,7 +22,7 @@ from invkit.interpretees import ModuleInterpretee
 from invkit.progress import say
 from invkit.settings import Settings, expect_settings
 
-__all__ = ["addresses_in", "prepare", "read_images"]
+__all__ = ["addresses_in", "prepare", "read_held_out", "read_images"]
 
 
 def read_images(
@@ -148,3 +148,12 @@ def _check_layers(
                 f"The embedder does not fit the layer '{layer}'", expected=shape, got=tuple(embedder.config["shape"])
             )
     return size
+
+
+def read_held_out(given: Any, images: ImageSet, progress: bool = True) -> ImageSet | None:
+    """Read images to judge by at the size of those to train on; None where none are given.
+
+    Raises:
+        DataError: as :func:`invkit.as_image_set`.
+    """
+    return None if given is None else as_image_set(given, size=images.size, progress=progress)

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from invkit import processes
 from invkit.autoencoding import TrainedAutoencoder, as_autoencoder
 from invkit.core import Autoencoder, Interpretee
-from invkit.data import Rows, as_image_set, evenly, represent_all, rows_that_fit
+from invkit.data import Rows, evenly, represent_all, rows_that_fit
 from invkit.errors import ArtefactError, LayerError
 from invkit.evaluation import PROBED, probe
 from invkit.explanation import Explanation, HeldOut
 from invkit.flows import Embedder, InvarianceFlow
 from invkit.groundwork import Groundwork, train_t, train_together
 from invkit.interpretees import as_interpretee
-from invkit.preparation import addresses_in, prepare, read_images
+from invkit.preparation import addresses_in, prepare, read_held_out, read_images
 from invkit.profiles import Profile
 from invkit.progress import say
 from invkit.seeds import generator_for
@@ -305,12 +305,10 @@ def profile(
     subjects = {name: (i, addresses_in(i, wanted)) for name, i in interpretees.items()}
     autoencoder = as_autoencoder(autoencoder)
     images = read_images(data, autoencoder, settings, size=size, concepts=concepts, groups=groups, progress=progress)
-    if held_out is not None:
-        held_out = as_image_set(held_out, size=images.size, progress=progress)
     ground = prepare(
         [*subjects.values()],
         images,
-        held_out=held_out,
+        held_out=read_held_out(held_out, images, progress),
         autoencoder=autoencoder,
         embedder=embedder,
         factor_sizes=factor_sizes,

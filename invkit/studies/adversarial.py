@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from invkit.core import Interpretee
-from invkit.data import ImageSet, decode_all
+from invkit.data import decode_all
 from invkit.errors import SettingsError
 from invkit.evaluation import Estimate, Judge
 from invkit.evaluation.estimate import jackknife
@@ -21,15 +21,16 @@ from invkit.studies.attacking.attacks import Attack
 from invkit.studies.attacking.changes import Changes, changes, share
 from invkit.studies.attacking.decisions import Decisions, decisions_of
 from invkit.studies.attacking.page import BEFORE, pictures_sections, where_section
-from invkit.studies.attacking.trial import Trial, logits_of, right_decisions, try_attack
+from invkit.studies.attacking.trial import Trial, logits_of, try_attack
 from invkit.studies.judging import trained_judge
 from invkit.studies.preparing import (
     Keywords,
     checked_layers,
     expect_several,
     explain_layers,
-    images_of,
+    held_out_of,
     lay,
+    read_given,
 )
 from invkit.studies.study import Study, verdict
 
@@ -83,7 +84,8 @@ def adversarial(
 
     Raises:
         SettingsError: fewer than two layers, no such target, steps of `fgsm`, or a judge without a concept.
-        DataError: no such classes, no scores of classes, or too few images that the network gets right.
+        DataError: no such classes, no scores of classes, or too few images that the network gets right, or all of one
+            group.
         LayerError: also where the model gives no gradients to its images.
         PluginError: captum is missing.
         InvkitError: as :func:`invkit.profile`.
@@ -95,20 +97,18 @@ def adversarial(
     if judge and concept is None:
         raise SettingsError("There is no concept for a judge to read", expected="`concept`", got="judge=True")
     interpretee = as_interpretee(model, preprocess)
-    given = images_of(data, keywords)
+    given, keywords = read_given(data, keywords)
     addresses = checked_layers(interpretee, layers, given)
     expect_several(addresses)
     scores = logits_of(interpretee)(given.images(slice(2)))  # tells at once where the model gives no gradients
     decisions = decisions_of(interpretee, scores, given, concept)
     goal = None if target is None else decisions.number(target)
-
-    def can_be_attacked(held_out: ImageSet) -> None:
-        right_decisions(interpretee, held_out, decisions, goal)
-
-    ground = lay(given, keywords, [(interpretee, addresses)], embedder, can_be_attacked)
-    trial = try_attack(interpretee, ground.held_out, decisions, method, goal, images, ground.seed)
+    seed = keywords.get("seed", 0)
+    trial = try_attack(interpretee, held_out_of(given, keywords), decisions, method, goal, images, seed)
+    ground = lay(given, keywords, [(interpretee, addresses)], embedder)
     explanations = explain_layers(ground, interpretee, addresses, embedder)
-    tried = trial.take(trial.flipped) if trial.flipped.sum() >= _FEWEST else trial
+    flipped = trial.take(trial.flipped)
+    tried = flipped if len(flipped) >= _FEWEST and len(flipped.groups.unique()) > 1 else trial
     found = {layer: changes(each, tried, ground.seed) for layer, each in explanations.items()}
     read: dict[str, dict[str, Estimate]] = {}
     if judge:
@@ -127,7 +127,7 @@ def _read(judge: Judge, decisions: Decisions, trial: Trial, drawn: Tensor) -> di
     read = judge.read(drawn.flatten(0, 1))[decisions.concept]
     seen = decisions.outputs[read].unflatten(0, drawn.shape[:2])
     known = {"the attacked decision": trial.decided, "the true class": trial.truth}
-    return {name: trial.share((seen == value[:, None]).double().mean(1)) for name, value in known.items()}
+    return {name: trial.mean((seen == value[:, None]).double().mean(1)) for name, value in known.items()}
 
 
 def _told(
@@ -142,10 +142,10 @@ def _told(
     """Put the study together."""
     first, last = next(iter(found)), list(found)[-1]
     enough = tried is not trial
-    rise, above = _rises(found[first], found[last], tried)
+    rise, above = _rises(found[first], found[last])
     headline = {
-        "share of right decisions that the attack changes": trial.share(trial.flipped.double()),
-        "the same for noise of that size": trial.share(trial.flipped_by_noise.double()),
+        "share of right decisions that the attack changes": trial.mean(trial.flipped.double()),
+        "the same for noise of that size": trial.mean(trial.flipped_by_noise.double()),
         f"change of samples at '{first}', attack": found[first].estimate("samples", "attack"),
         f"change of samples at '{last}', attack": found[last].estimate("samples", "attack"),
         f"change of samples at '{last}', noise": found[last].estimate("samples", "noise"),
@@ -185,10 +185,10 @@ def _told(
     return Study("adversarial", "Where an attack becomes visible", _CLAIM, headline, holds, figures, sections)
 
 
-def _rises(first: Changes, last: Changes, trial: Trial) -> tuple[Estimate, Estimate]:
+def _rises(first: Changes, last: Changes) -> tuple[Estimate, Estimate]:
     """Give by how much samples change more at the last layer than at the first, and more than by noise there."""
     units = torch.cat([first.distances["samples"], last.distances["samples"]], 1)
     return (
-        jackknife(lambda m: share(m[..., 3], m[..., 5]) - share(m[..., 0], m[..., 2]), units, len(units), trial.groups),
-        jackknife(lambda m: share(m[..., 3] - m[..., 4], m[..., 5]), units, len(units), trial.groups),
+        jackknife(lambda m: share(m[..., 3], m[..., 5]) - share(m[..., 0], m[..., 2]), units, len(units), first.groups),
+        jackknife(lambda m: share(m[..., 3] - m[..., 4], m[..., 5]), units, len(units), first.groups),
     )

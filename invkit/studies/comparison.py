@@ -27,7 +27,7 @@ from invkit.studies.inverting.descent import inverted
 from invkit.studies.inverting.page import Inverted, distances_section, how_section, picture_sections
 from invkit.studies.inverting.regression import regress, trained_regressor
 from invkit.studies.judging import judge_features, trained_judge
-from invkit.studies.preparing import Keywords, checked_layers, explain_layers, images_of, lay
+from invkit.studies.preparing import Keywords, checked_layers, explain_layers, lay, read_given
 from invkit.studies.study import Study
 
 __all__ = ["comparison"]
@@ -88,7 +88,8 @@ def comparison(
         InvkitError: as :func:`invkit.profile`.
     """
     interpretee = as_interpretee(model, preprocess)
-    images = images_of(data, keywords)
+    given = keywords.get("autoencoder")
+    images, keywords = read_given(data, keywords)
     if features is None and not images.concepts:
         raise SettingsError(
             "A Fréchet distance needs a network's features, and there are no concepts to train one on",
@@ -101,7 +102,7 @@ def comparison(
         interpretee.features(images.images(slice(2)), addresses)
     ground = lay(images, keywords, [(interpretee, addresses)], embedder)
     own = ground.settings.autoencoder or AutoencoderSettings.for_images(ground.train.size)
-    training = _training(images, keywords.get("autoencoder"), own)
+    training = _training(images, given, own)
     theirs = training or own
     doubts = _doubts(training, ground.settings.copies)
     features = features or judge_features(trained_judge(ground, redrawn=False))

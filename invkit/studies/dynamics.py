@@ -14,7 +14,7 @@ from invkit.explanation.page import protocol_section
 from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
 from invkit.profiles import Profile
-from invkit.studies.preparing import Keywords, explain_layers, images_of, lay
+from invkit.studies.preparing import Keywords, explain_layers, lay, read_given
 from invkit.studies.study import Study, verdict
 
 __all__ = ["dynamics"]
@@ -55,7 +55,7 @@ def dynamics(
         SettingsError: fewer than two checkpoints, or no concept `task` beside others.
         InvkitError: as :func:`invkit.profile`.
     """
-    images = images_of(data, keywords)
+    images, keywords = read_given(data, keywords)
     if task not in images.concepts or len(images.concepts) < 2:
         raise SettingsError(
             f"There is no concept '{task}' beside others to compare it with",

@@ -17,7 +17,7 @@ from invkit.explanation.page import protocol_section
 from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
 from invkit.profiles import Profile
-from invkit.studies.preparing import Keywords, checked_layers, expect_several, explain_layers, images_of, lay
+from invkit.studies.preparing import Keywords, checked_layers, expect_several, explain_layers, lay, read_given
 from invkit.studies.study import Study, verdict
 
 __all__ = ["layers"]
@@ -57,7 +57,7 @@ def layers(
         InvkitError: as :func:`invkit.profile`.
     """
     interpretee = as_interpretee(model, preprocess)
-    images = images_of(data, keywords)
+    images, keywords = read_given(data, keywords)
     addresses = checked_layers(interpretee, layers, images)
     expect_several(addresses)
     ground = lay(images, keywords, [(interpretee, addresses)], embedder)

@@ -21,7 +21,7 @@ from invkit.studies.editing.page import how_section, pictures_section, rates_sec
 from invkit.studies.editing.shares import ENOUGH, judged_shares, spelt, trusted
 from invkit.studies.editing.star_gan import redrawn, trained_star_gan
 from invkit.studies.judging import judge_features, skill, trained_judge
-from invkit.studies.preparing import Keywords, images_of, lay
+from invkit.studies.preparing import Keywords, held_out_of, lay, read_given
 from invkit.studies.study import Study, verdict
 
 __all__ = ["modification"]
@@ -71,17 +71,14 @@ def modification(
         DataError: no held-out image can get a concept of another.
         InvkitError: as :func:`invkit.profile`.
     """
-    images = images_of(data, keywords)
+    images, keywords = read_given(data, keywords)
     _check(images, judge, star_gan)
     given = as_autoencoder(keywords.get("autoencoder"))
     if isinstance(images.pixels, Generated) or (given is not None and not given.has_encoder):
         raise SettingsError("Only images that can be encoded can be edited", expected="an autoencoder with an encoder")
 
-    def can_be_swapped(held_out: ImageSet) -> None:
-        for name in held_out.concepts:
-            partners(held_out, name, edits, fit=fit, seed=keywords.get("seed", 0))
-
-    ground = lay(images, keywords, check=can_be_swapped)
+    _check_partners(held_out_of(images, keywords), edits, fit, keywords.get("seed", 0))
+    ground = lay(images, keywords)
     judge = judge or trained_judge(ground)
     features = features or judge_features(trained_judge(ground, redrawn=False))
     ways = _ways(ground, star_gan)
@@ -111,6 +108,11 @@ def _check(images: ImageSet, judge: Judge | None, star_gan: bool) -> None:
             expected="a concept of classes",
             got=", ".join(f"{name}: {concept.kind}" for name, concept in images.concepts.items()),
         )
+
+
+def _check_partners(held_out: ImageSet, edits: int, fit: Fit | None, seed: int) -> None:
+    for name in held_out.concepts:
+        partners(held_out, name, edits, fit=fit, seed=seed)
 
 
 def _ways(ground: Groundwork, star_gan: bool) -> dict[str, Editor]:

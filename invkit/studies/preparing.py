@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -10,17 +10,27 @@ from torch import nn
 
 from invkit.autoencoding import TrainedAutoencoder, as_autoencoder
 from invkit.core import Autoencoder, Interpretee
-from invkit.data import Concept, ImageSet, Rows, as_image_set
+from invkit.data import Concept, ImageSet, Rows
 from invkit.errors import DataError, SettingsError
 from invkit.explanation import Explanation
 from invkit.flows import Embedder
 from invkit.groundwork import Groundwork
-from invkit.preparation import addresses_in, prepare, read_images
+from invkit.preparation import addresses_in, prepare, read_held_out, read_images
 from invkit.progress import say
 from invkit.recipe import explain_each
 from invkit.settings import Settings
 
-__all__ = ["Keywords", "checked_layers", "class_concept", "expect_several", "explain_layers", "images_of", "lay"]
+__all__ = [
+    "Keywords",
+    "checked_layers",
+    "class_concept",
+    "expect_several",
+    "explain_layers",
+    "held_out_of",
+    "lay",
+    "read_given",
+    "split",
+]
 
 
 class Keywords(TypedDict, total=False):
@@ -38,8 +48,11 @@ class Keywords(TypedDict, total=False):
     progress: bool
 
 
-def images_of(data: Any, keywords: Keywords) -> ImageSet:
-    """Read the images of a study, at the autoencoder's size where one is given.
+def read_given(data: Any, keywords: Keywords) -> tuple[ImageSet, Keywords]:
+    """Read what a study is given, once: images, at the autoencoder's size where there is one; it; those to judge by.
+
+    Returns:
+        the images, and the keywords with the other two in place of what stood for them.
 
     Raises:
         TypeError: a keyword that no study has.
@@ -49,15 +62,37 @@ def images_of(data: Any, keywords: Keywords) -> ImageSet:
     if unknown:
         raise TypeError(f"Unknown argument {', '.join(unknown)}; known beside the study's own: "
                         f"{', '.join(Keywords.__annotations__)}")  # fmt: skip
-    return read_images(
+    autoencoder, progress = as_autoencoder(keywords.get("autoencoder")), keywords.get("progress", True)
+    images = read_images(
         data,
-        as_autoencoder(keywords.get("autoencoder")),
+        autoencoder,
         keywords.get("settings"),
         size=keywords.get("size"),
         concepts=keywords.get("concepts"),
         groups=keywords.get("groups"),
-        progress=keywords.get("progress", True),
+        progress=progress,
     )
+    held_out = read_held_out(keywords.get("held_out"), images, progress)
+    return images, {**keywords, "autoencoder": autoencoder, "held_out": held_out}
+
+
+def split(images: ImageSet, keywords: Keywords) -> tuple[ImageSet, ImageSet]:
+    """Give images to train on and to judge by, as the groundwork on what was read would split them."""
+    held_out, settings = keywords.get("held_out"), Settings.of(keywords.get("settings"), images)
+    return images.split(settings.held_out, keywords.get("seed", 0)) if held_out is None else (images, held_out)
+
+
+def held_out_of(images: ImageSet, keywords: Keywords) -> ImageSet:
+    """Give those to judge by alone, classes under their numbers among the images to train on.
+
+    Raises:
+        DataError: they have other concepts.
+    """
+    held_out: ImageSet | None = keywords.get("held_out")
+    if held_out is not None:
+        return held_out.numbered_as(images)
+    settings = Settings.of(keywords.get("settings"), images)
+    return images.take(images.held_out_rows(settings.held_out, keywords.get("seed", 0)).nonzero().flatten())
 
 
 def class_concept(images: ImageSet, name: str) -> Concept:
@@ -93,31 +128,22 @@ def lay(
     keywords: Keywords,
     subjects: Sequence[tuple[Interpretee, Sequence[str]]] = (),
     embedder: Embedder | None = None,
-    check: Callable[[ImageSet], object] | None = None,
 ) -> Groundwork:
     """Try the layers, tell what the work will take, and lay the groundwork that :func:`invkit.profile` would lay.
 
-    Before all that `check` sees the held-out images, and raises an error where they do not do. A verdict wants whole
-    parts: training that is cut short, here or on this groundwork, raises KeyboardInterrupt.
+    A verdict wants whole parts: training that is cut short, here or on this groundwork, raises KeyboardInterrupt.
     """
-    given, progress, seed = keywords.get("held_out"), keywords.get("progress", True), keywords.get("seed", 0)
-    held_out = None if given is None else as_image_set(given, size=images.size, progress=progress)
-    held_out = None if held_out is None else held_out.numbered_as(images)
-    if check is not None:
-        settings = Settings.of(keywords.get("settings"), images)
-        rows = images.held_out_rows(settings.held_out, seed).nonzero().flatten()
-        check(images.take(rows) if held_out is None else held_out)
     return prepare(
         subjects,
         images,
-        held_out=held_out,
+        held_out=keywords.get("held_out"),
         autoencoder=as_autoencoder(keywords.get("autoencoder")),
         embedder=embedder,
         factor_sizes=keywords.get("factor_sizes"),
         settings=keywords.get("settings"),
-        seed=seed,
+        seed=keywords.get("seed", 0),
         cache=keywords.get("cache"),
-        progress=progress,
+        progress=keywords.get("progress", True),
         whole=True,
     )
 

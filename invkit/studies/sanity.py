@@ -26,7 +26,7 @@ from invkit.recipe import explanation_of, model_key, representations
 from invkit.report import Section, Table
 from invkit.seeds import generator_for
 from invkit.serialize import fingerprint
-from invkit.studies.preparing import Keywords, checked_layers, explain_layers, images_of, lay
+from invkit.studies.preparing import Keywords, checked_layers, explain_layers, held_out_of, lay, read_given
 from invkit.studies.study import Study, verdict
 
 __all__ = ["explain_shuffled", "sanity"]
@@ -75,12 +75,13 @@ def sanity(
         InvkitError: as :func:`invkit.profile`.
     """
     interpretee = _with_weights(as_interpretee(model, preprocess), stages)
-    images = images_of(data, keywords)
+    images, keywords = read_given(data, keywords)
     addresses = checked_layers(interpretee, layer, images)
     if len(addresses) > 1:
         raise SettingsError("One layer at a time", got=", ".join(addresses))
     (address,) = addresses
-    ground = lay(images, keywords, (1 + stages) * [(interpretee, [address])], embedder, _check_enough)
+    _check_enough(held_out_of(images, keywords))
+    ground = lay(images, keywords, (1 + stages) * [(interpretee, [address])], embedder)
     found = {ORIGINAL: explain_layers(ground, interpretee, [address], embedder, ORIGINAL)[address]}
     for k, (share, other) in enumerate(cascade(interpretee.module, stages, ground.seed)):
         name = f"randomised {k + 1}, {share:.0%} of the weights"

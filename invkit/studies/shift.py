@@ -19,9 +19,10 @@ from invkit.explanation import Explanation
 from invkit.explanation.page import closing_sections
 from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
+from invkit.preparation import read_held_out
 from invkit.seeds import generator_for
 from invkit.settings import Settings
-from invkit.studies.preparing import Keywords, checked_layers, class_concept, explain_layers, images_of, lay
+from invkit.studies.preparing import Keywords, checked_layers, class_concept, explain_layers, lay, read_given, split
 from invkit.studies.shift_page import Domain, Kept, decisions_sections, layers_section, numbers_section
 from invkit.studies.study import Study, verdict
 
@@ -65,22 +66,26 @@ def shift(
         keywords: all others as in :func:`invkit.profile`, of the foreign domain.
 
     Raises:
-        DataError: images that a decoder makes beside a home, which cannot be encoded together.
+        DataError: images that a decoder makes beside a home, which cannot be encoded together; held-out images of one
+            group.
         InvkitError: as :func:`invkit.profile`.
     """
     interpretee = as_interpretee(model, preprocess)
-    foreign = images_of(data, keywords)
+    foreign, keywords = read_given(data, keywords)
     addresses = checked_layers(interpretee, layers, foreign)
     if concept != _CLASSES:
         class_concept(foreign, concept)
     settings = Settings.of(keywords.get("settings"), foreign)
     keywords = {**keywords, "settings": settings}
-    sets = {"foreign": _split(foreign, keywords.get("held_out"), settings, keywords)}
+    sets = {"foreign": split(foreign, keywords)}
     if home is not None:
-        own = as_image_set(home, size=foreign.size, progress=keywords.get("progress", True))
-        sets["home"] = _split(own, home_held_out, settings, keywords)
-        if keywords.get("autoencoder") is None:
-            keywords = {**keywords, "autoencoder": _joint(sets, settings, keywords)}
+        progress = keywords.get("progress", True)
+        own = as_image_set(home, size=foreign.size, progress=progress)
+        sets["home"] = split(own, {**keywords, "held_out": read_held_out(home_held_out, own, progress)})
+    for train, test in sets.values():  # told before any training of either
+        other_rows(len(test.numbered_as(train)), test.groups, seed=0)
+    if home is not None and keywords.get("autoencoder") is None:
+        keywords = {**keywords, "autoencoder": _joint(sets, settings, keywords)}
     found: dict[str, Domain] = {}
     kept_shares: dict[str, Kept] = {}
     for name, (train, test) in sets.items():
@@ -102,13 +107,6 @@ def shift(
         *closing_sections({f"{name} {layer}": each for name, of in found.items() for layer, each in of.items()}),
     ]
     return Study("shift", "A network on foreign images", _CLAIM, headline, holds, figures, sections)
-
-
-def _split(images: ImageSet, held_out: Any, settings: Settings, keywords: Keywords) -> tuple[ImageSet, ImageSet]:
-    """Give images to train on and to judge by, as :func:`lay_groundwork` would split them."""
-    if held_out is not None:
-        return images, as_image_set(held_out, size=images.size, progress=keywords.get("progress", True))
-    return images.split(settings.held_out, keywords.get("seed", 0))
 
 
 def _joint(sets: Mapping[str, tuple[ImageSet, ImageSet]], settings: Settings, keywords: Keywords) -> Autoencoder:

@@ -13,6 +13,7 @@ from invkit.evaluation import Estimate
 from invkit.explanation import Explanation
 from invkit.explanation.page import figures_table
 from invkit.report import Picture, Section, Table, curves
+from invkit.studies.attacking.decisions import decide_all
 from invkit.studies.side_by_side import side_by_side
 
 __all__ = ["Domain", "Kept", "decisions_sections", "layers_section", "numbers_section"]
@@ -76,7 +77,7 @@ def decisions_sections(interpretee: Interpretee, data: ImageSet, concept: str) -
     if not _decides(interpretee, data):
         return []
     data = data.take(evenly(len(data), 1000))
-    decided = torch.cat([interpretee.decide(part).argmax(1) for part in data.parts(64)])
+    decided = decide_all(interpretee, data)
     known = data.concepts.get(concept)
     classes = known.values if known is not None and known.kind == "class" else torch.zeros_like(decided)
     names = interpretee.categories

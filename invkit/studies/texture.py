@@ -17,7 +17,7 @@ from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
 from invkit.report import Picture, Section, Table, curves
 from invkit.settings import Settings
-from invkit.studies.preparing import Keywords, checked_layers, explain_layers, images_of, lay
+from invkit.studies.preparing import Keywords, checked_layers, explain_layers, lay, read_given, split
 from invkit.studies.side_by_side import side_by_side
 from invkit.studies.study import Study
 from invkit.studies.stylise import cue_conflict
@@ -76,7 +76,7 @@ def texture(
             "Two networks are compared", expected="{plain: model, stylised: model}", got=f"{len(models)} models"
         )
     interpretees = {name: as_interpretee(model, preprocess) for name, model in models.items()}
-    images = images_of(data, keywords)
+    images, keywords = read_given(data, keywords)
     addresses = {name: checked_layers(each, layers, images) for name, each in interpretees.items()}
     if cues is not None:
         images, keywords = _in_conflict(images, cues, strength, keywords)
@@ -96,12 +96,8 @@ def _in_conflict(images: ImageSet, cues: str, strength: float, keywords: Keyword
     """Split first, so that no style of a held-out image is one to train on."""
     seed = keywords.get("seed", 0)
     settings = Settings.of(keywords.get("settings"), images)
-    given, progress = keywords.get("held_out"), keywords.get("progress", True)
-    if given is None:
-        parts = images.split(settings.held_out, seed)
-    else:
-        parts = images, as_image_set(given, size=images.size, progress=progress)
-    train, test = (cue_conflict(part, seed + k, concept=cues, strength=strength) for k, part in enumerate(parts))
+    parts = enumerate(split(images, keywords))
+    train, test = (cue_conflict(part, seed + k, concept=cues, strength=strength) for k, part in parts)
     return train, {**keywords, "settings": settings, "held_out": test}
 
 

@@ -117,7 +117,7 @@ def test_only_images_that_the_network_gets_right_are_attacked(linear):
     margin = (linear(x[:150])[:, 0]).abs()  # by which the score must move to change its sign
     reach = 0.05 * linear[1].weight[0].abs().sum()
     assert torch.equal(found.flipped, margin < reach)
-    assert found.share(found.flipped.double()).value == pytest.approx(float((margin < reach).float().mean()))
+    assert found.mean(found.flipped.double()).value == pytest.approx(float((margin < reach).float().mean()))
 
 
 def test_classes_are_decisions_by_name_where_the_network_has_names(linear):
@@ -266,6 +266,46 @@ def test_wrongly_numbered_classes_are_told_before_any_training(tiny, linear, mon
     data = ImageSet(x, {"side": Concept("class", 1 - linear(x).argmax(1), ("b", "a"))})
     with pytest.raises(DataError, match="decides rightly on too few"):
         adversarial(ModuleInterpretee(linear), ["input", "0"], data, concept="side", settings=tiny, progress=False)
+
+
+def test_decisions_on_held_out_images_are_asked_for_once(tiny, linear):
+    class Counted(ModuleInterpretee):
+        asked = 0
+
+        def decide(self, images):
+            self.asked += len(images)
+            return super().decide(images)
+
+    model = Counted(linear)
+    adversarial(model, ["input", "0"], ImageSet(grey(200)), concept=None, images=10, settings=tiny, progress=False)
+    assert model.asked == 30 + 2 * 10  # held out; attacked, and changed by noise
+
+
+def test_images_of_one_group_are_refused_before_any_training(tiny, linear, monkeypatch):
+    monkeypatch.setattr(
+        importlib.import_module("invkit.studies.preparing"), "prepare", lambda *_, **__: pytest.fail("training began")
+    )
+    data = ImageSet(grey(200))
+    with pytest.raises(DataError, match=r"all of one group.*1 of one"):
+        adversarial(
+            ModuleInterpretee(linear), ["input", "0"], data, concept=None, images=1, settings=tiny, progress=False
+        )
+
+
+def test_changed_decisions_in_one_group_alone_give_no_verdict(tiny, linear):
+    """Images of group 0 lie near the boundary, those of all others beyond the attack's reach."""
+    w = linear[1].weight[0].detach()
+    reach, x = 0.02 * w.abs().sum(), grey(40).flatten(1)
+    margins = torch.where(torch.arange(40) < 20, 0.1 * reach, 5 * reach)
+    x = (x + ((margins - x @ w) / w.square().sum())[:, None] * w).clamp(0, 1).view(-1, 3, 28, 28)
+    held_out = ImageSet(x, groups=(torch.arange(40) - 19).clamp(min=0))
+    study = adversarial(
+        ModuleInterpretee(linear), ["input", "0"], ImageSet(grey(200)), concept=None, held_out=held_out,
+        settings=tiny, progress=False,
+    )  # fmt: skip
+    assert study.figures["attack"]["changed"] == 20
+    assert study.figures["attack"]["behind the layers' figures"] == 40
+    assert study.holds is None
 
 
 def test_an_attack_that_changes_nothing_gets_no_verdict_and_says_so(tiny, linear):

@@ -1,3 +1,6 @@
+import importlib
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -126,6 +129,21 @@ def test_the_verdict_falls_if_the_layer_says_nothing(tiny):
         "appearance kept by samples of the last layer, foreign",
         "class kept by samples of the last layer, foreign",
     ]
+
+
+@pytest.mark.parametrize("of", ["held_out", "home_held_out"])
+def test_held_out_images_that_will_not_do_are_refused_before_any_work(tiny, network, monkeypatch, of):
+    for module, name in (("preparing", "prepare"), ("shift", "train_autoencoder")):
+        monkeypatch.setattr(
+            importlib.import_module(f"invkit.studies.{module}"), name, lambda *_, **__: pytest.fail("training began")
+        )
+    bare, one = ImageSet(squares(40).pixels), replace(squares(40), groups=torch.zeros(40, dtype=torch.long))
+    for held_out, words in ((one, "no other images.*40 of one group"), (bare, "other concepts")):
+        with pytest.raises(DataError, match=words):
+            shift(
+                ModuleInterpretee(network), "3", squares(), home=squares(), settings=tiny, progress=False,
+                **{of: held_out},
+            )  # fmt: skip
 
 
 def test_a_concept_that_is_not_there_is_refused_before_any_work(tiny, network):

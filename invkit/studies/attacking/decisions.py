@@ -13,7 +13,9 @@ from invkit.data import Concept, ImageSet
 from invkit.errors import DataError, SettingsError
 from invkit.studies.preparing import class_concept
 
-__all__ = ["Decisions", "decisions_of"]
+__all__ = ["Decisions", "decide_all", "decisions_of"]
+
+_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,12 @@ class Decisions:
             known = ", ".join(self.names[:20]) + (", …" if len(self.names) > 20 else "")
             raise SettingsError("No such target", expected=known or f"0 to {self.count - 1}", got=target)
         return target
+
+
+def decide_all(interpretee: Interpretee, images: Tensor | ImageSet) -> Tensor:
+    """Give the class that the network decides for, (B,)."""
+    parts = images.parts(_BATCH) if isinstance(images, ImageSet) else images.split(_BATCH)
+    return torch.cat([interpretee.decide(part).argmax(1) for part in parts])
 
 
 def decisions_of(interpretee: Interpretee, scores: Tensor, images: ImageSet, concept: str | None) -> Decisions:

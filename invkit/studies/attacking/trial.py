@@ -16,11 +16,10 @@ from invkit.evaluation import Estimate
 from invkit.evaluation.estimate import mean_estimate
 from invkit.seeds import generator_for
 from invkit.studies.attacking.attacks import Attack, sign_noise
-from invkit.studies.attacking.decisions import Decisions
+from invkit.studies.attacking.decisions import Decisions, decide_all
 
 __all__ = ["Trial", "logits_of", "right_decisions", "try_attack"]
 
-_BATCH = 64
 _FEWEST = 8
 
 
@@ -58,14 +57,9 @@ class Trial:
         chosen: dict[str, Any] = {k: value[rows] for k, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **chosen)
 
-    def share(self, values: Tensor) -> Estimate:
-        """Give the mean of a value of each image, (B,), with its standard error over groups."""
+    def mean(self, values: Tensor) -> Estimate:
+        """Give that of a value of each image, (B,), with its standard error over groups."""
         return mean_estimate(values, self.groups)
-
-
-def decide_all(interpretee: Interpretee, images: Tensor) -> Tensor:
-    """Give the class that the network decides for, (B,)."""
-    return torch.cat([interpretee.decide(part).argmax(1) for part in images.split(_BATCH)])
 
 
 def try_attack(
@@ -89,10 +83,18 @@ def try_attack(
         seed: of noise.
 
     Raises:
-        DataError: hardly any.
+        DataError: hardly any, or all of one group.
     """
     rows, truth, accuracy = right_decisions(interpretee, data, decisions, target)
     rows = rows[evenly(len(rows), n)]
+    groups = rows if data.groups is None else data.groups[rows]
+    if len(groups.unique()) < 2:
+        raise DataError(
+            "The images to attack are all of one group",
+            expected="images of two groups or more, since changes are compared with those to other images",
+            got=f"{len(rows)} of one",
+            hint="Attack more (`images`), or hold out more.",
+        )
     images, right_ones = data.images(rows), truth[rows]
     goal = right_ones if target is None else torch.full_like(right_ones, target)
     attacked = attack(logits_of(interpretee), images, goal, targeted=target is not None)
@@ -106,7 +108,7 @@ def try_attack(
         after,
         after != right_ones if target is None else after == target,
         noised != right_ones if target is None else noised == target,
-        rows if data.groups is None else data.groups[rows],
+        groups,
         accuracy,
     )
 
@@ -123,7 +125,7 @@ def right_decisions(
     Raises:
         DataError: hardly any, or all of one group.
     """
-    decided = torch.cat([decide_all(interpretee, part) for part in data.parts(_BATCH)])
+    decided = decide_all(interpretee, data)
     concept = decisions.concept
     truth = decided if concept is None else decisions.outputs[data.concepts[concept].values]
     right = decided == truth

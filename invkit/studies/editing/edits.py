@@ -17,7 +17,7 @@ from invkit.evaluation.estimate import mean_estimate
 from invkit.flows import SemanticFlow
 from invkit.seeds import generator_for
 
-__all__ = ["Edited", "Editor", "Fit", "changes", "judged_edits", "partners"]
+__all__ = ["Edited", "Editor", "Fit", "judged_edits", "partners", "went_over"]
 
 #: says which pairs (image, donor) of a set, given by rows (B,), may be used, (B,) of bool
 Fit = Callable[[ImageSet, Tensor, Tensor], Tensor]
@@ -171,7 +171,7 @@ def judged_edits(
         rows, donors = partners(data, swapped, n, fit=fit, seed=seed)
         images = editor.edit(rows, donors, swapped)
         own, theirs = (judge.read(editor.before(each)) for each in (rows, donors))
-        changed = changes(judge, swapped, own, theirs, judge.read(images))
+        changed = went_over(judge, swapped, own, theirs, judge.read(images))
         apart = _apart(data.concepts[swapped].take(rows), own[swapped], theirs[swapped])
         found[swapped] = Edited(rows, donors, images, changed, apart, groups[rows], groups[donors])
     return found
@@ -185,7 +185,7 @@ def _apart(concept: Concept, own: Tensor, theirs: Tensor) -> Tensor:
     return (own - theirs).norm(dim=1) > error
 
 
-def changes(
+def went_over(
     judge: Judge, swapped: str, own: Mapping[str, Tensor], theirs: Mapping[str, Tensor], edited: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Say by concept in which images it went over, (B,) of bool, from what the judge reads before, of donors, after."""
