@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from invkit.data.concepts import Concept, Pairing
+from invkit.data.imageset import evenly
 from invkit.data.memory import in_parts
 from invkit.data.room import rows_that_fit
 from invkit.data.rows import Codes, Rows
@@ -47,7 +48,7 @@ class InvarianceTask(Task):
     ) -> None:
         self.title, self.module, self.rows = title, module, len(z)
         self._codes, self._z = codes, z
-        few = slice(rows_that_fit(_HELD_OUT_ROWS, z.shape[1:]))
+        few = evenly(len(held_out[1]), rows_that_fit(_HELD_OUT_ROWS, z.shape[1:]))
         self._held_out = (Codes(held_out[0].mean[few], held_out[0].std[few]), held_out[1][few])
 
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -160,7 +161,7 @@ class _ConceptTask(Task):
     def held_out(self, module: nn.Module) -> float:
         """Give the same of held-out images."""
         assert isinstance(module, SemanticFlow)
-        rows = torch.arange(min(len(self._held_out[0]), _HELD_OUT_ROWS))
+        rows = evenly(len(self._held_out[0]), _HELD_OUT_ROWS)
         return float(self._loss(module, *self._held_out, rows, generator_for(0, "held-out")))
 
 
