@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from inspect import isroutine
+from types import NoneType
 from typing import Any
 
 import torch
@@ -278,8 +281,12 @@ class ModuleInterpretee(Interpretee):
         )
 
     def fingerprint(self) -> str:
-        """Hash weights, buffers, structure, plain attributes, preprocessing, layout of tokens and named layers."""
-        named = {name: [layer.address, getattr(layer.then, "__qualname__", "")] for name, layer in self.named.items()}
+        """Hash weights, buffers, structure, plain attributes, preprocessing, layout of tokens and named layers.
+
+        Not the code of the modules: it differs between versions of Python, and an explanation that was saved with one
+        must still know its model with the next.
+        """
+        named = {name: [layer.address, *_plain("then", layer.then)] for name, layer in self.named.items()}
         texts = [_lasting(thing) for thing in (self.module, self.preprocess, self.tokens)]
         ramp = torch.linspace(0, 1, 3 * 64 * 64).reshape(1, 3, 64, 64)
         try:
@@ -290,13 +297,34 @@ class ModuleInterpretee(Interpretee):
 
 
 def _plain_attributes(module: nn.Module) -> list[str]:
-    """Numbers and words that the modules hold, which are in no state dict and seldom in a module's text."""
+    """What the modules hold beside tensors and modules, which is in no state dict and seldom in a module's text.
+
+    Without lists and sizes, which are mostly of the last run: torchvision's detectors gather the scales of their maps.
+    """
     return [
-        f"{name}.{key}={value!r}"
+        line
         for name, part in module.named_modules()
         for key, value in sorted(vars(part).items())
-        if key != "training" and not key.startswith("_") and isinstance(value, (bool, int, float, str))
+        if key != "training" and not key.startswith("_") and not isinstance(value, (NoneType, list, torch.Size))
+        for line in _plain(f"{name}.{key}", value)
     ]
+
+
+def _plain(name: str, value: Any) -> Iterator[str]:
+    """Text of the numbers, words and functions in a value, however deep; all else says nothing."""
+    if isinstance(value, partial):
+        value = (value.func, value.args, value.keywords)
+    if isinstance(value, (list, tuple)):
+        value = dict(enumerate(value))
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _plain(f"{name}[{_lasting(key)}]", each)
+    elif isinstance(value, (NoneType, bool, int, float, str)):
+        yield f"{name}={value!r}"
+    elif isroutine(value) or isinstance(value, type):
+        module, own = (getattr(value, key, None) or "" for key in ("__module__", "__qualname__"))
+        package = module if "." in module else ""  # a script goes by another name with each way to run it
+        yield f"{name}={package}:{own}"
 
 
 def _lasting(thing: Any) -> str:

@@ -1,15 +1,17 @@
 """Capturing layers: what comes out is right, and nothing is left behind."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import nn
 
 import invkit
 from invkit.errors import DataError, LayerError
-from invkit.interpretees import ModuleInterpretee, Preprocess
+from invkit.interpretees import ModuleInterpretee, NamedLayer, Preprocess
 from invkit.interpretees.addresses import expand
 
 
@@ -347,3 +349,57 @@ def test_models_that_differ_in_a_plain_attribute_have_other_fingerprints():
     assert one.fingerprint() == same.fingerprint() != other.fingerprint()
     one.represent(torch.rand(1, 3, 8, 8), ["0"])
     assert one.fingerprint() == same.fingerprint()
+
+
+class Applied(nn.Module):
+    """Does what its attributes say, and keeps something of its last run."""
+
+    def __init__(self, act=F.relu, k=(1, 2)):
+        super().__init__()
+        self.act, self.k, self.map, self.scales, self.shape = act, k, None, [], None
+
+    def forward(self, x):
+        self.map, self.scales, self.shape = x, [0.5, *self.scales], x.shape
+        return self.act(x).mean((2, 3))
+
+
+def print_of(**options):
+    return ModuleInterpretee(nn.Sequential(Applied(**options))).fingerprint()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"act": F.gelu},
+        {"act": torch.tanh},
+        {"act": partial(F.leaky_relu, negative_slope=0.1)},
+        {"act": partial(F.leaky_relu, negative_slope=0.2)},
+        {"k": (3,)},
+        {"k": (1, 2, None)},
+        {"k": (1, [2, 5])},
+        {"k": {"a": (1, 2), "b": [F.relu]}},
+    ],
+)
+def test_models_that_differ_in_a_function_or_in_values_within_values_have_other_fingerprints(options):
+    assert print_of(**options) == print_of(**options) != print_of()
+
+
+def test_the_fingerprint_is_the_same_after_a_run_and_for_models_of_a_file_that_is_run_or_imported():
+    ran = ModuleInterpretee(nn.Sequential(Applied()))
+    ran.represent(torch.rand(1, 3, 8, 8), ["0"])
+    assert ran.module[0].scales
+    assert ran.fingerprint() == print_of()
+    acts = []
+    for name in ("__main__", "net"):
+        found = {"__name__": name}
+        exec("def act(x): return x", found)
+        acts.append(found["act"])
+    assert print_of(act=acts[0]) == print_of(act=acts[1]) != print_of()
+
+
+def test_layers_named_by_functions_of_other_arguments_have_other_fingerprints():
+    def of(dim):
+        named = {"p": NamedLayer("0", partial(F.softmax, dim=dim))}
+        return ModuleInterpretee(nn.Sequential(Applied()), named=named).fingerprint()
+
+    assert of(1) == of(1) != of(0)
