@@ -17,7 +17,9 @@ from invkit.serialize import locked, read_json, read_tensors
 __all__ = ["ABOUT", "Entry", "damaged_files", "entries", "read_about", "remove"]
 
 ABOUT = "about.json"  # in a folder of latents: what they are
-_NAME = re.compile(r"\.?(?P<kind>[a-z]+)-[0-9a-f]{16}(-\d+)?(?P<suffix>(\.safetensors|\.checkpoint)(\.\d+\.partial)?)?")
+_NAME = re.compile(
+    r"\.?(?P<of>(?P<kind>[a-z]+)-[0-9a-f]{16})(-\d+)?(?P<suffix>(\.safetensors|\.checkpoint)(\.\d+\.partial)?)?"
+)
 
 
 @dataclass(frozen=True)
@@ -110,9 +112,15 @@ def damaged_files(entry: Entry) -> Iterator[tuple[Path, str]]:
 
 def remove(entry: Entry) -> None:
     """Remove an entry, once no run works on it."""
-    with locked(entry.path):
+    with locked(_made_under(entry.path)):
         if entry.path.is_dir():
             with suppress(FileNotFoundError):
                 shutil.rmtree(entry.path)
         else:
             entry.path.unlink(missing_ok=True)
+
+
+def _made_under(path: Path) -> Path:
+    """Give the name that the run that makes an entry has locked: of all files of one training its weights'."""
+    name = _NAME.fullmatch(path.name)
+    return path.with_name(f"{name['of']}.safetensors") if name is not None and name["suffix"] else path

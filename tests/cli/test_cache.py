@@ -1,6 +1,7 @@
 """`invkit cache`: sees what invkit made, finds what was damaged, removes that and nothing else."""
 
 import json
+import threading
 
 import pytest
 import torch
@@ -8,7 +9,11 @@ from click.testing import CliRunner
 
 from invkit import caches
 from invkit.cli import main
-from invkit.serialize import write_json, write_tensors
+from invkit.groundwork import lay_groundwork
+from invkit.serialize import locked, write_json, write_tensors
+from invkit.studies.editing.star_gan import trained_star_gan
+from invkit.studies.judging import trained_judge
+from invkit.training import FitSettings
 
 
 @pytest.fixture
@@ -85,6 +90,31 @@ def test_what_another_run_removes_meanwhile_is_passed_over(folder, monkeypatch):
     assert not [each for entry in found for each in caches.damaged_files(entry)]
     for entry in found + found:
         caches.remove(entry)
+
+
+@pytest.mark.parametrize("end", [".safetensors", ".checkpoint", "-50.safetensors"])
+@pytest.mark.parametrize("partial", [False, True])
+def test_what_a_training_writes_is_removed_once_it_has_ended(tmp_path, end, partial):
+    name = f"t-0123456789abcdef{end}"
+    file = tmp_path / (f".{name}.4711.partial" if partial else name)
+    file.write_text("")
+    (entry,) = caches.entries(tmp_path)
+    remover = threading.Thread(target=caches.remove, args=[entry])
+    with locked(tmp_path / "t-0123456789abcdef.safetensors"):  # as fit_or_load holds it
+        remover.start()
+        remover.join(0.3)
+        assert file.exists()
+    remover.join()
+    assert not file.exists()
+
+
+def test_what_the_rooms_above_keep_is_seen(tmp_path, digits, tiny):
+    ground = lay_groundwork(digits, settings=tiny, cache=tmp_path, progress=False)
+    few = FitSettings(steps=1, batch_size=4, learning_rate=1e-3)
+    trained_star_gan(ground, "digit", few)
+    trained_judge(ground, settings=few)
+    assert {entry.path for entry in caches.entries(tmp_path)} == set(tmp_path.glob("[!.]*"))
+    assert {"stargan", "judge", "anchors"} < {entry.kind for entry in caches.entries(tmp_path)}
 
 
 def test_a_wrong_kind_or_folder_is_told(folder):

@@ -149,7 +149,7 @@ def trained_star_gan(ground: Groundwork, concept: str, settings: FitSettings = _
     """
     with seeded(ground.seed, "build", "StarGAN"):
         module = StarGAN(ground.train.concepts[concept].classes)
-    path = ground.path("star-gan", asdict(settings), concept, *ground.labels)
+    path = ground.path("stargan", asdict(settings), concept, *ground.labels)
     task = StarGANTask(module.to(processes.device()), ground.train, ground.held_out, concept)
     ground.fit(task, settings, path)
     return module.cpu()
