@@ -66,22 +66,31 @@ class Concept:
     def numbered_as(self, other: Concept, name: str) -> Concept:
         """Give the same classes under the numbers that they have in another set; quantities pass.
 
+        Classes without names keep their numbers.
+
         Raises:
             DataError: another kind, or a class that the other set lacks.
         """
         if self.kind != other.kind:
             raise DataError(f"The held-out images have another '{name}'", expected=other.kind, got=self.kind)
-        if self.kind != "class" or self.names == other.names:
+        if self.kind != "class" or self.names == other.names != ():
             return self
-        missing = set(self.names) - set(other.names)
+        known = other._called
+        own = self._called if self.names or self.classes > len(known) else known  # numbers that fit stay
+        missing = set(own) - set(known)
         if missing:
             raise DataError(
                 f"Held-out images have classes of '{name}' that no training image has",
-                expected=", ".join(other.names[:8]),
+                expected=", ".join(known[:8]),
                 got=", ".join(sorted(missing)[:8]),
             )
-        numbers = torch.tensor([other.names.index(each) for each in self.names])
-        return Concept(self.kind, numbers[self.values], other.names)
+        numbers = torch.tensor([known.index(each) for each in own])
+        return Concept(self.kind, numbers[self.values], known)
+
+    @property
+    def _called(self) -> tuple[str, ...]:
+        """Names of the classes; their numbers where they have none."""
+        return self.names or tuple(str(number) for number in range(self.classes))
 
 
 @torch.enable_grad()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from invkit.data import Pairing, as_concept
+from invkit.data import Concept, Pairing, as_concept
 from invkit.errors import DataError
 
 
@@ -86,3 +86,17 @@ def test_classes_are_numbered_as_in_another_set():
         as_concept("animal", np.array(["emu", "emu", "dog"])).numbered_as(train, "animal")
     with pytest.raises(DataError, match="another 'animal'"):
         as_concept("animal", np.array([0.5, 0.1])).numbered_as(train, "animal")
+
+
+def test_classes_without_names_keep_their_numbers():
+    numbers = torch.tensor([2, 0, 0, 2])
+    plain, named = Concept("class", torch.arange(9) % 3), as_concept("animal", np.array(["cat", "dog", "eel"] * 2))
+    for other in (plain, named):
+        found = Concept("class", numbers[1:3]).numbered_as(other, "animal")
+        assert found.values.tolist() == [0, 0]
+        assert found.classes == other.classes == 3  # so that anchors and one-hot targets are the same
+        with pytest.raises(DataError, match=r"animal.*no training image"):
+            Concept("class", numbers + 1).numbered_as(other, "animal")
+    assert as_concept("animal", numbers).numbered_as(plain, "animal").values.tolist() == [2, 0, 0, 2]
+    with pytest.raises(DataError, match=r"Got: cat"):
+        as_concept("animal", np.array(["cat", "cat"])).numbered_as(plain, "animal")
