@@ -19,7 +19,7 @@ from invkit.evaluation import PROBED, Estimate, concept_shares, determined_share
 from invkit.explanation import Explanation, HeldOut
 from invkit.explanation.fidelity import IMAGES, TIMES_SENT, measure
 from invkit.flows import Embedder, InvarianceFlow, SemanticFlow
-from invkit.groundwork import build_e, build_t
+from invkit.groundwork import build_e, build_t, with_residual
 from invkit.progress import spelt_bytes, spelt_time
 from invkit.seeds import generator_for
 from invkit.settings import AutoencoderSettings, Settings
@@ -92,6 +92,7 @@ def forecast(
     held_out: ImageSet | None = None,
     autoencoder: Autoencoder | None = None,
     embedder: Embedder | None = None,
+    factor_sizes: Mapping[str, int] | None = None,
     settings: Settings | None = None,
 ) -> Forecast:
     """Try each part of an explanation, and tell what all of it will cost.
@@ -104,6 +105,7 @@ def forecast(
         held_out: those to judge by; None for a share of the others.
         autoencoder: a trained one; None for one that is to be trained.
         embedder: H.
+        factor_sizes: dimensions of e by concept.
         settings: None for what suits the images.
 
     Raises:
@@ -125,7 +127,7 @@ def forecast(
     tries = _Tries(settings, autoencoder, few, embedder)
     costs["z̄ alone"] = tries.prior()
     if images.concepts:
-        costs["e"] = tries.e()
+        costs["e"] = tries.e(factor_sizes or dict.fromkeys(images.concepts, 1))
     room = 2 * tries.dim
     costs["representations"], costs["t"], costs["figures"] = Cost(), Cost(), Cost()
     for interpretee, wanted in layers:
@@ -213,10 +215,9 @@ class _Tries:
         growth = 4 if x[0][0].numel() > len(rows[0]) else 2
         return growth * _seconds(lambda: probe(x[0], few[0].concepts, x[1], few[1].concepts, few[1].groups), 1)
 
-    def e(self) -> Cost:
-        """Give the cost of e."""
-        concepts = self._few[0].concepts
-        sizes = {"residual": self.dim - len(concepts), **dict.fromkeys(concepts, 1)}
+    def e(self, sizes: Mapping[str, int]) -> Cost:
+        """Give the cost of e with factors of these sizes."""
+        sizes, concepts = with_residual(sizes, self.dim), self._few[0].concepts
         self._e = build_e(self._settings, self._code, sizes, self._codes[0].mean[:]).to(processes.device())
         parts: list[tuple[Callable[..., Task], FitSettings]]
         parts = [(AnchorTask, self._settings.fit_anchors), (SemanticTask, self._settings.fit_e)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,17 @@ from invkit.training import (
     psnr,
 )
 
-__all__ = ["Groundwork", "build_e", "build_t", "is_begun", "lay_groundwork", "train_t", "train_together"]
+__all__ = [
+    "Groundwork",
+    "build_e",
+    "build_t",
+    "check_data",
+    "is_begun",
+    "lay_groundwork",
+    "train_t",
+    "train_together",
+    "with_residual",
+]
 
 _ENOUGH, _SOME = 64, 4096  # training images at least, and those from which flows are initialised
 
@@ -90,14 +100,13 @@ class Groundwork:
     whole: bool = False
 
     @property
-    def labels(self) -> list[dict[str, Tensor]]:
-        """Values of all concepts, of training and of held-out images, to name files after."""
-        return [{name: c.values for name, c in part.concepts.items()} for part in (self.train, self.held_out)]
+    def labels(self) -> list[dict[str, dict[str, Any]]]:
+        """Kind, values and names of all concepts, of training and of held-out images, to name files after."""
+        return [{name: vars(c) for name, c in part.concepts.items()} for part in (self.train, self.held_out)]
 
     def path(self, kind: str, *things: Any) -> Path | None:
         """Name the file of a trained part after all that decides it."""
-        folder = self.folder(kind, *things)
-        return None if folder is None else folder.with_name(f"{folder.name}.safetensors")
+        return _file(self.cache, kind, self.key, *things) if self.cache and self.complete else None
 
     def folder(self, kind: str, *things: Any) -> Path | None:
         """Name a folder of latents, or of an explanation, after all that decides it."""
@@ -119,13 +128,15 @@ def _whole(result: FitResult, wanted: bool) -> FitResult:
 
 
 def _folder(cache: Path | None, kind: str, *things: Any) -> Path | None:
-    return None if cache is None else cache / f"{kind}-{fingerprint(*things)}"
+    return None if cache is None else cache / _name(kind, *things)
 
 
-def _build(seed: int, name: str, build: Callable[[], Any]) -> Any:
-    """Build a module whose initial weights hang on the seed."""
-    with seeded(seed, "build", name):
-        return build()
+def _file(cache: Path, kind: str, *things: Any) -> Path:
+    return cache / f"{_name(kind, *things)}.safetensors"
+
+
+def _name(kind: str, *things: Any) -> str:
+    return f"{kind}-{fingerprint(*things)}"
 
 
 def lay_groundwork(
@@ -157,22 +168,16 @@ def lay_groundwork(
         KeyboardInterrupt: a training was cut short, and all are wanted whole.
     """
     settings = settings or Settings.for_images(images)
+    check_data(
+        images, held_out=held_out, autoencoder=autoencoder, factor_sizes=factor_sizes, settings=settings, seed=seed
+    )
     train, test = images.split(settings.held_out, seed) if held_out is None else (images, held_out)
-    _check_enough(train, test)
     test = test.numbered_as(train)
     autoencoder = _known(autoencoder, images)
-    if autoencoder is not None and len(autoencoder.latent_shape) not in (1, 3):
-        raise SettingsError(
-            "This autoencoder's codes are neither vectors nor maps",
-            expected="latent_shape (N,) or (C, H, W)",
-            got=autoencoder.latent_shape,
-        )
-    chosen = settings.autoencoder or AutoencoderSettings.for_images(train.size)
-    dim = chosen.latent_dim if autoencoder is None else math.prod(autoencoder.latent_shape)
-    _check_factors(train, factor_sizes, dim)
     folder, complete = None if cache is None else Path(cache), True
     key, pixels = key_of(train, test, seed)
     if autoencoder is None:
+        chosen = settings.autoencoder or AutoencoderSettings.for_images(train.size)
         autoencoder, result = fit_autoencoder(train, test, chosen, key=key, seed=seed, cache=folder, progress=progress)
         complete = _whole(result, whole).complete
     autoencoder.eval()
@@ -196,6 +201,66 @@ def lay_groundwork(
     return _with_e(ground, factor_sizes) if train.concepts else ground
 
 
+def check_data(
+    images: ImageSet,
+    *,
+    held_out: ImageSet | None,
+    autoencoder: Autoencoder | None,
+    factor_sizes: Mapping[str, int] | None,
+    settings: Settings,
+    seed: int,
+) -> None:
+    """Refuse, before any work, what no groundwork can be laid on; all as of :func:`lay_groundwork`.
+
+    Raises:
+        DataError: too few images, or held-out ones with other concepts or classes.
+        SettingsError: codes of no known form, or factors that do not fit into them.
+    """
+    test = int(images.held_out_rows(settings.held_out, seed).sum()) if held_out is None else len(held_out)
+    train = len(images) - test if held_out is None else len(images)
+    if train < _ENOUGH or test < 2:
+        raise DataError(
+            "Too few images to explain a layer",
+            expected=f"at least {_ENOUGH} to train on and 2 held out; 2,000 and more for figures to rely on",
+            got=f"{train} and {test}",
+        )
+    if held_out is not None:
+        held_out.numbered_as(images)
+    autoencoder = _known(autoencoder, images)
+    if autoencoder is not None and len(autoencoder.latent_shape) not in (1, 3):
+        raise SettingsError(
+            "This autoencoder's codes are neither vectors nor maps",
+            expected="latent_shape (N,) or (C, H, W)",
+            got=autoencoder.latent_shape,
+        )
+    chosen = settings.autoencoder or AutoencoderSettings.for_images(images.size)
+    dim = chosen.latent_dim if autoencoder is None else math.prod(autoencoder.latent_shape)
+    _check_factors(images, factor_sizes, dim)
+
+
+def _check_factors(images: ImageSet, factor_sizes: Mapping[str, int] | None, dim: int) -> None:
+    """Check sizes that are given, and that those to be estimated leave room for the residual."""
+    sizes = with_residual(factor_sizes or dict.fromkeys(images.concepts, 1), dim)
+    unknown = sizes.keys() - images.concepts.keys() - {"residual"}
+    if unknown:
+        raise SettingsError(
+            f"No labels for {', '.join(sorted(unknown))}", expected=f"sizes for {', '.join(images.concepts) or 'none'}"
+        )
+    if sum(sizes.values()) != dim or min(sizes.values()) < 1:
+        fewer = "smaller `factor_sizes`" if factor_sizes else "fewer concepts"
+        raise SettingsError(
+            "The factors do not fit into the code",
+            expected=f"sizes of 1 or more, {dim} with the residual",
+            got=", ".join(f"{name}: {size}" for name, size in sizes.items())[:200],
+            hint=f"Give {fewer}, or a larger `latent_dim` in the settings.",
+        )
+
+
+def with_residual(sizes: Mapping[str, int], dim: int) -> dict[str, int]:
+    """Give sizes of all of e's factors, the residual first: it fills what the others leave of the code."""
+    return {"residual": dim - sum(size for name, size in sizes.items() if name != "residual"), **sizes}
+
+
 def is_begun(
     images: ImageSet,
     *,
@@ -205,9 +270,10 @@ def is_begun(
     seed: int,
     cache: Path,
 ) -> bool:
-    """Whether the first training of a groundwork was begun in a cache: before that there are no latents either.
+    """Whether the first training of a groundwork was begun in a cache; all others as of :func:`lay_groundwork`.
 
-    All others as of :func:`lay_groundwork`.
+    That is the autoencoder's, before which there are no latents; of one that is given that of z̄ alone, which finds the
+    codes there.
     """
     if not any(cache.glob("*")):
         return False  # without a look at the images
@@ -218,7 +284,7 @@ def is_begun(
         first = file_of(settings.autoencoder or AutoencoderSettings.for_images(train.size), key, cache)
     else:
         key = fingerprint(key, settings.copies, _about(autoencoder))
-        first = cache / f"t-{fingerprint(key, *_decisive_of_t(settings, 'prior'))}.safetensors"
+        first = _file(cache, "t", key, *_decisive_of_t(settings, "prior"))
     return first.exists() or first.with_suffix(".checkpoint").exists()
 
 
@@ -238,33 +304,6 @@ def _decisive_of_t(settings: Settings, model_key: str) -> list[Any]:
     return [model_key, asdict(settings.t), asdict(settings.fit_t), settings.noise_floor]
 
 
-def _check_enough(train: ImageSet, test: ImageSet) -> None:
-    if len(train) < _ENOUGH or len(test) < 2:
-        raise DataError(
-            "Too few images to explain a layer",
-            expected=f"at least {_ENOUGH} to train on and 2 held out; 2,000 and more for figures to rely on",
-            got=f"{len(train)} and {len(test)}",
-        )
-
-
-def _check_factors(train: ImageSet, factor_sizes: Mapping[str, int] | None, dim: int) -> None:
-    """Check sizes that are given, and that those to be estimated leave room for the residual."""
-    sizes = dict(factor_sizes or dict.fromkeys(train.concepts, 1))
-    sizes.pop("residual", None)
-    unknown = sizes.keys() - train.concepts.keys()
-    if unknown:
-        raise SettingsError(
-            f"No labels for {', '.join(sorted(unknown))}", expected=f"sizes for {', '.join(train.concepts) or 'none'}"
-        )
-    if sum(sizes.values()) >= dim or min(sizes.values(), default=1) < 1:
-        raise SettingsError(
-            "The factors do not fit into the code",
-            expected=f"sizes of 1 or more, {dim - 1} dimensions at most, and a residual",
-            got=", ".join(f"{name}: {size}" for name, size in sizes.items())[:200],
-            hint="Give fewer concepts, smaller `factor_sizes`, or a larger `latent_dim` in the settings.",
-        )
-
-
 def _prior_nll(ground: Groundwork) -> tuple[float, bool]:
     """NLL(z̄) of held-out images: that of a flow like t whose condition says nothing; and whether it is complete."""
     nothing = (torch.zeros(len(ground.train), 1), torch.zeros(len(ground.held_out), 1))
@@ -278,11 +317,11 @@ def _with_e(ground: Groundwork, factor_sizes: Mapping[str, int] | None) -> Groun
     generator = generator_for(ground.seed, "partners")
     dim, shape = codes.mean.shape[1], ground.autoencoder.latent_shape
     rows = torch.randperm(len(codes), generator=generator)[:_SOME]
-    if factor_sizes is None:
+    if not factor_sizes:
         partners = {name: codes.mean[Pairing(c).draw(rows, generator)] for name, c in concepts.items()}
         most = {name: c.dimensions for name, c in concepts.items()}
         factor_sizes = estimate_factor_sizes(codes.mean[rows], partners, most=most)
-    sizes = {"residual": dim - sum(v for k, v in factor_sizes.items() if k != "residual"), **factor_sizes}
+    sizes = with_residual(factor_sizes, dim)
     e = build_e(settings, shape, sizes, codes[rows].sample(generator), ground.seed)
     e.to(processes.device())
     held_out = (ground.held_out_codes, ground.held_out.concepts)
@@ -303,7 +342,8 @@ def build_e(
     settings: Settings, code: tuple[int, ...], sizes: Mapping[str, int], latents: Tensor, seed: int = 0
 ) -> SemanticFlow:
     """Build e for codes of a shape, initialised from some of them, (B, N)."""
-    e: SemanticFlow = _build(seed, "e", lambda: SemanticFlow(settings.e.blocks(code, seed=seed), sizes, settings.rho))
+    with seeded(seed, "build", "e"):
+        e = SemanticFlow(settings.e.blocks(code, seed=seed), sizes, settings.rho)
     e.initialize(latents)
     return e
 
@@ -312,13 +352,10 @@ def build_t(
     settings: Settings, code: tuple[int, ...], embedder: Embedder | None, latents: Tensor, z: Tensor, seed: int = 0
 ) -> InvarianceFlow:
     """Build t for codes of a shape, initialised from some of them, (B, N), and from their representations (B, …)."""
-
-    def build() -> InvarianceFlow:
+    with seeded(seed, "build", "t"):
         h = settings.t.build_embedder(tuple(z.shape[1:]), code) if embedder is None else copy.deepcopy(embedder)
         blocks = settings.t.blocks(code, h.condition_dim, seed=seed)
-        return InvarianceFlow(blocks, h, noise_floor=settings.noise_floor, recompute=settings.t.recompute)
-
-    t: InvarianceFlow = _build(seed, "t", build)
+        t = InvarianceFlow(blocks, h, noise_floor=settings.noise_floor, recompute=settings.t.recompute)
     t.initialize(latents, z)
     return t
 

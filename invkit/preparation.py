@@ -17,7 +17,7 @@ from invkit.data import ImageSet, as_image_set, expect_finite, expect_room
 from invkit.errors import LayerError, SettingsError
 from invkit.flows import Embedder
 from invkit.forecast import forecast, parts_of
-from invkit.groundwork import Groundwork, is_begun, lay_groundwork
+from invkit.groundwork import Groundwork, check_data, is_begun, lay_groundwork
 from invkit.interpretees import ModuleInterpretee
 from invkit.progress import say
 from invkit.settings import Settings, expect_settings
@@ -97,9 +97,10 @@ def prepare(
         InvkitError: as :func:`explain`.
     """
     settings = Settings.of(settings, images)
+    shared: dict[str, Any] = {"held_out": held_out, "autoencoder": autoencoder, "settings": settings}
+    check_data(images, **shared, factor_sizes=factor_sizes, seed=seed)
     sizes = [_check_layers(interpretee, layers, images, embedder, settings) for interpretee, layers in subjects]
     folder = None if cache is None else Path(cache)
-    shared: dict[str, Any] = {"held_out": held_out, "autoencoder": autoencoder, "settings": settings}
     if folder is None or not is_begun(images, **shared, seed=seed, cache=folder):
         # else latents may be there, and those that are not are checked for room soon enough
         train, test = parts_of(images, held_out, settings)
@@ -107,7 +108,7 @@ def prepare(
         of_an_image = max(sizes, default=0) if cache is None else sum(sizes)
         expect_room((train * settings.copies + test) * of_an_image, folder)
         if progress and processes.count() == 1:
-            told = forecast(images, subjects, **shared, embedder=embedder)
+            told = forecast(images, subjects, **shared, embedder=embedder, factor_sizes=factor_sizes)
             say(f"{len(images)} images of {images.size} px will take {told}")
     return lay_groundwork(
         images, **shared, factor_sizes=factor_sizes, seed=seed, cache=cache, progress=progress, whole=whole
