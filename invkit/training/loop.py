@@ -134,9 +134,10 @@ def seconds_per_step(task: Task, settings: FitSettings) -> float:
 
 def seconds_of_fit(task: Task, settings: FitSettings) -> float:
     """Measure a few steps and one evaluation, and give what all of the training takes if nothing ends it early."""
+    module = copy.deepcopy(task.module).eval()  # as training does it: else batch norm would see the held-out images
     begun = time.monotonic()
     with torch.no_grad():
-        task.held_out(task.module)
+        task.held_out(module)
     evaluation = time.monotonic() - begun
     evaluations = 1 + math.ceil(settings.steps / settings.evaluate_every)
     return settings.steps * seconds_per_step(task, settings) + evaluations * evaluation

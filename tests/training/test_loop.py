@@ -13,7 +13,7 @@ from torch import nn
 
 from invkit.errors import ArtefactError, SettingsError, TrainingError
 from invkit.serialize import read_tensors
-from invkit.training import FitSettings, Task, fit, fit_or_load
+from invkit.training import FitSettings, Task, fit, fit_or_load, seconds_of_fit
 from invkit.training.order import batch_rows
 
 SETTINGS = FitSettings(steps=60, batch_size=16, learning_rate=1e-2, evaluate_every=10)
@@ -69,6 +69,18 @@ def test_it_trains_where_the_caller_has_gradients_switched_off():
         assert not torch.is_grad_enabled()
     fit(same, SETTINGS, progress=False)
     assert torch.equal(weights(task), weights(same))
+
+
+def test_to_measure_a_training_changes_nothing():
+    task = Line()
+    task.module = nn.Sequential(nn.BatchNorm1d(1), *task.module)
+    before = {name: value.clone() for name, value in task.module.state_dict().items()}
+    state = torch.get_rng_state()
+    assert seconds_of_fit(task, SETTINGS) > 0
+    assert torch.equal(torch.get_rng_state(), state)
+    assert task.module.training
+    for name, value in task.module.state_dict().items():
+        assert torch.equal(value, before[name]), name
 
 
 def test_global_random_state_is_left_as_found():
