@@ -13,6 +13,7 @@ from invkit.autoencoding.building import load_encoder
 from invkit.errors import ArtefactError, DataError, LayerError, SettingsError
 from invkit.evaluation import Features
 from invkit.interpretees import ModuleInterpretee, PerceptualDistance
+from invkit.serialize import write_tensors
 from invkit.settings import AutoencoderSettings
 from invkit.training import FitSettings
 
@@ -155,6 +156,25 @@ def test_a_found_one_needs_no_weights_of_others(photographs, tmp_path, monkeypat
     assert torch.equal(again.autoencoder.encode(photographs[:2]).mean, first.autoencoder.encode(photographs[:2]).mean)
     with pytest.raises(ArtefactError, match=r"weights of resnet18.*offline.*encoder_weights='random'"):
         invkit.train_autoencoder(photographs, settings=settings, seed=1, cache=tmp_path, progress=False)
+
+
+def test_where_a_file_of_another_network_lies_training_starts_as_ever(photographs, network, tmp_path, capsys):
+    import torchvision
+
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), tmp_path / "resnet18.pth")
+    settings = replace(BIG, encoder_weights=str(tmp_path / "resnet18.pth"))
+    options = {"settings": settings, "perceptual": PerceptualDistance(ModuleInterpretee(network), ["0"])}
+    first = invkit.train_autoencoder(photographs, **options, cache=tmp_path, progress=False)
+    (file,) = tmp_path.glob("autoencoder-*.safetensors")
+    write_tensors(file, {"a": torch.zeros(1)}, {"result": "{}"})
+    again = invkit.train_autoencoder(photographs, **options, cache=tmp_path)
+    told = capsys.readouterr().err
+    assert "is damaged; it is made again" in told
+    assert "steps take about" in told
+    assert again.result.terms == first.result.terms
+    assert again.result.terms[-1]["perceptual"] > 0
+    for name, value in first.autoencoder.state_dict().items():
+        assert torch.equal(value, again.autoencoder.state_dict()[name]), name
 
 
 @pytest.mark.parametrize(

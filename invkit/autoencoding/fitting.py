@@ -24,7 +24,7 @@ from invkit.report.figures import write_png
 from invkit.seeds import seeded
 from invkit.serialize import fingerprint
 from invkit.settings import AutoencoderSettings
-from invkit.training import AutoencoderTask, FitResult, ImageMetric, fit_or_load, is_made, seconds_of_fit
+from invkit.training import AutoencoderTask, FitResult, ImageMetric, fit_or_load, seconds_of_fit
 
 __all__ = ["autoencoder_task", "device_of", "file_of", "fit_autoencoder", "key_of"]
 
@@ -55,14 +55,21 @@ def fit_autoencoder(
     """
     where = device_of(device)
     path = None if cache is None else file_of(settings, key, cache, perceptual)
-    found = is_made(path)
-    autoencoder, task = autoencoder_task(
-        train, held_out, settings, perceptual=perceptual, seed=seed, device=where, to_train=not found
-    )
-    if progress and not found:
-        _say_cost(task, autoencoder, settings, where, kept=path is not None)
+    autoencoder, task = _untrained(train, held_out, settings, seed, where)
+
+    def begin() -> None:
+        _make_trainable(autoencoder, task, settings, perceptual)
+        if progress:
+            _say_cost(task, autoencoder, settings, where, kept=path is not None)
+
     result = fit_or_load(
-        task, settings.fit, path=path, seed=seed, progress=progress, on_evaluate=_sheet_writer(sheets, held_out)
+        task,
+        settings.fit,
+        path=path,
+        seed=seed,
+        progress=progress,
+        on_begin=begin,
+        on_evaluate=_sheet_writer(sheets, held_out),
     )
     return autoencoder.eval(), result
 
@@ -76,22 +83,23 @@ def file_of(settings: AutoencoderSettings, key: str, cache: Path, perceptual: Pe
 
 
 def autoencoder_task(
-    train: ImageSet,
-    held_out: ImageSet,
-    settings: AutoencoderSettings,
-    *,
-    perceptual: PerceptualDistance | None = None,
-    seed: int = 0,
-    device: torch.device | None = None,
-    to_train: bool = True,
+    train: ImageSet, held_out: ImageSet, settings: AutoencoderSettings
 ) -> tuple[Autoencoder, AutoencoderTask]:
-    """Build an autoencoder and its training; with `to_train` off, for weights to be loaded, none others are needed."""
-    where = device_of(device)
-    autoencoder = build_autoencoder(settings, train.size, seed)
-    if to_train:
-        load_encoder(autoencoder, settings)
-        perceptual = perceptual or perceptual_of(settings, where)
-    critic = None
+    """Build an autoencoder and its training, ready to begin.
+
+    Raises:
+        ArtefactError: weights that the settings ask for cannot be had.
+    """
+    autoencoder, task = _untrained(train, held_out, settings, 0, device_of(None))
+    _make_trainable(autoencoder, task, settings, None)
+    return autoencoder, task
+
+
+def _untrained(
+    train: ImageSet, held_out: ImageSet, settings: AutoencoderSettings, seed: int, where: torch.device
+) -> tuple[Autoencoder, AutoencoderTask]:
+    """Build an autoencoder and its training without what others trained: enough for weights to be loaded."""
+    autoencoder, critic = build_autoencoder(settings, train.size, seed), None
     if settings.discriminator:
         with seeded(seed, "build", "discriminator"):
             critic = PatchDiscriminator().to(where)
@@ -99,12 +107,23 @@ def autoencoder_task(
         autoencoder.to(where),
         train,
         held_out,
-        ImageMetric(settings.pixel, perceptual, settings.perceptual_weight),
         critic=critic,
         critic_from=settings.discriminator_from,
         kl_weight=settings.kl_weight,
         augment=settings.augment,
     )
+
+
+def _make_trainable(
+    autoencoder: Autoencoder,
+    task: AutoencoderTask,
+    settings: AutoencoderSettings,
+    perceptual: PerceptualDistance | None,
+) -> None:
+    """Load the encoder's first weights and the network of the metric."""
+    load_encoder(autoencoder, settings)
+    perceptual = perceptual or perceptual_of(settings, autoencoder.device)
+    task.metric = ImageMetric(settings.pixel, perceptual, settings.perceptual_weight)
 
 
 def device_of(device: str | torch.device | None) -> torch.device:

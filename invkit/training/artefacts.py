@@ -26,6 +26,7 @@ def fit_or_load(
     path: Path | None,
     seed: int = 0,
     progress: bool = True,
+    on_begin: Callable[[], None] | None = None,
     on_evaluate: Callable[[int, nn.Module], None] | None = None,
 ) -> FitResult:
     """Train the task's module, or load it if the file is there; a run that was cut short is resumed.
@@ -38,13 +39,17 @@ def fit_or_load(
         path: file of the weights, named by the caller after all that decides them; None keeps nothing.
         seed: of every draw.
         progress: show it.
+        on_begin: called before training, also one that is resumed, but not where weights are found: makes ready what
+            training alone needs.
         on_evaluate: see :func:`fit`.
 
     Raises:
         ArtefactError: the file can't be written, or is there and can't be read; a damaged one is made again.
         TrainingError: training diverged.
     """
+    begin = on_begin or (lambda: None)
     if path is None:
+        begin()
         return fit(task, settings, seed=seed, progress=progress, on_evaluate=on_evaluate)
     checkpoint = path.with_suffix(".checkpoint")
     with locked(path):
@@ -62,6 +67,7 @@ def fit_or_load(
             return FitResult(**json.loads(metadata["result"]))
         if processes.is_main():
             read_whole(checkpoint)
+        begin()
         result = fit(task, settings, seed=seed, checkpoint=checkpoint, progress=progress, on_evaluate=on_evaluate)
         if result.complete and processes.is_main():
             write_tensors(path, task.module.state_dict(), {"result": json.dumps(asdict(result))})

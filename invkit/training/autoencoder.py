@@ -39,6 +39,9 @@ class AutoencoderTask(Task):
         critic_from: step from which it counts.
         kl_weight: of the KL divergence from the prior; 1 is the paper's.
         augment: mirror and crop training images.
+
+    Attributes:
+        metric: as above; it may be set until training begins.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class AutoencoderTask(Task):
         self.title, self.rows = "autoencoder", len(data)
         self.module = autoencoder if critic is None else nn.ModuleDict({"autoencoder": autoencoder, "critic": critic})
         self._data, self._held_out = data, held_out.take(evenly(len(held_out), _HELD_OUT))
-        self._metric, self._critic_from = metric or ImageMetric(), critic_from
+        self.metric, self._critic_from = metric or ImageMetric(), critic_from
         self._kl_weight, self._augment = kl_weight, augment
         self.keep_last = critic is not None  # likelihood alone would take the weights from before it counted
 
@@ -97,11 +100,11 @@ class AutoencoderTask(Task):
         """Give −log p(x | z̄) and KL, in nats per value, the reconstructions, and what is worth a curve."""
         posterior = autoencoder.encode(images)
         fakes = autoencoder.decode(posterior.sample(generator))
-        terms = self._metric.terms(images, fakes)
+        terms = self.metric.terms(images, fakes)
         gamma = torch.stack([*terms.values()]).sum()
         nats = posterior.kl().flatten(1).sum(1).mean()
         terms |= {"γ": gamma, "KL": nats}
-        return self._metric.nll(gamma), self._kl_weight * nats / images[0].numel(), fakes, terms
+        return self.metric.nll(gamma), self._kl_weight * nats / images[0].numel(), fakes, terms
 
     def held_out(self, module: nn.Module) -> float:
         """Give the loss of held-out images, without the discriminator."""
