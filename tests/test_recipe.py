@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 import invkit
-from invkit import groundwork, recipe
+from invkit import recipe
 from invkit.core import Posterior
 from invkit.data import as_image_set, room
 from invkit.errors import ArtefactError, DataError, LayerError, SettingsError
 from invkit.explanation import fidelity
 from invkit.flows import VectorEmbedder
+from invkit.groundwork import ground
 from invkit.testing import check_autoencoder
 
 pytestmark = pytest.mark.filterwarnings("ignore:Nobody said")  # how a plain module's images are normalised
@@ -335,7 +336,7 @@ def test_new_labels_need_no_new_autoencoder_and_another_noise_no_new_e(model, di
 
 @pytest.mark.parametrize("stage", ["AutoencoderTask", "AnchorTask", "InvarianceTask"])
 def test_what_is_made_after_an_interruption_is_not_kept(model, digits, tiny, tmp_path, monkeypatch, stage):
-    whole = groundwork.fit_or_load
+    whole = ground.fit_or_load
 
     def cut_short(task, *args, **options):
         result = whole(task, *args, **options)
@@ -345,7 +346,7 @@ def test_what_is_made_after_an_interruption_is_not_kept(model, digits, tiny, tmp
                 options["path"].unlink(missing_ok=True)
         return result
 
-    monkeypatch.setattr(groundwork, "fit_or_load", cut_short)
+    monkeypatch.setattr(ground, "fit_or_load", cut_short)
     monkeypatch.setattr("invkit.autoencoding.fitting.fit_or_load", cut_short)
     invkit.explain(model, "2", digits, settings=tiny, cache=tmp_path, progress=False)
     kept = {file.name.partition("-")[0] for file in tmp_path.glob("[!.]*")}
@@ -413,7 +414,7 @@ def test_a_layer_without_an_embedder_or_finite_values_is_told_before_any_trainin
 
 
 def test_factors_that_do_not_fit_are_told_before_any_training(model, digits, tiny, monkeypatch):
-    monkeypatch.setattr("invkit.groundwork.fit_or_load", lambda *_, **__: pytest.fail("training began"))
+    monkeypatch.setattr("invkit.groundwork.ground.fit_or_load", lambda *_, **__: pytest.fail("training began"))
     for sizes, words in (({"digit": 12}, "do not fit"), ({"digt": 2}, "No labels for digt")):
         with pytest.raises(SettingsError, match=words):
             invkit.explain(model, "2", digits, factor_sizes=sizes, settings=tiny, progress=False)
