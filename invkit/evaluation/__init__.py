@@ -5,7 +5,7 @@ from invkit.evaluation.consistency import Consistency, agreement, consistency
 from invkit.evaluation.coverage import Coverage, coverage
 from invkit.evaluation.estimate import Estimate
 from invkit.evaluation.features import Features
-from invkit.evaluation.frechet import frechet_distance
+from invkit.evaluation.frechet import frechet_difference, frechet_distance
 from invkit.evaluation.judge import Judge, JudgeTask
 from invkit.evaluation.kernel import kernel_distance
 from invkit.evaluation.probe import PROBED, order_disagreements, probe
@@ -31,6 +31,7 @@ __all__ = [
     "consistency",
     "coverage",
     "determined_shares",
+    "frechet_difference",
     "frechet_distance",
     "invariance",
     "invariance_rise",

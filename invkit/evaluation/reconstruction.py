@@ -56,7 +56,7 @@ def reconstruction_figures(
         real = features.of(data)
         seen, made = (_features_decoded(features, autoencoder, each) for each in (codes, drawn))
         figures["frechet of reconstructions"] = frechet_distance(real, seen, data.groups)
-        figures["frechet of prior samples"] = frechet_distance(real, made)
+        figures["frechet of prior samples"] = frechet_distance(real, made, (data.groups, None), independent=True)
     return figures
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Unpack
 
 import torch
@@ -13,7 +12,7 @@ from invkit.autoencoding import training_settings
 from invkit.core import Interpretee
 from invkit.data import Generated, ImageSet, Rows, decode_all, evenly, rows_that_fit
 from invkit.errors import SettingsError
-from invkit.evaluation import Estimate, Features, consistency, frechet_distance, kernel_distance
+from invkit.evaluation import Estimate, Features, consistency, frechet_difference, frechet_distance, kernel_distance
 from invkit.explanation import Explanation
 from invkit.explanation.page import closing_sections
 from invkit.flows import Embedder, InvarianceFlow
@@ -111,17 +110,16 @@ def comparison(
     key = interpretee.fingerprint()
     rows = evenly(len(ground.held_out), _MOST)
     real = features.of(ground.held_out.take(rows))
+    alike = _groups(ground.held_out, rows)
     others = evenly(len(ground.train) // ground.settings.copies, len(rows))  # the originals come first
 
-    def distances(made: Tensor, of: ImageSet, which: Tensor) -> dict[str, Estimate]:
-        """Compare with held-out images what was made of these images of a set."""
-        seen, groups = features.of(made), None if of.groups is None else of.groups[which]
+    def distances(seen: Tensor, groups: Tensor | None, independent: bool = False) -> dict[str, Estimate]:
+        """Compare the features of as many images with those of the held-out ones."""
         return {
-            "Fréchet distance": frechet_distance(real, seen, groups),
-            "kernel distance": kernel_distance(real, seen, groups),
+            "Fréchet distance": frechet_distance(real, seen, (alike, groups), independent=independent),
+            "kernel distance": kernel_distance(real, seen, (alike, groups), independent=independent),
         }
 
-    of_held_out = partial(distances, of=ground.held_out, which=rows)
     found = {}
     for layer, explanation in explanations.items():
         title = f"regression from {layer}"
@@ -131,17 +129,27 @@ def comparison(
             OURS: decode_all(ground.autoencoder, _sampled(t, z, rows, ground.seed)),
             THEIRS: regress(regressor, t, z, rows, generator_for(ground.seed, "regressed")),
         }
-        found[layer] = _layer(ground, interpretee, explanation, rows, z, made, of_held_out, gradient)
+        seen = {way: features.of(images) for way, images in made.items()}
+        apart = {way: distances(each, alike) for way, each in seen.items()}
+        found[layer] = _layer(ground, interpretee, explanation, rows, z, made, apart, gradient)
+    ahead = frechet_difference(real, seen[THEIRS], seen[OURS], alike)  # at the last layer
+    reconstructed = features.of(decode_all(ground.autoencoder, ground.held_out_codes.mean[rows]))
     known = {
-        "other images (of training)": distances(ground.train.images(others), ground.train, others),
-        RECONSTRUCTIONS: of_held_out(decode_all(ground.autoencoder, ground.held_out_codes.mean[rows])),
+        "other images (of training)": distances(
+            features.of(ground.train.images(others)), _groups(ground.train, others), independent=True
+        ),
+        RECONSTRUCTIONS: distances(reconstructed, alike),
     }
     about = {
         "their embedding of z": latent_dim,
         "their training": "; ".join([_spelt(theirs), *doubts]),
         "features of the distances": f"{features.interpretee!r} {features.layer}",
     }
-    return _told(explanations, found, known, about, fair=not doubts)
+    return _told(explanations, found, ahead, known, about, fair=not doubts)
+
+
+def _groups(data: ImageSet, rows: Tensor) -> Tensor | None:
+    return None if data.groups is None else data.groups[rows]
 
 
 def _training(images: ImageSet, given: Any, own: AutoencoderSettings) -> AutoencoderSettings | None:
@@ -178,7 +186,7 @@ def _layer(
     rows: Tensor,
     z: Rows,
     made: Mapping[str, Tensor],
-    distances: Callable[[Tensor], dict[str, Estimate]],
+    distances: Mapping[str, Mapping[str, Estimate]],
     gradient: bool,
 ) -> Inverted:
     """Judge what both ways made of the held-out images `rows`, and lay some of them side by side."""
@@ -187,10 +195,9 @@ def _layer(
 
     def consistent(which: Tensor, images: Tensor) -> Estimate:
         seen = torch.cat([interpretee.represent(x, [layer])[layer] for x in images.split(_BATCH)])
-        groups = None if data.groups is None else data.groups[rows[which]]
-        return consistency(z[rows[which]], seen[:, None], groups).distance
+        return consistency(z[rows[which]], seen[:, None], _groups(data, rows[which])).distance
 
-    figures = {way: {**distances(x), "inconsistency": consistent(some, x[some])} for way, x in made.items()}
+    figures = {way: {**distances[way], "inconsistency": consistent(some, x[some])} for way, x in made.items()}
     codes = ground.held_out_codes.mean[rows[some]]
     figures[RECONSTRUCTIONS] = {"inconsistency": consistent(some, decode_all(ground.autoencoder, codes))}
     images = data.images(rows[shown])
@@ -210,6 +217,7 @@ def _layer(
 def _told(
     explanations: Mapping[str, Explanation],
     found: Mapping[str, Inverted],
+    ahead: Estimate,
     known: Mapping[str, Mapping[str, Estimate]],
     about: Mapping[str, Any],
     fair: bool,
@@ -218,7 +226,6 @@ def _told(
     name, last = "Fréchet distance", list(found)[-1]
     headline = {f"{name}, {way}, '{layer}'": each.figures[way][name] for layer, each in found.items()
                 for way in (OURS, THEIRS)}  # fmt: skip
-    ahead = found[last].figures[THEIRS][name] - found[last].figures[OURS][name]
     headline[f"{THEIRS} less {OURS} at '{last}'"] = ahead
     figures = {
         "layers": {layer: _plain(each.figures) for layer, each in found.items()},

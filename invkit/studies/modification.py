@@ -147,18 +147,22 @@ def _distances(
 ) -> dict[str, dict[str, Estimate]]:
     """Give Fréchet distances to the held-out images: of edited ones by way and concept, and of as many unedited."""
     data = ground.held_out
-    real = features.of(data.take(evenly(len(data), _MOST)))
+    some = evenly(len(data), _MOST)
+    real, alike = features.of(data.take(some)), some if data.groups is None else data.groups[some]
+
+    def distance(images: Tensor, groups: Tensor | None, independent: bool = False) -> Estimate:
+        return frechet_distance(real, features.of(images), (alike, groups), independent=independent)
+
     edited = {
-        way: {name: frechet_distance(real, features.of(each.images), each.groups) for name, each in own.items()}
-        for way, own in found.items()
+        way: {name: distance(each.images, each.groups) for name, each in own.items()} for way, own in found.items()
     }
     plain = next(iter(found[OURS].values()))
     made = decode_all(ground.autoencoder, ground.held_out_codes.mean[plain.rows])
     originals = len(ground.train) // ground.settings.copies  # they come first
     others = ground.train.take(evenly(originals, len(plain.rows)))
     known = {
-        "reconstructions": frechet_distance(real, features.of(made), plain.groups),
-        "other images (of training)": frechet_distance(real, features.of(others.images()), others.groups),
+        "reconstructions": distance(made, plain.groups),
+        "other images (of training)": distance(others.images(), others.groups, independent=True),
     }
     return {**edited, "unedited": known}
 

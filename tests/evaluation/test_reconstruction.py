@@ -1,18 +1,15 @@
 """Figures of reconstructions against scikit-image and torchmetrics."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import nn
-from torchmetrics.image.fid import FrechetInceptionDistance
 
 import invkit
 from invkit.autoencoders import ConvAutoencoder
 from invkit.data import ImageSet
-from invkit.evaluation import Features, frechet_distance, reconstruction_figures
+from invkit.evaluation import Features, reconstruction_figures
 from invkit.interpretees import ModuleInterpretee, PerceptualDistance
 
 
@@ -52,34 +49,3 @@ def test_distances_are_there_where_a_network_is(case):
     )
     assert {"perceptual", "frechet of reconstructions", "frechet of prior samples"} < set(figures)
     assert all(estimate.value > 0 for estimate in figures.values())
-
-
-def test_it_is_the_frechet_distance_of_torchmetrics():
-    class Same(nn.Module):
-        num_features = 6
-
-        def forward(self, x):
-            return x
-
-    a, b = torch.randn(200, 6).double(), (1.5 * torch.randn(300, 6) + 0.3).double()
-    metric = FrechetInceptionDistance(feature=Same()).set_dtype(torch.float64)
-    metric.update(a, real=True)
-    metric.update(b, real=False)
-    assert frechet_distance(a, b).value == pytest.approx(metric.compute().item(), rel=1e-5)
-    assert frechet_distance(a, a).value == pytest.approx(0, abs=1e-6)
-
-
-def test_its_error_is_the_spread_over_draws():
-    a = torch.randn(4000, 4)
-    found = [frechet_distance(a, 1.3 * torch.randn(400, 4) + 0.2) for _ in range(60)]
-    spread = np.std([e.value for e in found])
-    assert np.mean([e.standard_error for e in found]) == pytest.approx(spread, rel=0.3)
-
-
-def test_a_frechet_distance_of_few_groups_has_an_error_and_of_one_none():
-    real, made = torch.randn(60, 4), torch.randn(60, 4) + 1
-    two = frechet_distance(real, made, torch.arange(60) % 2)
-    assert 0 < two.standard_error < 1
-    one = frechet_distance(real, made, torch.zeros(60, dtype=torch.long))
-    assert one.value == pytest.approx(two.value)
-    assert math.isnan(one.standard_error)
