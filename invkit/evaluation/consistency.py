@@ -40,7 +40,7 @@ def consistency(own: Tensor, made: Tensor, groups: Tensor | None = None) -> Cons
         groups: (M,), images of one group count as the same; None where each stands alone.
     """
     z = own.flatten(1).double()
-    moved = (made.flatten(2).double() - z[:, None]).square().sum(-1)  # (M, n)
+    moved = torch.stack([_squares(images.flatten(1), known) for images, known in zip(made, z, strict=True)])  # (M, n)
     between, other = squared_distances(z, z), others(len(z), groups)
     null = (between * other).sum(1) / other.sum(1)
     farther = (between[:, None] > moved[..., None]) & other[:, None]
@@ -94,6 +94,11 @@ def other_rows(m: int, groups: Tensor | None, seed: int) -> Tensor:
     other = torch.empty_like(order)
     other[order] = order.roll(int(count.max()))
     return other
+
+
+def _squares(made: Tensor, own: Tensor) -> Tensor:
+    """Give ‖made_i − own‖² of (n, D) and (D,), (n,); of one image's own, since all at once take several GB."""
+    return (made.double() - own).square().sum(-1)
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from invkit.errors import DataError
 from invkit.evaluation import agreement, consistency
@@ -33,6 +34,26 @@ def test_distance_and_rank_equal_what_loops_over_images_of_other_groups_give():
     assert found.distance.value == pytest.approx(float(sum(moved) / len(moved) / (sum(null) / len(null))), rel=1e-6)
     assert found.rank.value == pytest.approx(sum(ranks) / len(ranks))
     assert found.distance.n == 24
+
+
+class Largest(TorchDispatchMode):
+    """Notes the largest tensor, in bytes, that any operation makes."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        for each in found if isinstance(found, (tuple, list)) else [found]:
+            if isinstance(each, torch.Tensor) and not function.is_view:
+                self.bytes = max(self.bytes, each.numel() * each.element_size())
+        return found
+
+
+def test_nothing_larger_than_the_images_own_representations_is_made():
+    z, made = torch.randn(30, 500), torch.randn(30, 8, 500)
+    with Largest() as largest:
+        consistency(z, made)
+    assert largest.bytes <= z.double().nbytes
 
 
 def test_agreement_counts_equal_decisions_and_tells_what_chance_gives():
