@@ -42,11 +42,21 @@ class Estimate:
         """Give the same with its sign turned."""
         return Estimate(-self.value, self.standard_error, self.n)
 
-    def exceeds(self, least: float = 0.0, errors: float = 2.0) -> bool | None:
-        """Say whether it lies above a number by more than so many standard errors; None where the error is unknown."""
-        if not (math.isfinite(self.value) and math.isfinite(self.standard_error)):
+    def exceeds(self, least: float = 0.0, errors: float = 2.0, nothing: float = 0.0) -> bool | None:
+        """Say whether it lies above a number, by more than so many standard errors.
+
+        Args:
+            least: the number.
+            errors: how many.
+            nothing: so little above it is as good as not.
+
+        Returns:
+            True where it does, False where by as many errors it does not, None where that is open or its error unknown.
+        """
+        above, margin = self.value - least, errors * self.standard_error
+        if not math.isfinite(above + margin):
             return None
-        return self.value - least > errors * self.standard_error
+        return True if above > margin else False if above < nothing - margin else None
 
     def __repr__(self) -> str:
         return f"{self.value:.3f} ± {self.standard_error:.3f}"

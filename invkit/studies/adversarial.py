@@ -32,7 +32,7 @@ from invkit.studies.preparing import (
     lay,
     read_given,
 )
-from invkit.studies.study import Study, verdict
+from invkit.studies.study import Study, shows, verdict
 
 __all__ = ["adversarial"]
 
@@ -154,7 +154,7 @@ def _told(
     }
     if read:
         headline |= {f"samples at '{last}' read as {name}": share for name, share in read[last].items()}
-    holds = verdict(rise.exceeds(), above.exceeds()) if enough else None
+    holds = verdict(shows(rise), shows(above)) if enough else None
     figures = {
         "attack": {
             **vars(method),

@@ -80,7 +80,7 @@ def comparison(
 
     Returns:
         headline: Fréchet distance of both at each layer, and theirs less ours at the last; the claim holds where that
-        is above two standard errors.
+        is above two standard errors, and fails where it is as far below 0.
 
     Raises:
         SettingsError: neither `features` nor concepts to train them on.

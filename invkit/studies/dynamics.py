@@ -15,7 +15,7 @@ from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
 from invkit.profiles import Profile
 from invkit.studies.preparing import Keywords, explain_layers, lay, read_given
-from invkit.studies.study import Study, verdict
+from invkit.studies.study import Study, shows, verdict
 
 __all__ = ["dynamics"]
 
@@ -49,7 +49,8 @@ def dynamics(
 
     Returns:
         headline: by how much each concept's share (eq. 20) grows from the first to the last checkpoint; the claim holds
-        where that of the task grows and all others fall, beyond two standard errors.
+        where that of the task grows and all others fall, beyond two standard errors, and fails where one surely does
+        not by 0.02.
 
     Raises:
         SettingsError: fewer than two checkpoints, or no concept `task` beside others.
@@ -74,7 +75,7 @@ def dynamics(
     profile = Profile(found, axis="training step")
     shares = [explanation.concepts() for explanation in found.values()]
     growth = {name: shares[-1][name] - shares[0][name] for name in images.concepts}
-    as_said = [(change if name == task else -change).exceeds() for name, change in growth.items()]
+    as_said = [shows(change if name == task else -change) for name, change in growth.items()]
     return Study(
         "dynamics",
         "What a layer comes to keep while its network learns",

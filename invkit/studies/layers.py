@@ -18,7 +18,7 @@ from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
 from invkit.profiles import Profile
 from invkit.studies.preparing import Keywords, checked_layers, expect_several, explain_layers, lay, read_given
-from invkit.studies.study import Study, verdict
+from invkit.studies.study import Study, shows, verdict
 
 __all__ = ["layers"]
 
@@ -50,7 +50,8 @@ def layers(
 
     Returns:
         headline: invariance at each layer, and the last one's less the first one's; the claim holds where that is above
-        two standard errors, and no layer has less invariance than the one before it by as much.
+        two standard errors, and no layer has less invariance than the one before it by as much. It fails where one has,
+        or where the last has surely not 0.02 more than the first.
 
     Raises:
         SettingsError: fewer than two layers.
@@ -70,7 +71,7 @@ def layers(
         "What the layers keep, one after the other",
         _CLAIM,
         {**{f"invariance at {layer}": estimate for layer, estimate in found.items()}, "last less first": whole},
-        verdict(whole.exceeds(), *(None if fall is None else not fall for fall in falls)),
+        verdict(shows(whole), *(fall is not True for fall in falls)),
         {"layers": profile.to_dict()},
         [*profile.sections(every=True), protocol_section(profile[addresses[0]].protocol)],
     )

@@ -24,7 +24,7 @@ from invkit.seeds import generator_for
 from invkit.settings import Settings
 from invkit.studies.preparing import Keywords, checked_layers, class_concept, explain_layers, lay, read_given, split
 from invkit.studies.shift_page import Domain, Kept, decisions_sections, layers_section, numbers_section
-from invkit.studies.study import Study, verdict
+from invkit.studies.study import Study, shows, verdict
 
 __all__ = ["kept", "shift"]
 
@@ -189,7 +189,7 @@ def _judged(
         wanted = ["appearance", *([concept] if concept in last else [])]
         headline |= {f"{what} kept by samples of the last layer, {name}": last[what] for what in wanted}
         decisive += [last[what] for what in wanted] if name == "foreign" else []
-    return headline, verdict(*(share.exceeds() for share in decisive))
+    return headline, verdict(*(shows(share) for share in decisive))
 
 
 def _last(domain: Domain) -> Explanation:

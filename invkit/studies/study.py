@@ -14,7 +14,7 @@ from invkit.evaluation import Estimate
 from invkit.report import Section, Table, write_page
 from invkit.serialize import nulls_for_unknown
 
-__all__ = ["Study", "over_seeds", "verdict"]
+__all__ = ["Study", "over_seeds", "shows", "verdict"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Study:
         title: of its page.
         claim: what the paper says, one sentence.
         headline: the few figures that the claim is judged by, by name.
-        holds: whether they bear the claim out; None where nothing can be said.
+        holds: True where they bear the claim out, False where they speak against it, None where they leave it open.
         figures: all figures, JSON-able.
         sections: of its page, the claim not among them.
     """
@@ -68,11 +68,20 @@ class Study:
         return write_page(Path(file), self.title, [told, *self.sections])
 
 
+_NOTHING = 0.02  # of a share
 _VERDICTS = {
     True: "Here it holds.",
     False: "Here it does not hold.",
     None: "Here nothing can be said of it.",
 }
+
+
+def shows(share: Estimate, errors: float = 2.0) -> bool | None:
+    """Say whether a share, or by how much one is above another, is above nothing; None where that is open.
+
+    Less than 0.02 is nothing, so that a precise share near 0 speaks against a claim.
+    """
+    return share.exceeds(errors=errors, nothing=_NOTHING)
 
 
 def verdict(*parts: bool | None) -> bool | None:

@@ -19,7 +19,7 @@ from invkit.report import Picture, Section, Table, curves
 from invkit.settings import Settings
 from invkit.studies.preparing import Keywords, checked_layers, explain_layers, lay, read_given, split
 from invkit.studies.side_by_side import side_by_side
-from invkit.studies.study import Study
+from invkit.studies.study import Study, shows
 from invkit.studies.stylise import cue_conflict
 
 __all__ = ["texture"]
@@ -134,7 +134,7 @@ def _judged(
             headline[f"shape − texture, {name} ({measure})"] = value
         headline[f"{' − '.join(reversed(list(last)))} ({measure})"] = other - plain
     difference = headline[f"{' − '.join(reversed(list(last)))} (eq. 20)"]
-    return headline, difference.exceeds()
+    return headline, shows(difference)
 
 
 def _invariances(found: Mapping[str, Mapping[str, Explanation]]) -> dict[str, Estimate]:

@@ -145,7 +145,7 @@ def test_shift_takes_another_folder_for_home_and_texture_two_models(study, model
     found = study("shift", model, "1", "--home", folder)
     assert {"foreign", "home"} <= set(found)
     found = study("texture", model, model, "1", "--cues", "class")
-    assert found["holds"] is False  # twice the same network
+    assert not found["holds"]  # twice the same network
 
 
 def test_sanity_takes_its_stages(study, model):

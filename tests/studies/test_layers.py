@@ -28,9 +28,6 @@ def test_a_claim_fails_with_a_part_and_is_open_with_an_open_one():
     assert verdict(True, None) is None
     assert verdict(False, None) is False
     assert verdict(Estimate(1.0, 0.4, 9).exceeds(), (-Estimate(-1.0, 0.4, 9)).exceeds()) is True
-    assert Estimate(1.0, 0.6, 9).exceeds() is False
-    assert Estimate(1.0, 0.4, 9).exceeds(0.5) is False
-    assert Estimate(1.0, math.nan, 1).exceeds() is None
 
 
 def test_a_study_over_seeds_has_the_mean_and_its_standard_error(digits, network, tiny, tmp_path):

@@ -31,10 +31,9 @@ def judged_shares(found: Mapping[str, Edited], reads: Mapping[str, float]) -> di
             share = edited.rate(name) if name == swapped else edited.stayed(name)
             least = math.sqrt(ENOUGH * (1 - ENOUGH) / max(1, edited.alone))
             sure = replace(share, standard_error=max(share.standard_error, least))  # NaN stays, it comes first
-            enough = True if sure.exceeds(ENOUGH) else False if (-sure).exceeds(-ENOUGH) else None
             legible = min(reads[swapped], reads[name]) >= _LEGIBLE
             what = f"{name} changed" if name == swapped else f"{name} stayed while {swapped} was swapped"
-            shares[what] = share, enough if legible else None
+            shares[what] = share, sure.exceeds(ENOUGH) if legible else None
     return shares
 
 
