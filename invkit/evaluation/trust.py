@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +12,8 @@ from invkit.evaluation.estimate import Estimate
 __all__ = ["Light", "lights"]
 
 Colour = Literal["green", "amber", "red"]
+
+_LITTLE, _MUCH = 0.02, 0.1  # shares of the codes' variance that t leaves open beyond what neighbours do
 
 
 @dataclass(frozen=True)
@@ -36,16 +39,8 @@ def lights(figures: Mapping[str, Estimate | float], disagreements: str | None = 
         disagreements: where eq. 20 and the probe order concepts differently, or nothing; None without concepts.
     """
     told = {name: f"{value:.3f}" if isinstance(value, float) else str(value) for name, value in figures.items()}
-    f, errors = {}, {}
-    for name, figure in figures.items():
-        f[name], errors[name] = (figure, 0.0) if isinstance(figure, float) else (figure.value, figure.standard_error)
-    found = [
-        *_autoencoder(f, told),
-        *_uses(f, errors, told),
-        *_calibrated(f, told),
-        *_consistent(f, told),
-        *_varied(f, errors, told),
-    ]
+    f = {name: _exact(value) if isinstance(value, float) else value for name, value in figures.items()}
+    found = [*_autoencoder(f, told), *_uses(f, told), *_calibrated(f, told), *_consistent(f, told), *_varied(f, told)]
     if disagreements is not None:
         agree = "Eq. 20 and the probe order the concepts alike."
         found.append(Light("The concepts' order", "amber" if disagreements else "green", disagreements or agree))
@@ -56,11 +51,24 @@ def _worst(*colours: Colour) -> Colour:
     return max(colours, key=["green", "amber", "red"].index)
 
 
-def _least(value: float, green: float, amber: float) -> Colour:
-    return "green" if value >= green else "amber" if value >= amber else "red"
+def _least(figure: Estimate, green: float, amber: float) -> Colour:
+    """Give red below `amber`, and green from `green` on where it is surely not red; nothing unknown is either."""
+    if not _is_known(figure):
+        return "amber"
+    if figure.value < amber:
+        return "red"
+    return "green" if figure.value >= green and figure.exceeds(amber) else "amber"
 
 
-def _autoencoder(f: Mapping[str, float], told: Mapping[str, str]) -> Iterator[Light]:
+def _exact(value: float) -> Estimate:
+    return Estimate(value, 0.0, 1)
+
+
+def _is_known(figure: Estimate) -> bool:
+    return math.isfinite(figure.value + figure.standard_error)
+
+
+def _autoencoder(f: Mapping[str, Estimate], told: Mapping[str, str]) -> Iterator[Light]:
     if "reconstruction" not in f:
         return
     colour = _least(f["reconstruction"], 0.9, 0.7)
@@ -74,21 +82,27 @@ def _autoencoder(f: Mapping[str, float], told: Mapping[str, str]) -> Iterator[Li
     yield Light("The images' codes", colour, f"{text}. What the code lost cannot be explained.")
 
 
-def _uses(f: Mapping[str, float], errors: Mapping[str, float], told: Mapping[str, str]) -> Iterator[Light]:
+def _uses(f: Mapping[str, Estimate], told: Mapping[str, str]) -> Iterator[Light]:
     if "gain from z" not in f:
         return
-    gained = f["gain from z"] > 2 * errors["gain from z"] and f.get("information", 1) > 0
-    missed = f["invariance"] - f["open among neighbours"] - 2 * errors["open among neighbours"]
-    colour: Colour = "red" if not gained or missed > 0.1 else "amber" if missed > 0.02 else "green"
+    gain, whole = f["gain from z"], f.get("information", _exact(1.0))
+    missed = f["invariance"] - f["open among neighbours"]
+    gained: Colour = "amber"
+    if _is_known(gain) and _is_known(whole):
+        gained = "green" if gain.exceeds() and whole.exceeds() else "red"
+    left: Colour = "green" if missed.value <= _LITTLE and (-missed).exceeds(-_MUCH) else "amber"
+    colour = "red" if missed.exceeds(_MUCH) else _worst(gained, left)
     text = (
         f"A code is {told['gain from z']} nats per dimension more likely given its own representation than given "
         f"another image's{_than_none(told)}. Among nearest neighbours in z {told['open among neighbours']} of the "
         f"codes' variance is open, and t leaves {told['invariance']}."
     )
-    if not gained:
+    if gained == "red":
         text += " Either the layer says nothing of the image, or t has not learned what it says."
-    elif missed > 0.02:
+    elif missed.exceeds(_LITTLE):
         text += " So t has missed something that the layer says."
+    elif left == "amber":
+        text += " That does not tell whether t has missed something that the layer says."
     yield Light("What t finds in the layer", colour, text)
 
 
@@ -96,13 +110,14 @@ def _than_none(told: Mapping[str, str]) -> str:
     return f", and {told['information']} nats in all more than given none" if "information" in told else ""
 
 
-def _calibrated(f: Mapping[str, float], told: Mapping[str, str]) -> Iterator[Light]:
+def _calibrated(f: Mapping[str, Estimate], told: Mapping[str, str]) -> Iterator[Light]:
     if "energy of v" not in f:
         return
-    off = max(f["energy of v"], 1 / f["energy of v"])
+    energy, ks, expected = (f[name] for name in ("energy of v", "KS distance of v", "KS distance of N(0, 1)"))
     colour = _worst(
-        _least(-off, -1.15, -1.5),
-        _least(-f["KS distance of v"] / f["KS distance of N(0, 1)"], -2, -4),
+        _least(energy, 1 / 1.15, 1 / 1.5),
+        _least(-energy, -1.15, -1.5),
+        _least(_exact(-ks.value / expected.value), -2, -4),
         _least(-f["correlation of v"], -0.1, -0.2),
     )
     text = (
@@ -113,7 +128,7 @@ def _calibrated(f: Mapping[str, float], told: Mapping[str, str]) -> Iterator[Lig
     yield Light("Variances and likelihoods", colour, text)
 
 
-def _consistent(f: Mapping[str, float], told: Mapping[str, str]) -> Iterator[Light]:
+def _consistent(f: Mapping[str, Estimate], told: Mapping[str, str]) -> Iterator[Light]:
     if "rank" not in f:
         return
     colour = _least(f["rank"], 0.95, 0.8)
@@ -131,10 +146,10 @@ def _consistent(f: Mapping[str, float], told: Mapping[str, str]) -> Iterator[Lig
     yield Light("Samples look the same to the layer", colour, f"{text}.")
 
 
-def _varied(f: Mapping[str, float], errors: Mapping[str, float], told: Mapping[str, str]) -> Iterator[Light]:
+def _varied(f: Mapping[str, Estimate], told: Mapping[str, str]) -> Iterator[Light]:
     if "neighbours covered" not in f:
         return
-    colour = _least(f["neighbours covered"], 0.5 - 2 * errors["neighbours covered"], 0.35)
+    colour = _least(f["neighbours covered"], 0.45, 0.35)
     text = (
         f"Samples come nearer to the images next in z than as many other images do for "
         f"{told['neighbours covered']} of them (0.5 by chance); they vary by {told['diversity']} of the pixels' range."
