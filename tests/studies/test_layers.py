@@ -1,7 +1,6 @@
 """Curves over depth, where the layers are known to keep less and less."""
 
 import importlib
-import math
 from dataclasses import replace
 
 import pytest
