@@ -157,9 +157,15 @@ def test_descent_in_a_model_without_gradients_is_refused_before_any_work(digits,
         comparison(Closed(), "a", digits, features=pixels, gradient=True, settings=tiny, progress=False)
 
 
-def test_a_decoder_of_unknown_training_gets_no_verdict(network, digits, pixels, tiny, monkeypatch):
+@pytest.fixture
+def decided(monkeypatch):
+    """Let the figures decide, which those of networks trained for some steps do not."""
     ahead = Estimate(1.0, 0.1, 45)
     monkeypatch.setattr(importlib.import_module("invkit.studies.comparison"), "frechet_difference", lambda *_: ahead)
+
+
+@pytest.mark.usefixtures("decided")
+def test_a_decoder_of_unknown_training_gets_no_verdict(network, digits, pixels, tiny, monkeypatch):
     settings = replace(tiny, autoencoder=None)
     run = partial(
         comparison, network, "4", digits, features=pixels, latent_dim=20, preprocess=invkit.Preprocess(),
@@ -180,6 +186,7 @@ def test_a_decoder_of_unknown_training_gets_no_verdict(network, digits, pixels, 
     assert "no settings tell how the autoencoder was trained" in str(unknown.sections[-1])
 
 
+@pytest.mark.usefixtures("decided")
 def test_a_decoder_that_sees_fewer_images_than_the_autoencoder_did_gets_no_verdict(network, digits, pixels, tiny):
     """Mirrored and cropped images are drawn anew for the autoencoder; z is of stored ones."""
     run = partial(
@@ -190,7 +197,7 @@ def test_a_decoder_that_sees_fewer_images_than_the_autoencoder_did_gets_no_verdi
     told = "mirrored and cropped, as the autoencoder was"
     assert denied.holds is None
     assert told in str(denied.sections[-1])
-    assert shared.holds is not None
+    assert shared.holds is True
     assert told not in str(shared.sections[-1])
     assert "12 steps by l2, without" in str(shared.sections[-1])
 
