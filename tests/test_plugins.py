@@ -204,6 +204,8 @@ def test_a_model_loaded_by_name_goes_to_work_and_one_handed_over_stays(install, 
     monkeypatch.setattr("invkit.processes.device", lambda: torch.device("meta"))  # stands in for a GPU
     assert {p.device.type for p in as_interpretee("zoo:tiny").module.parameters()} == {"meta"}
     assert {p.device.type for p in as_interpretee(mine).module.parameters()} == {"cpu"}
+    preprocess = nn.BatchNorm2d(3)
+    assert as_interpretee("zoo:tiny", preprocess).preprocess.running_mean.device.type == "meta"
 
 
 def test_a_module_of_unknown_normalisation_gets_a_precise_warning():

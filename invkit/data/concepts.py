@@ -34,8 +34,8 @@ class Concept:
     names: tuple[str, ...] = ()
 
     def take(self, rows: Tensor) -> Concept:
-        """Give the concept of these rows."""
-        return Concept(self.kind, self.values[rows], self.names)
+        """Give the concept of these rows; classes without names get their numbers for names, the same in each part."""
+        return Concept(self.kind, self.values[rows], self._called)
 
     def targets(self) -> Tensor:
         """Give values to regress on, (N, d) float32: one-hot for a class."""
@@ -89,8 +89,8 @@ class Concept:
 
     @property
     def _called(self) -> tuple[str, ...]:
-        """Names of the classes; their numbers where they have none."""
-        return self.names or tuple(str(number) for number in range(self.classes))
+        """Names of the classes; their numbers where they have none; empty for quantities."""
+        return self.names or tuple(str(number) for number in range(self.classes if self.kind == "class" else 0))
 
 
 @torch.enable_grad()

@@ -73,7 +73,7 @@ def prepared(cache: Path, *, seed: int, progress: bool) -> tuple[dict[int, nn.Mo
     """Give SqueezeNet at its checkpoints, by training step, and the groundwork of ColorDigits."""
     train, test = color_digits("train", seed=seed), color_digits("test", copies=4, seed=seed)
     models = train_checkpoints(train, test, NETWORK, CHECKPOINTS, seed=seed, cache=cache, progress=progress)
-    return models, lay_groundwork(train, held_out=test, seed=seed, cache=cache, progress=progress)
+    return models, lay_groundwork(train, held_out=test, seed=seed, cache=cache, progress=progress, whole=True)
 
 
 def agreement(explanation: Explanation, judge: Judge, concept: str = "digit", n: int = 500) -> Estimate:

@@ -42,21 +42,28 @@ class Estimate:
         """Give the same with its sign turned."""
         return Estimate(-self.value, self.standard_error, self.n)
 
+    @property
+    def is_known(self) -> bool:
+        """Whether value and error are finite."""
+        return math.isfinite(self.value + self.standard_error)
+
     def exceeds(self, least: float = 0.0, errors: float = 2.0, nothing: float = 0.0) -> bool | None:
         """Say whether it lies above a number, by more than so many standard errors.
 
         Args:
             least: the number.
             errors: how many.
-            nothing: so little above it is as good as not.
+            nothing: less above it is as good as not.
 
         Returns:
-            True where it does, False where by as many errors it does not, None where that is open or its error unknown.
+            True where it does, False where by as many errors it does not, None where that is open, as where a precise
+            estimate lies above by less than `nothing`, or where its error is unknown.
         """
-        above, margin = self.value - least, errors * self.standard_error
-        if not math.isfinite(above + margin):
+        if not self.is_known:
             return None
-        return True if above > margin else False if above < nothing - margin else None
+        above, margin = self.value - least, errors * self.standard_error
+        surely, hardly = above > margin, above < nothing - margin
+        return None if surely == hardly else surely  # a precise figure between the two is both
 
     def __repr__(self) -> str:
         return f"{self.value:.3f} ± {self.standard_error:.3f}"

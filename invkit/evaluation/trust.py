@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -53,7 +52,7 @@ def _worst(*colours: Colour) -> Colour:
 
 def _least(figure: Estimate, green: float, amber: float) -> Colour:
     """Give red below `amber`, and green from `green` on where it is surely not red; nothing unknown is either."""
-    if not _is_known(figure):
+    if not figure.is_known:
         return "amber"
     if figure.value < amber:
         return "red"
@@ -62,10 +61,6 @@ def _least(figure: Estimate, green: float, amber: float) -> Colour:
 
 def _exact(value: float) -> Estimate:
     return Estimate(value, 0.0, 1)
-
-
-def _is_known(figure: Estimate) -> bool:
-    return math.isfinite(figure.value + figure.standard_error)
 
 
 def _autoencoder(f: Mapping[str, Estimate], told: Mapping[str, str]) -> Iterator[Light]:
@@ -88,7 +83,7 @@ def _uses(f: Mapping[str, Estimate], told: Mapping[str, str]) -> Iterator[Light]
     gain, whole = f["gain from z"], f.get("information", _exact(1.0))
     missed = f["invariance"] - f["open among neighbours"]
     gained: Colour = "amber"
-    if _is_known(gain) and _is_known(whole):
+    if gain.is_known and whole.is_known:
         gained = "green" if gain.exceeds() and whole.exceeds() else "red"
     left: Colour = "green" if missed.value <= _LITTLE and (-missed).exceeds(-_MUCH) else "amber"
     colour = "red" if missed.exceeds(_MUCH) else _worst(gained, left)

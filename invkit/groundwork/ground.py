@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,13 +73,16 @@ class Groundwork:
     def _kept_in(self, name: str) -> Path | None:
         return None if self.cache is None or not self.complete else self.cache / name
 
-    def fit(self, task: Task, how: FitSettings, path: Path | None) -> FitResult:
-        """Train a part, or find it at its path.
+    def fit(
+        self, task: Task, how: FitSettings, path: Path | None, on_begin: Callable[[], None] | None = None
+    ) -> FitResult:
+        """Train a part, or find it at its path; `on_begin` as of :func:`fit_or_load`.
 
         Raises:
             KeyboardInterrupt: it was cut short, and is wanted whole.
         """
-        return as_wanted(fit_or_load(task, how, path=path, seed=self.seed, progress=self.progress), self.whole)
+        result = fit_or_load(task, how, path=path, seed=self.seed, progress=self.progress, on_begin=on_begin)
+        return as_wanted(result, self.whole)
 
 
 def name_of(kind: str, *things: Any) -> str:

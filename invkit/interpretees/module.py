@@ -289,23 +289,29 @@ class ModuleInterpretee(Interpretee):
         named = {name: [layer.address, *_plain("then", layer.then)] for name, layer in self.named.items()}
         texts = [_lasting(thing) for thing in (self.module, self.preprocess, self.tokens)]
         ramp = torch.linspace(0, 1, 3 * 64 * 64).reshape(1, 3, 64, 64)
+        state = self.preprocess.state_dict() if isinstance(self.preprocess, nn.Module) else {}
         try:
-            prepared = self.preprocess(ramp)
+            prepared = self.preprocess(ramp.to(next(iter(state.values()), ramp).device)).cpu()
         except Exception:  # it may take other sizes only; its text has to do
             prepared = ramp
         return fingerprint(self.module.state_dict(), texts, named, prepared, _plain_attributes(self.module))
 
 
+#: attributes that say nothing of what a module computes: a mode, timm's source of weights, transformers' devices
+_NOTES = {"training", "pretrained_cfg", "default_cfg", "hf_device_map"}
+
+
 def _plain_attributes(module: nn.Module) -> list[str]:
     """What the modules hold beside tensors and modules, which is in no state dict and seldom in a module's text.
 
-    Without lists and sizes, which are mostly of the last run: torchvision's detectors gather the scales of their maps.
+    Without lists and sizes, which are mostly of the last run: torchvision's detectors gather the scales of their maps;
+    and without what libraries note of where weights came from and went.
     """
     return [
         line
         for name, part in module.named_modules()
         for key, value in sorted(vars(part).items())
-        if key != "training" and not key.startswith("_") and not isinstance(value, (NoneType, list, torch.Size))
+        if not key.startswith("_") and key not in _NOTES and not isinstance(value, (NoneType, list, torch.Size))
         for line in _plain(f"{name}.{key}", value)
     ]
 

@@ -56,7 +56,8 @@ def as_interpretee(model: Any, preprocess: Callable[[Tensor], Tensor] | None = N
             if preprocess is not None:
                 warnings.simplefilter("ignore", PreprocessWarning)
             loaded = load_model(model)
-        processes.put_to_work(getattr(loaded, "module", None))
+        for part in (getattr(loaded, "module", None), preprocess):
+            processes.put_to_work(part)
         return as_interpretee(loaded) if preprocess is None else _prepared(loaded, preprocess)
     if isinstance(model, Interpretee):
         return model if preprocess is None else _prepared(model, preprocess)

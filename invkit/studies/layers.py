@@ -65,23 +65,28 @@ def layers(
     profile = Profile(explain_layers(ground, interpretee, addresses, embedder))
     found = profile.invariance()
     whole = _rise(profile[addresses[0]], profile[addresses[-1]])
-    falls = [(-_rise(profile[a], profile[b])).exceeds() for a, b in pairwise(addresses)]
+    rises = [_rise(profile[a], profile[b]) for a, b in pairwise(addresses)]
     return Study(
         "layers",
         "What the layers keep, one after the other",
         _CLAIM,
         {**{f"invariance at {layer}": estimate for layer, estimate in found.items()}, "last less first": whole},
-        verdict(shows(whole), *(fall is not True for fall in falls)),
+        verdict(shows(whole), *(_is_no_fall(rise) for rise in rises)),
         {"layers": profile.to_dict()},
         [*profile.sections(every=True), protocol_section(profile[addresses[0]].protocol)],
     )
+
+
+def _is_no_fall(rise: Estimate) -> bool | None:
+    """Whether invariance does not surely fall from one layer to the next; None where its error is unknown."""
+    return (-rise).exceeds() is not True if rise.is_known else None
 
 
 def _rise(earlier: Explanation, later: Explanation) -> Estimate:
     """Give by how much invariance rises, over the images of the one that carries fewer with it."""
     data = min((each.held_out.data for each in (earlier, later)), key=len)
     a, b = ((each.t, _representations(each, data)) for each in (earlier, later))
-    return invariance_rise(a, b, groups=data.groups)
+    return invariance_rise(a, b, groups=data.groups, seed=earlier.seed)
 
 
 def _representations(explanation: Explanation, data: ImageSet) -> Tensor:

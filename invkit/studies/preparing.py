@@ -14,7 +14,7 @@ from invkit.data import Concept, ImageSet, Rows
 from invkit.errors import DataError, SettingsError
 from invkit.explanation import Explanation
 from invkit.flows import Embedder
-from invkit.groundwork import Groundwork
+from invkit.groundwork import Groundwork, check_data
 from invkit.preparation import addresses_in, prepare, read_held_out, read_images
 from invkit.progress import say
 from invkit.recipe import explain_each
@@ -22,6 +22,7 @@ from invkit.settings import Settings
 
 __all__ = [
     "Keywords",
+    "check",
     "checked_layers",
     "class_concept",
     "expect_several",
@@ -56,6 +57,7 @@ def read_given(data: Any, keywords: Keywords) -> tuple[ImageSet, Keywords]:
 
     Raises:
         TypeError: a keyword that no study has.
+        DataError: also too few images.
         InvkitError: as :func:`invkit.preparation.read_images`.
     """
     unknown = sorted(keywords.keys() - Keywords.__annotations__.keys())
@@ -73,7 +75,26 @@ def read_given(data: Any, keywords: Keywords) -> tuple[ImageSet, Keywords]:
         progress=progress,
     )
     held_out = read_held_out(keywords.get("held_out"), images, progress)
-    return images, {**keywords, "autoencoder": autoencoder, "held_out": held_out}
+    given: Keywords = {**keywords, "autoencoder": autoencoder, "held_out": held_out}
+    check(images, {**given, "factor_sizes": None})  # a study may name the concepts of images that it makes of these
+    return images, given
+
+
+def check(images: ImageSet, keywords: Keywords) -> None:
+    """Refuse, before any work, what no groundwork can be laid on.
+
+    Raises:
+        DataError: too few images, or held-out ones with other concepts or classes.
+        SettingsError: codes of no known form, or factors that do not fit into them.
+    """
+    check_data(
+        images,
+        held_out=keywords.get("held_out"),
+        autoencoder=as_autoencoder(keywords.get("autoencoder")),
+        factor_sizes=keywords.get("factor_sizes"),
+        settings=Settings.of(keywords.get("settings"), images),
+        seed=keywords.get("seed", 0),
+    )
 
 
 def split(images: ImageSet, keywords: Keywords) -> tuple[ImageSet, ImageSet]:

@@ -29,7 +29,7 @@ from invkit.serialize import fingerprint
 from invkit.studies.preparing import Keywords, checked_layers, explain_layers, held_out_of, lay, read_given
 from invkit.studies.study import Study, shows, verdict
 
-__all__ = ["explain_shuffled", "sanity"]
+__all__ = ["explain_shuffled", "finds_nothing", "is_another", "sanity"]
 
 ORIGINAL, SHUFFLED = "as it is", "with shuffled pairs"
 
@@ -66,7 +66,7 @@ def sanity(
 
     Returns:
         headline: the change of invariance and of each concept's share from the model to the wholly randomised one, and
-        what t gains from z with true and with shuffled pairs, in nats per dimension. The claim holds where the largest
+        what t gains from z with true and with shuffled pairs, in nats per dimension. The claim holds where any
         change is beyond what all together would show by chance in one case of 370 (their errors are those of the
         held-out images, not of training), and the gain from shuffled pairs is under a tenth of that from true ones by
         two standard errors. It fails where no share changes by 0.02, or that gain is as surely above the tenth.
@@ -145,7 +145,7 @@ def _told(found: Mapping[str, Explanation], changes: Mapping[str, Estimate]) -> 
             "gain from z, true pairs": gains[ORIGINAL],
             "gain from z, shuffled pairs": gains[SHUFFLED],
         },
-        verdict(_is_another(changes), _finds_nothing(gains[ORIGINAL], gains[SHUFFLED])),
+        verdict(is_another(changes), finds_nothing(gains[ORIGINAL], gains[SHUFFLED])),
         {
             "changes": {name: vars(change) for name, change in changes.items()},
             "explanations": Profile(found).to_dict(),
@@ -160,14 +160,14 @@ def _told(found: Mapping[str, Explanation], changes: Mapping[str, Estimate]) -> 
     )
 
 
-def _is_another(changes: Mapping[str, Estimate]) -> bool | None:
+def is_another(changes: Mapping[str, Estimate]) -> bool | None:
     """Say whether any figure changed, by more than all together would by chance."""
     beyond = NormalDist().inv_cdf(1 - _LEVEL / (2 * len(changes)))
     shown = [shows(replace(change, value=abs(change.value)), beyond) for change in changes.values()]
     return True if True in shown else None if None in shown else False
 
 
-def _finds_nothing(true: Estimate, shuffled: Estimate) -> bool | None:
+def finds_nothing(true: Estimate, shuffled: Estimate) -> bool | None:
     """Say whether the gain from shuffled pairs is under a tenth of that from true ones; open where these give none."""
     tenth = Estimate(_TENTH * true.value, _TENTH * true.standard_error, true.n)
     return (tenth - shuffled).exceeds() if true.exceeds() else None
@@ -200,8 +200,8 @@ def _likeness(a: Explanation, b: Explanation) -> Estimate:
 
 def _changes_section(changes: Mapping[str, Estimate], most: str) -> Section:
     text = (
-        "From the model as it is to the one with all weights randomised. Judged is the largest, measured by its error: "
-        f"that of {most}."
+        "From the model as it is to the one with all weights randomised. The explanation is another where any of them "
+        f"is beyond its error; the largest, measured by that, is of {most}."
     )
     rows = [[name, str(value)] for name, value in changes.items()]
     return Section("How the figures change", text, (), [Table(["", "change"], rows)])

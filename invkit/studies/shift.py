@@ -22,7 +22,16 @@ from invkit.interpretees import as_interpretee
 from invkit.preparation import read_held_out
 from invkit.seeds import generator_for
 from invkit.settings import Settings
-from invkit.studies.preparing import Keywords, checked_layers, class_concept, explain_layers, lay, read_given, split
+from invkit.studies.preparing import (
+    Keywords,
+    check,
+    checked_layers,
+    class_concept,
+    explain_layers,
+    lay,
+    read_given,
+    split,
+)
 from invkit.studies.shift_page import Domain, Kept, decisions_sections, layers_section, numbers_section
 from invkit.studies.study import Study, shows, verdict
 
@@ -82,16 +91,20 @@ def shift(
         progress = keywords.get("progress", True)
         own = as_image_set(home, size=foreign.size, progress=progress)
         sets["home"] = split(own, {**keywords, "held_out": read_held_out(home_held_out, own, progress)})
-    for train, test in sets.values():  # told before any training of either
-        other_rows(len(test.numbered_as(train)), test.groups, seed=0)
+    given: dict[str, Keywords] = {
+        name: {**keywords, "held_out": test, **({} if name == "foreign" else {"factor_sizes": None})}
+        for name, (_, test) in sets.items()
+    }
+    for name, (train, test) in sets.items():  # told before any training of either
+        check(train, given[name])
+        other_rows(len(test), test.groups, seed=0)
     if home is not None and keywords.get("autoencoder") is None:
-        keywords = {**keywords, "autoencoder": _joint(sets, settings, keywords)}
+        joint = _joint(sets, settings, keywords)
+        given = {name: {**own, "autoencoder": joint} for name, own in given.items()}
     found: dict[str, Domain] = {}
     kept_shares: dict[str, Kept] = {}
-    for name, (train, test) in sets.items():
-        sizes = keywords.get("factor_sizes") if name == "foreign" else None
-        own_keywords: Keywords = {**keywords, "held_out": test, "factor_sizes": sizes}
-        ground = lay(train, own_keywords, [(interpretee, addresses)], embedder)
+    for name, (train, _) in sets.items():
+        ground = lay(train, given[name], [(interpretee, addresses)], embedder)
         found[name] = explain_layers(ground, interpretee, addresses, embedder, f"{name},")
         kept_shares[name] = {layer: kept(each, ground.seed) for layer, each in found[name].items()}
     headline, holds = _judged(found, kept_shares, concept)

@@ -1,6 +1,6 @@
 """One loop and the three tasks that pass through it."""
 
-from invkit.training.artefacts import fit_or_load, is_made
+from invkit.training.artefacts import fit_or_load
 from invkit.training.autoencoder import AutoencoderTask, psnr
 from invkit.training.flows import AmortisedTask, AnchorTask, InvarianceTask, SemanticTask, held_out_nll
 from invkit.training.loop import fit, seconds_of_fit, seconds_per_step
@@ -20,7 +20,6 @@ __all__ = [
     "fit",
     "fit_or_load",
     "held_out_nll",
-    "is_made",
     "psnr",
     "seconds_of_fit",
     "seconds_per_step",

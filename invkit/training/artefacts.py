@@ -16,7 +16,7 @@ from invkit.serialize import clear_partials, locked, read_tensors, write_tensors
 from invkit.training.loop import fit
 from invkit.training.task import FitResult, FitSettings, Task
 
-__all__ = ["fit_or_load", "is_made", "read_whole"]
+__all__ = ["fit_or_load"]
 
 
 def fit_or_load(
@@ -56,7 +56,7 @@ def fit_or_load(
         if processes.is_main():
             for file in (path, checkpoint):
                 clear_partials(path.parent, file.name)
-        found = read_whole(path, task.module) if processes.is_main() else None
+        found = _read_whole(path, task.module) if processes.is_main() else None
         if processes.agreed(found is not None):
             weights, metadata = found or read_tensors(path)
             task.module.load_state_dict(weights)
@@ -66,7 +66,7 @@ def fit_or_load(
             say(f"{task.title}: found, made earlier", show=progress)
             return FitResult(**json.loads(metadata["result"]))
         if processes.is_main():
-            read_whole(checkpoint)
+            _read_whole(checkpoint)
         begin()
         result = fit(task, settings, seed=seed, checkpoint=checkpoint, progress=progress, on_evaluate=on_evaluate)
         if result.complete and processes.is_main():
@@ -76,12 +76,7 @@ def fit_or_load(
     return result
 
 
-def is_made(path: Path | None, module: nn.Module | None = None) -> bool:
-    """Whether weights are there, whole; all processes come to one answer. Arguments as of :func:`read_whole`."""
-    return path is not None and processes.agreed(processes.is_main() and read_whole(path, module) is not None)
-
-
-def read_whole(path: Path, module: nn.Module | None = None) -> tuple[dict[str, Tensor], dict[str, str]] | None:
+def _read_whole(path: Path, module: nn.Module | None = None) -> tuple[dict[str, Tensor], dict[str, str]] | None:
     """Read a file if it is there, and is that module's if one is given; a damaged one is removed, to be made again.
 
     Raises:

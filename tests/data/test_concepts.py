@@ -88,6 +88,13 @@ def test_classes_are_numbered_as_in_another_set():
         as_concept("animal", np.array([0.5, 0.1])).numbered_as(train, "animal")
 
 
+def test_classes_without_names_are_the_same_in_each_part_of_a_set():
+    whole = Concept("class", torch.tensor([0, 1, 1, 5]))
+    train, test = whole.take(torch.tensor([0, 1, 2])), whole.take(torch.tensor([3]))
+    assert test.numbered_as(train, "animal").values.tolist() == [5]
+    assert train.classes == test.classes == 6
+
+
 def test_classes_without_names_keep_their_numbers():
     numbers = torch.tensor([2, 0, 0, 2])
     plain, named = Concept("class", torch.arange(9) % 3), as_concept("animal", np.array(["cat", "dog", "eel"] * 2))

@@ -19,7 +19,8 @@ from invkit.evaluation import Estimate
         (1.0, 0.4, {"errors": 3.0}, None),
         (0.001, 0.004, {}, None),
         (0.001, 0.004, {"nothing": 0.02}, False),
-        (0.010, 0.004, {"nothing": 0.02}, True),
+        (0.010, 0.004, {"nothing": 0.02}, None),  # surely above 0, and surely by less than 0.02
+        (0.030, 0.004, {"nothing": 0.02}, True),
         (0.0, 0.0, {}, None),
         (1.0, math.nan, {}, None),
         (math.nan, 0.1, {}, None),

@@ -1,6 +1,7 @@
 """Curves over depth, where the layers are known to keep less and less."""
 
 import importlib
+import math
 from dataclasses import replace
 
 import pytest
@@ -26,7 +27,31 @@ def test_a_claim_fails_with_a_part_and_is_open_with_an_open_one():
     assert verdict(True, True) is True
     assert verdict(True, None) is None
     assert verdict(False, None) is False
-    assert verdict(Estimate(1.0, 0.4, 9).exceeds(), (-Estimate(-1.0, 0.4, 9)).exceeds()) is True
+
+
+@pytest.mark.parametrize(
+    ("rises", "expected"),
+    [
+        ([(0.5, 0.1), (0.3, 0.1), (0.2, 0.1)], True),
+        ([(0.5, 0.1), (0.6, 0.1), (-0.1, 0.1)], True),  # the fall is not sure
+        ([(0.5, 0.1), (0.9, 0.1), (-0.4, 0.1)], False),
+        ([(0.5, 0.1), (0.5, 0.1), (math.nan, math.nan)], None),
+        ([(0.1, 0.1), (0.1, 0.1), (0.1, 0.1)], None),
+    ],
+)
+def test_the_claim_is_of_the_whole_rise_and_of_no_sure_fall(digits, network, tiny, monkeypatch, rises, expected):
+    found = iter([Estimate(*rise, 9) for rise in rises])
+    monkeypatch.setattr(
+        importlib.import_module("invkit.studies.layers"), "invariance_rise", lambda *_, **__: next(found)
+    )
+    settings = {"settings": tiny, "preprocess": lambda x: x, "progress": False}
+    assert layers(network, ["0", "3", "4"], digits, **settings).holds is expected
+
+
+def test_the_rise_is_the_difference_of_the_invariances_with_any_seed(digits, network, tiny):
+    study = layers(network, ["0", "4"], digits, settings=tiny, preprocess=lambda x: x, seed=3, progress=False)
+    first, last = (study.headline[f"invariance at {layer}"].value for layer in ("0", "4"))
+    assert study.headline["last less first"].value == pytest.approx(last - first, abs=1e-9)
 
 
 def test_a_study_over_seeds_has_the_mean_and_its_standard_error(digits, network, tiny, tmp_path):

@@ -18,7 +18,7 @@ from invkit.flows import Embedder, InvarianceFlow, embedder_for
 from invkit.groundwork import Groundwork
 from invkit.seeds import generator_for, seeded
 from invkit.settings import AutoencoderSettings
-from invkit.training import ImageMetric, Task, is_made
+from invkit.training import ImageMetric, Task
 
 __all__ = ["RegressionTask", "Regressor", "regress", "trained_regressor"]
 
@@ -67,8 +67,11 @@ class RegressionTask(Task):
         see: gives z̃ of z, with a generator: :meth:`InvarianceFlow.perceive`.
         data: training images and their z.
         held_out: those to judge by.
-        metric: of images.
+        metric: of images; None for squared errors.
         title: shown with the progress.
+
+    Attributes:
+        metric: as above; it may be set until training begins.
     """
 
     def __init__(
@@ -77,11 +80,11 @@ class RegressionTask(Task):
         see: Callable[[Tensor, torch.Generator], Tensor],
         data: tuple[ImageSet, Rows],
         held_out: tuple[ImageSet, Rows],
-        metric: ImageMetric,
+        metric: ImageMetric | None = None,
         title: str = "Dosovitskiy & Brox's decoder",
     ) -> None:
         self.title, self.module, self.rows = title, module, len(data[0])
-        self._see, self._data, self._metric = see, data, metric
+        self._see, self._data, self.metric = see, data, metric or ImageMetric()
         rows = evenly(len(held_out[0]), rows_that_fit(_HELD_OUT, held_out[1].shape[1:]))
         self._judged = (held_out[0].images(rows), held_out[1][rows])
 
@@ -92,8 +95,8 @@ class RegressionTask(Task):
 
     def _nll(self, module: nn.Module, images: Tensor, z_seen: Tensor) -> Tensor:
         device = next(module.parameters()).device
-        terms = self._metric.terms(images.to(device), module(z_seen.to(device)))
-        return self._metric.nll(torch.stack([*terms.values()]).sum())
+        terms = self.metric.terms(images.to(device), module(z_seen.to(device)))
+        return self.metric.nll(torch.stack([*terms.values()]).sum())
 
     def held_out(self, module: nn.Module) -> float:
         """Give the same of held-out images."""
@@ -135,14 +138,16 @@ def trained_regressor(
         embedder = embedder_for(shape, latent_dim, width=_WIDTH)
         module = Regressor(embedder, decoder_like(ground.autoencoder, settings, latent_dim))
     path = ground.path("regressor", key, asdict(settings), latent_dim, ground.settings.noise_floor, title)
-    metric = ImageMetric(settings.pixel, None, settings.perceptual_weight)
-    device = processes.device()
-    if not is_made(path, module):
+    task = RegressionTask(module, t.perceive, (ground.train, z[0]), (ground.held_out, z[1]), title=title)
+
+    def begin() -> None:
         rows = torch.randperm(len(z[0]), generator=generator_for(ground.seed, "initialise"))
         embedder.initialize((z[0][rows[: rows_that_fit(_SOME, shape)]] - t.mean) / t.scale, t.noise)
-        metric = replace(metric, perceptual=perceptual_of(settings, device))
-    task = RegressionTask(module.to(device), t.perceive, (ground.train, z[0]), (ground.held_out, z[1]), metric, title)
-    ground.fit(task, settings.fit, path)
+        device = processes.device()
+        module.to(device)
+        task.metric = ImageMetric(settings.pixel, perceptual_of(settings, device), settings.perceptual_weight)
+
+    ground.fit(task, settings.fit, path, begin)
     return module.cpu()
 
 

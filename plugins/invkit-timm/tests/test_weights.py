@@ -13,6 +13,7 @@ from invkit_timm import load_model
 from safetensors.torch import save_file
 
 from invkit.errors import ArtefactError
+from invkit.interpretees import as_interpretee
 
 NAME, TAG = "test_vit", "r160_in1k"
 
@@ -138,6 +139,13 @@ def test_a_local_folder_brings_its_preprocessing_and_categories(tmp_path, images
     interpretee = load_model(f"local-dir:{tmp_path}", None, True)
     assert interpretee.categories == ("cat", "dog")
     same(interpretee, model, images)
+
+
+def test_where_weights_came_from_does_not_tell_models_apart():
+    models = [timm.create_model(NAME, pretrained_cfg_overlay={"file": file}).eval() for file in ("a.pth", "b.pth")]
+    models[1].load_state_dict(models[0].state_dict())
+    assert models[0].pretrained_cfg != models[1].pretrained_cfg
+    assert len({as_interpretee(model).fingerprint() for model in models}) == 1
 
 
 def test_a_folder_of_something_else_is_no_timm_model(tmp_path):
