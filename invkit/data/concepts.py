@@ -13,10 +13,12 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from invkit.errors import DataError
+from invkit.seeds import generator_for
 
 __all__ = ["Concept", "Pairing", "as_concept"]
 
 _NEIGHBOURS = 8
+_TIE = 1e-6  # of a standard deviation
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class Pairing:
     """Draws, for each image, another that shares the concept.
 
     Of a class, any other member (itself where there is none); of a quantity or colour, one of the eight images nearest
-    in value.
+    in value, of equal ones by chance.
 
     Args:
         concept: the values.
@@ -156,10 +158,9 @@ class Pairing:
             self._own = self._order.argsort() - self._start
         else:
             k = min(_NEIGHBOURS, len(values) - 1)
-            points = (values / values.std(0).clamp(min=1e-8)).numpy()
+            points = torch.cat([values / values.std(0).clamp(min=1e-8), _told_apart(values)], 1).numpy()
             nearest = torch.from_numpy(cKDTree(points).query(points, k + 1)[1]).reshape(len(values), -1)
             own = nearest == torch.arange(len(values))[:, None]
-            own[~own.any(1), -1] = True  # duplicates may crowd out an image itself
             self._order = nearest[~own]
             self._count = torch.full((len(values),), k)
             self._start = torch.arange(len(values)) * k
@@ -172,3 +173,10 @@ class Pairing:
         pick = (torch.rand(len(rows), generator=generator) * others).long().clamp(max=others - 1)
         pick = (pick + (pick >= own)).clamp(max=count - 1)
         return self._order[self._start[rows] + pick]
+
+
+def _told_apart(values: Tensor) -> Tensor:
+    """Give equal values a coordinate, (N, 1), tiny and random: else a search finds always the same few of them."""
+    _, place, count = values.unique(dim=0, return_inverse=True, return_counts=True)
+    noise = torch.randn(len(values), generator=generator_for(0, "ties"), dtype=torch.float64)
+    return (_TIE * noise * (count[place] > 1))[:, None]

@@ -48,6 +48,28 @@ def test_partners_of_a_quantity_are_near_in_value_and_never_oneself(values):
     assert near <= 0.5 * anyone
 
 
+def test_partners_of_equal_quantities_are_spread_over_all_that_share_the_value():
+    values = torch.arange(4000) % 2 * 1.0
+    nearest = Pairing(as_concept("smile", values)).draw(torch.arange(4000), torch.Generator().manual_seed(0))
+    assert torch.equal(values[nearest], values)
+    assert len(nearest.unique()) > 2000  # of partners drawn at random 1 - 1/e are distinct: 2,500
+    ages = torch.cat([torch.zeros(2000), torch.arange(1.0, 2001.0).repeat_interleave(2)])  # two and two, and many
+    nearest = Pairing(as_concept("age", ages)).draw(torch.arange(6000), torch.Generator().manual_seed(0))
+    assert (ages[nearest] - ages).abs().max() <= 4
+    assert len(nearest[:2000].unique()) > 1000
+
+
+@pytest.mark.parametrize("values", [torch.rand(900), torch.rand(900, 3)])
+def test_neighbours_of_distinct_values_are_just_the_nearest(values):
+    concept = as_concept("age", values)
+    points = concept.values / concept.values.std(0)
+    distances = (points[:, None] - points).norm(dim=2).fill_diagonal_(torch.inf)
+    nearest = distances.argsort(1)[:, :8]
+    partners = Pairing(concept).draw(torch.arange(900).repeat(200), torch.Generator().manual_seed(0)).view(200, 900)
+    found = [partners[:, row].unique().tolist() for row in range(900)]
+    assert np.mean([each == sorted(near) for each, near in zip(found, nearest.tolist(), strict=True)]) > 0.99  # ties
+
+
 def test_a_class_fills_one_dimension_less_than_it_has_members():
     assert as_concept("digit", torch.arange(1000) % 10).dimensions == 9
     assert as_concept("smile", torch.arange(1000) % 2).dimensions == 1
