@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import RandomSampler
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler
 
 from invkit.data.attributes import read_attributes
 from invkit.data.concepts import Concept, as_concept
@@ -87,12 +87,22 @@ def _check_labels_beside(data: Any, concepts: Any, groups: Any) -> None:
             expected="a folder as data, or concepts={name: labels}",
             got=type(data).__name__,
         )
-    if isinstance(getattr(data, "sampler", None), RandomSampler) and (concepts or groups is not None):
+    if isinstance(data, DataLoader) and not _in_order(data) and (concepts or groups is not None):
         raise DataError(
-            "This loader shuffles, so that labels beside it would go to other images",
+            "This loader shuffles or chooses, so that labels beside it would go to other images",
             expected="a data set, or a loader with shuffle=False",
-            got="a DataLoader that shuffles, with concepts or groups",
+            got="a DataLoader with another order than its data set's, with concepts or groups",
         )
+
+
+def _in_order(loader: DataLoader[Any]) -> bool:
+    """Whether a loader gives all images in the order of its data set; one without numbers has no other order."""
+    if isinstance(loader.dataset, IterableDataset):
+        return True
+    batches = loader.batch_sampler
+    if batches is None:
+        return isinstance(loader.sampler, SequentialSampler)
+    return type(batches) is BatchSampler and isinstance(batches.sampler, SequentialSampler)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 from torchvision.datasets import ImageFolder
 
 from invkit.data import ImageSet, as_bytes, as_concept, as_image_set, color_digits
@@ -392,12 +402,46 @@ def test_color_digits_go_by_their_name():
     assert torch.equal(as_image_set("color-digits", progress=False).pixels, color_digits().pixels)
 
 
-def test_a_loader_that_shuffles_takes_no_labels_beside_it():
-    data = torch.utils.data.TensorDataset(torch.rand(6, 3, 28, 28))
-    ages = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+SIX = TensorDataset(torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1).expand(6, 3, 28, 28))
+AGES = [float(row) for row in range(6)]
+
+
+class Backwards(BatchSampler):
+    """Batches in another order than their sampler's."""
+
+    def __iter__(self):
+        return reversed([*super().__iter__()])
+
+
+@pytest.mark.parametrize(
+    "loader",
+    [
+        DataLoader(SIX, 2, shuffle=True),
+        DataLoader(SIX, 2, sampler=SubsetRandomSampler(range(6))),
+        DataLoader(SIX, 2, sampler=WeightedRandomSampler([1.0] * 6, 6)),
+        DataLoader(SIX, batch_sampler=BatchSampler(RandomSampler(SIX), 2, False)),
+        DataLoader(SIX, batch_sampler=Backwards(SequentialSampler(SIX), 2, False)),
+    ],
+)
+@pytest.mark.parametrize("beside", [{"concepts": {"age": AGES}}, {"groups": AGES}])
+def test_a_loader_of_another_order_takes_no_labels_beside_it(loader, beside):
     with pytest.raises(DataError, match="shuffles"):
-        as_image_set(DataLoader(data, 2, shuffle=True), concepts={"age": ages}, progress=False)
-    assert len(as_image_set(DataLoader(data, 2), concepts={"age": ages}, progress=False)) == 6
+        as_image_set(loader, progress=False, **beside)
+    assert len(as_image_set(loader, progress=False)) == 6  # alone it is read
+
+
+@pytest.mark.parametrize(
+    "loader",
+    [DataLoader(SIX, 4), DataLoader(SIX, batch_sampler=BatchSampler(SequentialSampler(SIX), 4, False))],
+)
+def test_labels_beside_a_loader_that_keeps_the_order_go_to_their_images(loader):
+    found = as_image_set(loader, concepts={"age": AGES}, progress=False)
+    assert found.concepts["age"].values.flatten().tolist() == found.pixels[:, 0, 0, 0].tolist() == AGES
+
+
+def test_a_loader_of_images_without_numbers_takes_labels_in_their_order():
+    found = as_image_set(DataLoader(Stream(), 8), concepts={"age": [float(k) for k in range(20)]}, progress=False)
+    assert found.concepts["age"].values.flatten().tolist() == rows_of(found)
 
 
 def test_groups_may_be_names():
