@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ def find_images(folder: Path) -> tuple[list[Path], list[str] | None]:
     Raises:
         DataError: no such folder, or no image in it.
     """
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    files = sorted(p for p in _all_below(folder) if p.suffix.lower() in SUFFIXES and p.is_file())
     if not files:
         raise DataError(
             f"No images in {folder}",
@@ -37,6 +38,14 @@ def find_images(folder: Path) -> tuple[list[Path], list[str] | None]:
         )
     names = [f.relative_to(folder).parts[0] if len(f.relative_to(folder).parts) > 1 else "" for f in files]
     return files, names if all(names) and len(set(names)) > 1 else None
+
+
+def _all_below(folder: Path) -> Iterator[Path]:
+    """Give all files below a folder; links to folders are followed, but not back to one that holds them."""
+    for place, folders, files in os.walk(folder, followlinks=True):
+        here = Path(place)
+        folders[:] = [name for name in folders if not here.resolve().is_relative_to((here / name).resolve())]
+        yield from (here / name for name in files)
 
 
 def read_files(files: Sequence[Path], size: int, *, progress: bool = True) -> tuple[Tensor | Stored, Tensor]:
@@ -71,10 +80,11 @@ def read_files(files: Sequence[Path], size: int, *, progress: bool = True) -> tu
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Give an upright RGB image of any PIL image."""
+    top = 65535.0 if _of_sixteen_bits(image) else None
     image = ImageOps.exif_transpose(image)
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+    if top or image.mode in ("I", "F"):
         grey = np.asarray(image).astype(np.float64)
-        top = 65535.0 if grey.max() > 255 else 255.0 if grey.max() > 1 else 1.0
+        top = top or (65535.0 if grey.max() > 255 else 255.0 if grey.max() > 1 else 1.0)  # where nothing says
         image = Image.fromarray((grey / top * 255).clip(0, 255).astype(np.uint8))
     if image.mode == "P" or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -83,6 +93,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
+
+
+def _of_sixteen_bits(image: Image.Image) -> bool:
+    """Whether an image's values go up to 65,535: by its mode, or by its format, which a copy no longer has."""
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
 
 
 def square(image: Image.Image, size: int) -> Image.Image:

@@ -1,6 +1,7 @@
 """Whatever a user has becomes one kind of image set, or a clear error."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from torchvision.datasets import ImageFolder
 
 from invkit.data import ImageSet, as_bytes, as_concept, as_image_set, color_digits
 from invkit.data import items as items_module
+from invkit.data.files import find_images
 from invkit.errors import DataError, InvkitWarning
 
 
@@ -50,6 +52,28 @@ def test_grey_and_sixteen_bit_grey_become_grey_rgb(tmp_path):
     data = as_image_set(tmp_path, size=28, progress=False)
     assert centre(data, 0) == [120, 120, 120]
     assert centre(data, 1) == [120, 120, 120]
+
+
+@pytest.mark.parametrize("suffix", ["png", "pgm", "tif"])
+@pytest.mark.parametrize("value", [0, 1, 255, 256, 4096, 65535])
+def test_the_range_of_sixteen_bits_is_not_guessed_from_the_values(tmp_path, suffix, value):
+    file = tmp_path / f"a.{suffix}"
+    if suffix == "pgm":  # Pillow writes none of 16 bits
+        file.write_bytes(b"P5 30 30 65535\n" + value.to_bytes(2, "big") * 900)
+    else:
+        Image.fromarray(np.full((30, 30), value, np.uint16)).save(file)
+    assert centre(as_image_set(tmp_path, progress=False)) == [value // 257] * 3
+    with Image.open(file) as image:
+        items = [(image.copy(), 0)] if image.mode == "I;16" else [(image, 0)]
+        assert centre(as_image_set(items, progress=False)) == [value // 257] * 3
+
+
+@pytest.mark.parametrize(("top", "value"), [(1.0, 0.5), (255.0, 127.5), (65535.0, 32767.5)])
+def test_the_range_of_floats_is_that_of_their_values(tmp_path, top, value):
+    values = np.full((30, 30), value, np.float32)
+    values[0, 0] = top
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    assert centre(as_image_set(tmp_path, progress=False)) == [127] * 3
 
 
 def test_transparency_lies_on_white(tmp_path):
@@ -351,6 +375,23 @@ def test_missing_and_empty_folders_are_told_apart(tmp_path):
         as_image_set(tmp_path / "nowhere", progress=False)
     with pytest.raises(DataError, match="none below it"):
         as_image_set(tmp_path, progress=False)
+
+
+def test_links_to_folders_are_followed_as_imagefolder_does_but_not_in_circles(tmp_path):
+    for k, name in enumerate(["cat", "dog"]):
+        for i in range(2):
+            save(tmp_path / "stored" / name / f"{i}.png", value=(k * 200, 0, 0))
+    linked = tmp_path / "linked"
+    save(linked / "eel" / "0.png", value=(0, 0, 200))
+    save(linked / "eel" / "1.png", value=(0, 0, 200))
+    for name in ("cat", "dog"):
+        (linked / name).symlink_to(tmp_path / "stored" / name, target_is_directory=True)
+    names = [Path(file).relative_to(linked).as_posix() for file, _ in ImageFolder(str(linked)).samples]
+    (linked / "dog" / "back").symlink_to(tmp_path / "stored", target_is_directory=True)
+    (linked / "eel" / "back").symlink_to(linked, target_is_directory=True)
+    files, classes = find_images(linked)
+    assert [file.relative_to(linked).as_posix() for file in files] == names
+    assert classes == ["cat"] * 2 + ["dog"] * 2 + ["eel"] * 2
 
 
 def test_labels_of_the_wrong_length_are_refused():
