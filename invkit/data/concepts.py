@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -108,8 +109,13 @@ def _apart(n: int, size: int) -> Tensor:
     return (math.sqrt(size) * torch.nn.functional.normalize(points)).detach()
 
 
-def as_concept(name: str, labels: Any) -> Concept:
+def as_concept(name: str, labels: Any, called: Sequence[str] = ()) -> Concept:
     """Read labels: whole numbers, truth values or strings are classes, floats continuous, (N, 3) colours.
+
+    Args:
+        name: of the concept.
+        labels: of each image.
+        called: what whole numbers are called, by number; if one has no name, they are their own.
 
     Raises:
         DataError: another shape, NaN, or classes of which no two images share one.
@@ -126,6 +132,8 @@ def as_concept(name: str, labels: Any) -> Concept:
                 got=f"{len(names)} classes for {len(array)} images",
                 hint="Pass floats if this is a quantity rather than a class.",
             )
+        if array.dtype.kind in "iu" and all(0 <= number < len(called) for number in names):
+            names = np.array([called[number] for number in names])
         return Concept("class", torch.from_numpy(codes.astype(np.int64)), tuple(str(n) for n in names))
     if array.dtype.kind == "f" and array.ndim in (1, 2):
         values = torch.from_numpy(array.astype(np.float32).reshape(len(array), -1))

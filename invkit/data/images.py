@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,11 +20,11 @@ from invkit.data.concepts import Concept, as_concept
 from invkit.data.files import find_images, read_files
 from invkit.data.generated import Generated
 from invkit.data.imageset import ImageSet
-from invkit.data.items import read_items
+from invkit.data.items import class_names, read_items
 from invkit.data.reading import tried
 from invkit.data.shaping import as_maps, checked, sized, usual_side
 from invkit.data.stored import Stored, gathered, most_in_memory, read_only
-from invkit.errors import DataError
+from invkit.errors import DataError, InvkitWarning
 from invkit.plugins import list_names, load_named
 
 __all__ = ["as_image_set"]
@@ -47,8 +48,9 @@ def as_image_set(
     Args:
         data: an ImageSet; a folder (sub-folders are the concept `class`); a list of files; an array or tensor
             (N, 3, H, W) or (N, H, W, 3), uint8 or float in [0, 1]; a torch or torchvision data set or a
-            DataLoader, of images or (image, label, …), whose label is the concept `class`; or the name of a
-            data set that a plugin offers, for instance ``color-digits`` or, with torchvision's folder, ``mnist:ROOT``.
+            DataLoader, of images or (image, label, …), whose label is the concept `class`, called as in the set's
+            `classes`, or left out with a warning where it can be none; or the name of a data set that a plugin
+            offers, for instance ``color-digits`` or, with torchvision's folder, ``mnist:ROOT``.
         size: side of the images; None for their own (of a data set or loader the first image's), at most 64.
         concepts: labels by name, in the order of the images; of a folder also a CSV file, see
             :func:`invkit.data.read_attributes`.
@@ -70,7 +72,7 @@ def as_image_set(
     if isinstance(concepts, (str, Path)):
         concepts = read_attributes(Path(concepts), Path(data), found.files)
     given = {name: _chosen(f"The concept '{name}'", labels, found) for name, labels in (concepts or {}).items()}
-    read = {name: as_concept(name, labels) for name, labels in {**found.labels, **given}.items()}
+    read = _as_concepts(found, given)
     groups = found.groups if groups is None else _numbered(_chosen("`groups`", groups, found))
     if groups is not None and len(groups) != len(found.pixels):
         raise DataError("`groups` does not fit the images", expected=f"{len(found.pixels)} values", got=len(groups))
@@ -109,11 +111,13 @@ def _in_order(loader: DataLoader[Any]) -> bool:
 class _Found:
     """What data holds: images, labels that come with them, files; and which of how many were kept, if not all.
 
-    An image set brings the places of its images in what it was read from as `numbers`: labels beside it are its own.
+    `called` names the classes whose labels are numbers. An image set brings the places of its images in what it was
+    read from as `numbers`: labels beside it are its own.
     """
 
     pixels: Tensor | Stored | Generated
     labels: Mapping[str, Any] = field(default_factory=dict)
+    called: Sequence[str] = ()
     groups: Tensor | None = None
     files: Sequence[Path] = ()
     kept: Tensor | None = None
@@ -123,22 +127,36 @@ class _Found:
 
 def _read(data: Any, size: int | None, progress: bool) -> _Found:
     if isinstance(data, ImageSet):
-        return _Found(data.pixels, data.concepts, data.groups, numbers=data.numbers)
+        return _Found(data.pixels, data.concepts, groups=data.groups, numbers=data.numbers)
     if isinstance(data, (str, Path)) or _is_files(data):
         files, names = find_images(Path(data)) if isinstance(data, (str, Path)) else ([Path(f) for f in data], None)
         pixels, kept = read_files(files, size or _own_side(files), progress=progress)
         labels = {} if names is None else {"class": np.asarray(names)[kept.numpy()]}
-        return _Found(pixels, labels, None, files, kept if len(kept) < len(files) else None, len(files))
+        some = kept if len(kept) < len(files) else None
+        return _Found(pixels, labels, files=files, kept=some, total=len(files))
     if isinstance(data, (np.ndarray, Tensor)):
         return _Found(_from_whole(read_only(data) if isinstance(data, np.ndarray) else data.detach().cpu()))
     if hasattr(data, "__getitem__") or hasattr(data, "__iter__"):
         pixels, labels, chosen, total = read_items(data, size, progress)
-        return _Found(pixels, labels, kept=chosen, total=total)
+        return _Found(pixels, labels, class_names(data), kept=chosen, total=total)
     raise DataError(
         "Cannot read images from this",
         expected="a folder, files, an array (N, 3, H, W) or (N, H, W, 3), a data set or a DataLoader",
         got=type(data).__name__,
     )
+
+
+def _as_concepts(found: _Found, given: Mapping[str, Any]) -> dict[str, Concept]:
+    """Read labels; those that nobody asked for, and that can be no concept, are left out and told."""
+    read = {}
+    for name, labels in {**found.labels, **given}.items():
+        try:
+            read[name] = as_concept(name, labels, () if name in given else found.called)
+        except DataError as error:
+            if name in given:
+                raise
+            warnings.warn(f"The labels that come with the data are left out. {error}", InvkitWarning, stacklevel=3)
+    return read
 
 
 def _numbered(groups: Any) -> Tensor:

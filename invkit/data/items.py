@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from invkit.data.files import square, to_rgb
 from invkit.data.imageset import as_bytes
@@ -19,7 +19,7 @@ from invkit.data.shaping import as_maps, checked, sized, usual_side
 from invkit.data.stored import Stored, gathered
 from invkit.progress import Progress
 
-__all__ = ["read_items"]
+__all__ = ["class_names", "read_items"]
 
 
 def read_items(
@@ -66,6 +66,17 @@ def read_items(
     return pixels, classes, torch.tensor(kept) if some else None, total
 
 
+def class_names(data: Any) -> tuple[str, ...]:
+    """Give what a data set calls its classes, by number; nothing where it does not say, or changes its labels."""
+    while isinstance(data, (DataLoader, Subset)):
+        data = data.dataset
+    names = getattr(data, "classes", ())
+    if not isinstance(names, (list, tuple)) or getattr(data, "target_transform", None) is not None:
+        return ()
+    known = tuple(name for name in names if isinstance(name, str))
+    return known if len(set(known)) == len(names) else ()
+
+
 def _length(data: Any) -> int:
     """Give how many items or batches there are, 0 where that is not known."""
     try:
@@ -76,7 +87,7 @@ def _length(data: Any) -> int:
 
 def _of_each(labels: Any, count: int) -> list[Any]:
     """Give the labels of a batch, one for each image; None for each where they are of another form, such as boxes."""
-    rows = labels.ndim == 1 if isinstance(labels, (Tensor, np.ndarray)) else isinstance(labels, (list, tuple))
+    rows = labels.ndim > 0 if isinstance(labels, (Tensor, np.ndarray)) else isinstance(labels, (list, tuple))
     return [*labels] if rows and len(labels) == count else [None] * count
 
 
@@ -88,7 +99,7 @@ def _plain(label: Any) -> float | str | None:
         value = torch.as_tensor(label)
     except (TypeError, ValueError, RuntimeError):
         return None
-    return value.item() if value.ndim == 0 else None
+    return value.item() if value.numel() == 1 else None  # some data sets give arrays of one
 
 
 def _in_turn(data: Any, size: int | None, total: int, progress: bool) -> Iterator[tuple[int, tuple[Tensor, Any]]]:

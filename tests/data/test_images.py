@@ -14,6 +14,7 @@ from torch.utils.data import (
     IterableDataset,
     RandomSampler,
     SequentialSampler,
+    Subset,
     SubsetRandomSampler,
     TensorDataset,
     WeightedRandomSampler,
@@ -289,6 +290,61 @@ def test_a_batch_of_targets_that_are_no_labels_has_none(target):
     assert not as_image_set(loader, progress=False).concepts
 
 
+@pytest.mark.parametrize("label", [lambda k: f"{k}.jpg", lambda k: k, lambda k: float("nan")])
+def test_labels_that_nobody_asked_for_and_that_are_no_concept_are_left_out_and_told(label):
+    items = [(torch.rand(3, 28, 28), label(k)) for k in range(6)]
+    for source in (items, DataLoader(items, batch_size=4)):
+        with pytest.warns(InvkitWarning, match="that come with the data are left out.*'class'") as told:
+            assert not as_image_set(source, progress=False).concepts
+        assert len(told) == 1
+    own = as_image_set(items, concepts={"class": [0, 1] * 3}, progress=False)  # instead of them, so nothing to tell
+    assert own.concepts["class"].values.tolist() == [0, 1] * 3
+    with pytest.raises(DataError, match="'other'"):
+        as_image_set(torch.rand(6, 3, 28, 28), concepts={"other": [label(k) for k in range(6)]}, progress=False)
+
+
+def test_arrays_of_one_number_are_labels():
+    items = [(torch.rand(3, 28, 28), np.array([k % 3])) for k in range(9)]  # as MedMNIST gives
+    for source in (items, DataLoader(items, batch_size=4)):
+        assert as_image_set(source, progress=False).concepts["class"].values.tolist() == [0, 1, 2] * 3
+
+
+class Named(TensorDataset):
+    """A data set that knows what its classes are called."""
+
+    def __init__(self, labels, classes, **changes):
+        super().__init__(torch.rand(len(labels), 3, 28, 28), torch.tensor(labels))
+        self.classes = classes
+        vars(self).update(changes)
+
+
+def test_classes_have_the_names_of_the_data_set():
+    data = Named([2, 0, 2, 0, 3, 3], ["shirt", "bag", "coat", "boot"])
+    for source, values in [
+        (data, [1, 0, 1, 0, 2, 2]),
+        (DataLoader(data, batch_size=4), [1, 0, 1, 0, 2, 2]),
+        (DataLoader(Subset(Subset(data, [5, 4, 3, 2, 1]), [0, 1, 2, 4]), batch_size=4), [2, 2, 0, 0]),
+    ]:
+        found = as_image_set(source, progress=False).concepts["class"]
+        known = dict(zip((0, 1, 2), ("shirt", "coat", "boot"), strict=True))
+        assert [found.names[k] for k in found.values] == [known[k] for k in values]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        Named([1, 2, 1, 2], ["a", "b"]),  # too few
+        Named([1, 2, 1, 2], ["a", "crane", "crane"]),  # two of one name, as in ImageNet
+        Named([1, 2, 1, 2], [("a",), ("b",), ("c",)]),
+        Named([1, 2, 1, 2], ["a", "b", "c"], target_transform=abs),  # other labels than it has names for
+        Named([-1, 2, -1, 2], ["a", "b", "c"]),
+    ],
+)
+def test_names_that_do_not_fit_are_not_used(data):
+    concept = as_image_set(data, progress=False).concepts["class"]
+    assert concept.names == tuple(str(k) for k in sorted(set(data.tensors[1].tolist())))
+
+
 class Stream(IterableDataset):
     """Images without a number."""
 
@@ -345,6 +401,9 @@ def test_a_torchvision_dataset_of_pil_images_brings_its_labels(tmp_path):
     data = as_image_set(ImageFolder(str(tmp_path)), size=28, progress=False)
     assert data.pixels.shape == (4, 3, 28, 28)
     assert data.concepts["class"].values.tolist() == [0, 0, 1, 1]
+    folder = as_image_set(tmp_path, size=28, progress=False)
+    assert data.concepts["class"].names == folder.concepts["class"].names == ("a", "b")
+    assert data.numbered_as(folder).fingerprint() == data.fingerprint()  # either may be held out
 
 
 NAN = torch.full((4, 3, 30, 30), 0.5)
