@@ -63,6 +63,8 @@ def as_image_set(
     Raises:
         DataError: not images, not finite, out of range, none, too many that cannot be read, or labels that don't fit.
     """
+    if isinstance(data, np.ndarray) and data.dtype.kind in "UO":  # names of files, or images of several sizes
+        data = data.tolist()
     if isinstance(data, str) and _is_name(data):
         data = load_named("dataset", data, object)
     _check_labels_beside(data, concepts, groups)

@@ -16,7 +16,7 @@ from invkit.data.files import square, to_rgb
 from invkit.data.imageset import as_bytes
 from invkit.data.reading import read_each, read_on
 from invkit.data.shaping import as_maps, checked, sized, usual_side
-from invkit.data.stored import Stored, gathered
+from invkit.data.stored import Stored, gathered, read_only
 from invkit.progress import Progress
 
 __all__ = ["class_names", "read_items"]
@@ -123,21 +123,23 @@ def _parts(item: Any) -> tuple[Any, Any]:
 def _batch(item: Any) -> tuple[Tensor, Any]:
     """Give a batch's images, and its labels."""
     images, labels = _parts(item)
-    return torch.as_tensor(images), labels
+    return _as_tensor(images), labels
 
 
 def _item(item: Any, size: int | None) -> tuple[Tensor, Any]:
-    """Give an item's image, (1, C, H, W), and its label."""
+    """Give an item's image, (1, C, H, W) or (1, H, W, C), and its label."""
     image, label = _parts(item)
     return _one(image, size).unsqueeze(0), label
 
 
 def _one(image: Any, size: int | None) -> Tensor:
-    """One item of a data set, (C, H, W)."""
+    """One item of a data set, (C, H, W) or (H, W, C)."""
     if isinstance(image, Image.Image):
         side = size or usual_side(min(image.size))
         return torch.from_numpy(np.asarray(square(to_rgb(image), side)).copy()).movedim(-1, 0)
-    tensor = torch.as_tensor(image)
-    if tensor.ndim == 3 and tensor.shape[0] not in (1, 3):
-        tensor = tensor.movedim(-1, 0)
-    return tensor if tensor.ndim == 3 else tensor.unsqueeze(0)
+    tensor = _as_tensor(image)
+    return tensor.unsqueeze(0) if tensor.ndim == 2 else tensor
+
+
+def _as_tensor(images: Any) -> Tensor:
+    return read_only(images) if isinstance(images, np.ndarray) else torch.as_tensor(images)

@@ -109,7 +109,11 @@ def _mapped(file: IO[bytes], dtype: Any, shape: tuple[int, ...]) -> Tensor:
 
 
 def read_only(array: np.ndarray[Any, Any]) -> Tensor:
-    """Give a tensor of an array, without a copy; torch warns of one that must not be written to, and nobody will."""
+    """Give a tensor of an array; one that torch cannot see, turned around or of foreign bytes, is copied.
+
+    Torch warns of an array that must not be written to, and nobody will.
+    """
+    array = array.astype(array.dtype.newbyteorder("="), copy=any(stride < 0 for stride in array.strides))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(array)

@@ -1,5 +1,6 @@
 """Whatever a user has becomes one kind of image set, or a clear error."""
 
+import re
 import warnings
 from pathlib import Path
 
@@ -270,6 +271,43 @@ def test_arrays_tensors_datasets_and_loaders_agree(tmp_path):
         torch.testing.assert_close(data.images(), floats)
         if not isinstance(source, (torch.Tensor, np.ndarray)):
             assert data.concepts["class"].values.tolist() == labels.tolist()
+
+
+@pytest.mark.parametrize(
+    "turned",
+    [
+        lambda rgb: np.ascontiguousarray(rgb[..., ::-1])[..., ::-1],  # BGR turned into RGB
+        lambda rgb: np.ascontiguousarray(rgb[:, ::-1, ::-1])[:, ::-1, ::-1],
+        lambda rgb: (rgb / 255).astype(">f4"),
+        lambda rgb: np.ascontiguousarray((rgb / 255).astype(">f8")[:, ::-1])[:, ::-1],
+    ],
+)
+def test_arrays_that_torch_cannot_see_are_read(turned):
+    rgb = np.random.default_rng(0).integers(0, 256, (6, 28, 28, 3), np.uint8)
+    array, plain = turned(rgb), torch.from_numpy(rgb).movedim(-1, 1) / 255
+    for source in (array, [*array], DataLoader([*array], collate_fn=np.stack)):
+        torch.testing.assert_close(as_image_set(source, progress=False).images(), plain)
+
+
+def test_an_array_may_hold_names_of_files_or_images_of_several_sizes(tmp_path):
+    names = [str(save(tmp_path / f"{k}.png", value=(50 * k, 0, 0))) for k in (2, 0, 1)]
+    for kind in (str, object):
+        assert [centre(as_image_set(np.array(names, kind), progress=False), row)[0] for row in range(3)] == [100, 0, 50]
+    images = np.empty(2, object)
+    images[:] = [np.full((side, 40, 3), side, np.uint8) for side in (30, 50)]
+    assert [centre(as_image_set(images, progress=False), row)[0] for row in range(2)] == [30, 50]
+
+
+def test_an_image_of_other_channels_is_told_by_its_own_shape():
+    for shape in [(4, 32, 48), (32, 48, 4), (2, 32, 48)]:
+        with pytest.raises(DataError, match=f"shape {re.escape(str((1, *shape)))}"):
+            as_image_set([torch.zeros(shape, dtype=torch.uint8)] * 20, progress=False)
+
+
+def test_items_may_have_their_channels_first_or_last_or_none():
+    image = torch.randint(256, (3, 28, 28), dtype=torch.uint8)
+    for item, wanted in [(image, image), (image.movedim(0, -1), image), (image[0], image[0]), (image[:1], image[:1])]:
+        assert torch.equal(as_image_set([item] * 2, progress=False).pixels[1], wanted.expand(3, 28, 28))
 
 
 def test_labels_may_be_words_and_those_that_are_neither_words_nor_numbers_are_left_out():
