@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ def read_attributes(table: Path, folder: Path, files: Sequence[Path]) -> dict[st
         files: the images.
 
     Raises:
-        DataError: no such table, no columns, a ragged one, or images that it does not name.
+        DataError: no such table, no columns, a ragged one, images that it does not name, or names twice, a name that
+            fits several, or an empty value.
     """
     try:
         with open(table, newline="", encoding="utf-8-sig") as file:
@@ -44,21 +46,43 @@ def read_attributes(table: Path, folder: Path, files: Sequence[Path]) -> dict[st
             got=f"{len(header)} columns" if ragged is None else f"another number of values in line {ragged}",
         )
     known = {row[0].strip(): row[1:] for row in rows}
-    found = [known.get(f.relative_to(folder).as_posix(), known.get(f.name)) for f in files]
-    missing = [f.name for f, row in zip(files, found, strict=True) if row is None]
+    paths = [file.relative_to(folder).as_posix() for file in files]
+    names = [path if path in known else file.name for path, file in zip(paths, files, strict=True)]
+    missing = [name for name in names if name not in known]
     if missing:
         raise DataError(
             f"{table} does not name every image",
             expected=f"{len(files)} files of {folder} in the column '{header[0]}'",
             got=f"{len(missing)} missing, the first {missing[0]}",
         )
-    columns = zip(*(row for row in found if row is not None), strict=True)
-    return {name.strip(): _values(column) for name, column in zip(header[1:], columns, strict=True)}
+    titles = [title.strip() for title in header[1:]]
+    _expect_once(table, [row[0].strip() for row in rows], "lines name")
+    _expect_once(table, names, "images have the name")
+    _expect_once(table, titles, "columns have the name")
+    columns = {title: [known[name][k].strip() for name in names] for k, title in enumerate(titles)}
+    for title, column in columns.items():
+        if "" in column:
+            raise DataError(
+                f"{table} lacks a value in the column '{title}'",
+                expected="a value for each image",
+                got=f"none for {paths[column.index('')]}",
+                hint="Leave the image or the column out.",
+            )
+    return {title: _values(column) for title, column in columns.items()}
 
 
-def _values(column: Sequence[str]) -> Any:
+def _expect_once(table: Path, names: Sequence[str], what: str) -> None:
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise DataError(
+            f"{table} does not say which value is whose",
+            expected="a line for each image, named by its path below the folder where several have one name",
+            got=f"{count} {what} {name}",
+        )
+
+
+def _values(texts: Sequence[str]) -> Any:
     """Give strings the type that they are written in."""
-    texts = [text.strip() for text in column]
     if all(_COLOUR.fullmatch(text) for text in texts):
         return np.array([[int(text[k : k + 2], 16) / 255 for k in (1, 3, 5)] for text in texts], np.float32)
     for kind in (int, float):

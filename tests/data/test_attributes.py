@@ -41,6 +41,9 @@ def test_columns_become_classes_quantities_and_colours_whatever_the_order_of_the
         ("file\n0.png\n", "no table of attributes"),
         ("file,a\n0.png\n", "line 2"),
         ("file,a\n0.png,1\n1.png,1\n", "2 missing, the first 2.png"),
+        ("file,a\n0.png,1\n1.png,1\n2.png,2\n3.png,2\n0.png,2\n", "2 lines name 0.png"),
+        ("file,a,a\n0.png,1,2\n1.png,1,2\n2.png,2,2\n3.png,2,2\n", "2 columns have the name a"),
+        ("file,a,age\n0.png,1,20.5\n1.png,1,\n2.png,2,1.5\n3.png,2,1.5\n", "column 'age'.*none for faces/1.png"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused(folder, text, words):
@@ -48,6 +51,23 @@ def test_a_table_that_does_not_fit_is_refused(folder, text, words):
     table.write_text(text)
     with pytest.raises(DataError, match=words):
         as_image_set(folder, concepts=table, progress=False)
+
+
+def test_a_bare_name_that_fits_images_of_two_folders_is_refused_and_paths_are_not(folder):
+    (folder / "more").mkdir()
+    Image.new("RGB", (30, 30)).save(folder / "more" / "3.png")
+    table, lines = folder / "attributes.csv", "file,a\n0.png,1\n1.png,1\n2.png,2\n3.png,2\n"
+    table.write_text(lines)
+    with pytest.raises(DataError, match=r"2 images have the name 3.png"):
+        as_image_set(folder, concepts=table, progress=False)
+    table.write_text(lines + "more/3.png,1\n")
+    assert as_image_set(folder, concepts=table, progress=False).concepts["a"].values.tolist() == [0, 0, 1, 1, 0]
+
+
+def test_lines_of_images_that_are_not_there_may_lack_values(folder):
+    table = folder / "attributes.csv"
+    table.write_text("file,a\n0.png,1.5\n1.png,1.5\n2.png,2\n3.png,2\nelsewhere.png,\n")
+    assert as_image_set(folder, concepts=table, progress=False).concepts["a"].kind == "continuous"
 
 
 def test_a_table_needs_a_folder_and_a_file(folder):
