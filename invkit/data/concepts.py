@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from invkit.errors import DataError
 from invkit.seeds import generator_for
 
-__all__ = ["Concept", "Pairing", "as_concept"]
+__all__ = ["Concept", "Pairing", "as_concept", "check_names"]
 
 _NEIGHBOURS = 8
 _TIE = 1e-6  # of a standard deviation
@@ -145,6 +145,15 @@ def as_concept(name: str, labels: Any, called: Sequence[str] = ()) -> Concept:
         expected="one class, one number or one colour (N, 3) for each image",
         got=f"an array of shape {array.shape} and type {array.dtype}",
     )
+
+
+def check_names(concepts: Iterable[str]) -> None:
+    """Refuse a concept with the name of what *e* keeps beside all concepts."""
+    if "residual" in concepts:
+        raise DataError(
+            "No concept can be called 'residual'",
+            hint="That is what is left of a code beside all concepts. Choose another name.",
+        )
 
 
 class Pairing:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler
 
 from invkit.data.attributes import read_attributes
-from invkit.data.concepts import Concept, as_concept
+from invkit.data.concepts import Concept, as_concept, check_names
 from invkit.data.files import find_images, read_files
 from invkit.data.generated import Generated
 from invkit.data.imageset import ImageSet
@@ -76,21 +76,21 @@ def as_image_set(
     given = {name: _chosen(f"The concept '{name}'", labels, found) for name, labels in (concepts or {}).items()}
     read = _as_concepts(found, given)
     groups = found.groups if groups is None else _numbered(_chosen("`groups`", groups, found))
-    if groups is not None and len(groups) != len(found.pixels):
-        raise DataError("`groups` does not fit the images", expected=f"{len(found.pixels)} values", got=len(groups))
     images = ImageSet(found.pixels, read, groups, found.kept if found.numbers is None else found.numbers)
     own = images.size if isinstance(found.pixels, Generated) else usual_side(images.size)
     return images.resized(size or own)
 
 
 def _check_labels_beside(data: Any, concepts: Any, groups: Any) -> None:
-    """Refuse labels that cannot be matched with the images."""
+    """Refuse labels that cannot be matched with the images, or have a name that is taken."""
     if isinstance(concepts, (str, Path)) and not isinstance(data, (str, Path)):
         raise DataError(
             "A table of attributes goes with a folder of images",
             expected="a folder as data, or concepts={name: labels}",
             got=type(data).__name__,
         )
+    if isinstance(concepts, Mapping):
+        check_names(concepts)
     if isinstance(data, DataLoader) and not _in_order(data) and (concepts or groups is not None):
         raise DataError(
             "This loader shuffles or chooses, so that labels beside it would go to other images",

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from invkit.data.concepts import Concept
+from invkit.data.concepts import Concept, check_names
 from invkit.data.generated import Generated
 from invkit.data.stored import Stored, gathered
 from invkit.errors import DataError
@@ -52,14 +52,28 @@ class ImageSet:
     numbers: Tensor | None = None
 
     def __post_init__(self) -> None:
+        check_names(self.concepts)
         for name, concept in self.concepts.items():
-            if len(concept.values) != len(self.pixels):
+            if not isinstance(concept, Concept):
                 raise DataError(
-                    f"The concept '{name}' does not fit the images",
-                    expected=f"{len(self.pixels)} values, one for each image",
-                    got=f"{len(concept.values)}",
-                    hint="Give the labels in the order of the images.",
+                    f"The labels of '{name}' are not read so far",
+                    expected="a Concept",
+                    got=type(concept).__name__,
+                    hint="`invkit.as_image_set(images, concepts={...})` takes labels of any kind.",
                 )
+            self._expect_for_each(f"The concept '{name}'", concept.values)
+        for what, values in (("`groups`", self.groups), ("`numbers`", self.numbers)):
+            if values is not None:
+                self._expect_for_each(what, values)
+
+    def _expect_for_each(self, what: str, values: Tensor) -> None:
+        if len(values) != len(self.pixels):
+            raise DataError(
+                f"{what} does not fit the images",
+                expected=f"{len(self.pixels)} values, one for each image",
+                got=len(values),
+                hint="Give them in the order of the images.",
+            )
 
     def __len__(self) -> int:
         return len(self.pixels)

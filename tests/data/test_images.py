@@ -22,7 +22,7 @@ from torch.utils.data import (
 )
 from torchvision.datasets import ImageFolder
 
-from invkit.data import ImageSet, as_bytes, as_concept, as_image_set, color_digits
+from invkit.data import Concept, ImageSet, as_bytes, as_concept, as_image_set, color_digits
 from invkit.data import items as items_module
 from invkit.data.files import find_images
 from invkit.errors import DataError, InvkitWarning
@@ -494,6 +494,26 @@ def test_links_to_folders_are_followed_as_imagefolder_does_but_not_in_circles(tm
 def test_labels_of_the_wrong_length_are_refused():
     with pytest.raises(DataError, match=r"'digit'.*3 values.*Got: 2"):
         as_image_set(torch.rand(3, 3, 30, 30), concepts={"digit": [0, 0]}, progress=False)
+
+
+def test_an_image_set_has_concepts_groups_and_numbers_of_each_image_or_none():
+    pixels = torch.rand(4, 3, 28, 28)
+    for wrong, words in [
+        ({"groups": torch.tensor([0, 0])}, r"`groups`.*4 values.*Got: 2"),
+        ({"numbers": torch.arange(5)}, r"`numbers`.*4 values.*Got: 5"),
+        ({"concepts": {"class": Concept("class", torch.arange(2))}}, r"'class'.*4 values.*Got: 2"),
+        ({"concepts": {"class": torch.tensor([0, 0, 1, 1])}}, r"'class'.*a Concept.*Got: Tensor.*as_image_set"),
+    ]:
+        with pytest.raises(DataError, match=words):
+            ImageSet(pixels, **wrong)
+
+
+def test_no_concept_has_the_name_of_what_is_left_beside_them(tmp_path):
+    labels = {"residual": torch.rand(4)}
+    with pytest.raises(DataError, match=r"'residual'.*another name"):
+        as_image_set(tmp_path / "nowhere", concepts=labels)  # before anything is read
+    with pytest.raises(DataError, match="'residual'"):
+        ImageSet(torch.rand(4, 3, 28, 28), {"residual": as_concept("residual", labels["residual"])})
 
 
 def test_groups_are_never_split():
