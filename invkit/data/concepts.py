@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from invkit.seeds import generator_for
 __all__ = ["Concept", "Pairing", "as_concept", "check_names"]
 
 _NEIGHBOURS = 8
+_SPREAD = 1000  # points, at most
 _TIE = 1e-6  # of a standard deviation
 
 
@@ -96,12 +98,17 @@ class Concept:
         return self.names or tuple(str(number) for number in range(self.classes if self.kind == "class" else 0))
 
 
+@cache
 @torch.enable_grad()
 def _apart(n: int, size: int) -> Tensor:
-    """Spread n points over a sphere of radius √size, by minimising the energy of their repulsion."""
+    """Spread n points over a sphere of radius √size, by minimising the energy of their repulsion.
+
+    That takes time by n². More than 1,000 points are random, which in many dimensions lie nearly as far apart: the
+    nearest is at 0.78 of the distance in 16 dimensions, by the median, at 0.9 in 64, at 0.5 in 4.
+    """
     points = torch.randn(n, size, generator=torch.Generator().manual_seed(0)).requires_grad_()
     optimizer = torch.optim.Adam([points], lr=0.05)
-    for _ in range(300 if n > 1 else 0):
+    for _ in range(300 if 1 < n <= _SPREAD else 0):
         distances = torch.pdist(torch.nn.functional.normalize(points))
         optimizer.zero_grad()
         torch.autograd.backward((1 / (distances + 1e-3)).mean())

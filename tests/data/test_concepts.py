@@ -85,6 +85,19 @@ def test_anchors_are_standard_and_apart():
     assert ranks.std() == pytest.approx(1, abs=0.02)
 
 
+def test_anchors_of_very_many_classes_are_random_and_nearly_as_far_apart(monkeypatch):
+    def nearest(classes):
+        points = Concept("class", torch.arange(classes)).anchors(16)
+        torch.testing.assert_close(points.norm(dim=1), torch.full((classes,), 4.0))
+        return torch.cdist(points, points).fill_diagonal_(torch.inf).amin(1).median()
+
+    spread = nearest(1000)
+    monkeypatch.delattr(torch, "pdist")  # of all pairs; of 10,177 people that would take minutes, and is not needed
+    assert nearest(1001) > 0.75 * spread
+    assert nearest(1000) == spread  # computed once
+    assert Concept("class", torch.arange(10_177)).anchors(64).shape == (10_177, 64)
+
+
 def test_no_member_of_a_class_is_its_own_partner_unless_it_is_alone():
     concept = as_concept("who", np.array([0, 0, 0, 1, 1, 2]))
     rows = torch.arange(6).repeat(400)
