@@ -37,6 +37,14 @@ def test_a_name_that_no_package_can_have_is_refused(tmp_path, name):
         new_plugin(name, tmp_path)
 
 
+def test_a_prefix_that_is_taken_is_refused(install, tmp_path):
+    install("zoo", "INVKIT_API = 1")
+    for name in ("invkit", "zoo"):
+        with pytest.raises(SettingsError, match=f"'{name}' is that of"):
+            new_plugin(name, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_folder_that_is_there_is_left_alone(tmp_path):
     new_plugin("zoo", tmp_path)
     with pytest.raises(SettingsError, match="there already"):

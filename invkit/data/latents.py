@@ -90,6 +90,7 @@ def latent_codes(
 @torch.no_grad()
 def decode_all(autoencoder: Autoencoder, latents: Tensor) -> Tensor:
     """Give the images (M, 3, S, S) of flat codes (M, N), on the CPU, part by part."""
+    autoencoder.eval()
     codes = latents.to(autoencoder.device).unflatten(1, autoencoder.latent_shape)
     size = _fitting(autoencoder.image_size**2)
     return torch.cat(in_parts(lambda rows: autoencoder.decode(codes[rows]).cpu(), len(codes), size))

@@ -8,6 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from invkit.errors import SettingsError
+from invkit.plugins import list_plugins
 
 __all__ = ["new_plugin"]
 
@@ -25,11 +26,18 @@ def new_plugin(name: str, into: Path) -> Path:
         the project's folder.
 
     Raises:
-        SettingsError: a name that no package can have, or a folder that is there already.
+        SettingsError: a name that no package can have, a prefix that is taken, or a folder that is there already.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise SettingsError(
             f"'{name}' cannot be a plugin's name", expected="lower-case letters, digits and hyphens, as in my-models"
+        )
+    taken = {plugin.prefix: plugin.distribution for plugin in list_plugins()}
+    if name in taken:
+        raise SettingsError(
+            f"The prefix '{name}' is that of {taken[name]}",
+            expected="one of its own, for of two plugins with one prefix none can be used",
+            hint="Choose another name, or uninstall the other plugin.",
         )
     folder = into / f"invkit-{name}"
     if folder.exists():

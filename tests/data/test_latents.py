@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from invkit.data import ImageSet, latents, represent_all
+from invkit.autoencoders import ConvAutoencoder
+from invkit.data import ImageSet, decode_all, encode_all, latents, represent_all
 from invkit.interpretees import ModuleInterpretee, Preprocess
 
 
@@ -18,3 +19,14 @@ def test_the_batch_goes_by_where_the_model_is_and_not_by_what_the_machine_has(on
     images = ImageSet(torch.zeros(12, 3, 1, 1, dtype=torch.uint8).expand(12, 3, 256, 256))
     represent_all(model, ["0"], images, progress=False)
     assert max(seen) == (12 if on_gpu else latents._PIXELS // 256**2)
+
+
+def test_an_autoencoder_in_training_mode_codes_and_decodes_each_image_by_itself_and_learns_nothing():
+    autoencoder, codes = ConvAutoencoder(28, 8, 8), torch.randn(16, 8)
+    images, before = torch.rand(16, 3, 28, 28), {k: v.clone() for k, v in autoencoder.state_dict().items()}
+    for work in (
+        lambda rows: decode_all(autoencoder.train(), codes[rows]),
+        lambda rows: encode_all(autoencoder.train(), ImageSet(images[rows])).mean,
+    ):
+        torch.testing.assert_close(work(slice(None))[:4], work(slice(4)))
+        assert all(torch.equal(value, before[name]) for name, value in autoencoder.state_dict().items())
