@@ -7,18 +7,20 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
-from pickle import UnpicklingError
 from urllib.parse import urlparse
 
 import torch
 from torch import Tensor, nn
 
 from invkit.errors import ArtefactError
+from invkit.interpretees.wrapped import bare
 from invkit.serialize import read_tensors
 
 __all__ = ["fit_weights", "hub_file", "load_weights", "published_weights", "read_weights"]
 
 _NAMES = ("model.safetensors", "weights.safetensors", "pytorch_model.bin", "model.pth", "model.pt")
+#: what torch.compile and DataParallel, one within the other, put before the names of a model's tensors
+_WRAPPED = re.compile(r"^(?:_orig_mod\.)?(?:module\.)?(?:_orig_mod\.)?")
 
 
 def read_weights(source: str | Path, *, local_files_only: bool = False) -> dict[str, Tensor]:
@@ -59,18 +61,26 @@ def read_weights(source: str | Path, *, local_files_only: bool = False) -> dict[
             got="no such file",
             hint="Download the file and pass its path as `weights`, or pass weights='random'.",
         ) from error
-    except (OSError, EOFError, RuntimeError, ValueError, UnpicklingError) as error:
-        raise ArtefactError(
-            f"Cannot read the weights in {path}",
-            expected="tensors, as torch.save or safetensors writes them",
-            got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
-        ) from error
+    except Exception as error:  # bytes that are no pickle can raise anything
+        raise _unreadable(path, error) from error
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise ArtefactError(f"No state dict in {path}", expected="tensors by name", got=type(content).__name__)
-    return {key.removeprefix("module."): value for key, value in content.items()}
+    return {_WRAPPED.sub("", key): value for key, value in content.items()}
+
+
+def _unreadable(path: Path, error: Exception) -> ArtefactError:
+    """Make the error for a file that torch won't read, without its advice to let the file execute code."""
+    reason = str(error).rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0]
+    foreign = re.search(r"GLOBAL (\w\S*)", reason)
+    return ArtefactError(
+        f"Cannot read the weights in {path}",
+        expected="tensors, as torch.save or safetensors writes them",
+        got=f"{type(error).__name__}: {reason}" if foreign is None else f"Python objects beside tensors ({foreign[1]})",
+        hint="" if foreign is None else "Load it where it was made and save `state_dict()` alone.",
+    )
 
 
 def load_weights(module: nn.Module, source: str | Path, *, local_files_only: bool = False) -> None:
@@ -89,14 +99,14 @@ def fit_weights(module: nn.Module, state: Mapping[str, Tensor], source: str | Pa
     safetensors and plain dicts do not say.
 
     Args:
-        module: to fill.
+        module: to fill, also inside torch.compile or DataParallel.
         state: tensors by name.
         source: where they come from, for the message.
 
     Raises:
         ArtefactError: keys or shapes don't fit.
     """
-    state = OrderedDict(state)
+    module, state = bare(module), OrderedDict(state)
     setattr(state, "_metadata", {"": {"version": module._version}})  # noqa: B010
     try:
         module.load_state_dict(state)
@@ -150,7 +160,7 @@ def hub_file(name: str, files: Sequence[str], *, local_files_only: bool = False)
     try:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.constants import HF_HUB_CACHE
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+        from huggingface_hub.errors import LocalEntryNotFoundError
     except ImportError as error:
         raise ArtefactError("Weights from the hub need huggingface_hub", hint="pip install huggingface_hub.") from error
     repository, _, revision = name.partition("@")
@@ -158,7 +168,7 @@ def hub_file(name: str, files: Sequence[str], *, local_files_only: bool = False)
     for file in files:
         try:
             return Path(hf_hub_download(repository, file, revision=revision or None, local_files_only=local_files_only))
-        except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+        except Exception as error:  # the hub's errors and those of its http library have no class in common
             last = error
             if isinstance(error, LocalEntryNotFoundError):  # no connection: the others are not waited for
                 local_files_only = True
