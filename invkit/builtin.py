@@ -65,10 +65,8 @@ def load_autoencoder(name: str, weights: str | None, local_files_only: bool) -> 
             "authors released",
             hint="invkit.train_autoencoder trains one on your images, and so does invkit.explain where none is given.",
         )
-    if weights == "random":
-        return ConvAutoencoder() if name == "conv" else BigAutoencoder(_BIG[name])
-    state = read_weights(weights, local_files_only=local_files_only)
-    if name != "conv" and is_released(state):
+    state = None if weights == "random" else read_weights(weights, local_files_only=local_files_only)
+    if state is not None and name != "conv" and is_released(state):
         released = from_released(state, weights)
         if released.image_size != _BIG[name]:
             raise ArtefactError(
@@ -78,8 +76,9 @@ def load_autoencoder(name: str, weights: str | None, local_files_only: bool) -> 
             )
         return released
     autoencoder = ConvAutoencoder() if name == "conv" else BigAutoencoder(_BIG[name])
-    fit_weights(autoencoder, state, weights)
-    return autoencoder
+    if state is not None:
+        fit_weights(autoencoder, state, weights)
+    return autoencoder.eval()
 
 
 @hookimpl

@@ -55,7 +55,14 @@ def load_folder(folder: Path) -> tuple[Autoencoder, dict[str, Any]]:
             expected="a folder that `invkit train-autoencoder` wrote",
             got=manifest.get("kind", "another manifest") if isinstance(manifest, dict) else type(manifest).__name__,
         )
-    autoencoder = rebuild(manifest["autoencoder"])
+    try:
+        autoencoder = rebuild(manifest.get("autoencoder", {}))
+    except TypeError as error:
+        raise ArtefactError(
+            f"{folder} was written by another version of invkit",
+            expected="an autoencoder with the options that this version knows",
+            got=error,
+        ) from error
     fit_weights(autoencoder, read_tensors(folder / WEIGHTS)[0], folder)
     return autoencoder.eval(), manifest
 
