@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from invkit.core import Interpretee, LayerInfo
-from invkit.errors import DataError, LayerError
+from invkit.errors import DataError, InvkitError, LayerError
 from invkit.interpretees.addresses import OUTPUT, Address, expand, parse, pick, unknown_layer
 from invkit.interpretees.capture import capture, untouched
 from invkit.interpretees.hookable import hookable
@@ -58,6 +58,9 @@ class ModuleInterpretee(Interpretee):
 
     Attributes:
         module: the model itself, out of torch.compile and DataParallel.
+
+    Raises:
+        DataError: a model in TorchScript, scripted or traced.
     """
 
     def __init__(
@@ -77,6 +80,13 @@ class ModuleInterpretee(Interpretee):
         self.named = dict(named or {})
         self.scores_classes = scores_classes
         self.module = bare(model)
+        if isinstance(self.module, torch.jit.ScriptModule):
+            raise DataError(
+                "TorchScript cannot be looked into",
+                expected="a torch.nn.Module as Python runs it",
+                got=type(self.module).__name__,
+                hint="Pass the nn.Module that it was made of.",
+            )
         every = self.module.named_modules(remove_duplicate=False)  # a shared module by each of its names
         self._modules: dict[str, nn.Module] = {plain_name(name): m for name, m in every if name}
         first = {module: name for name, module in reversed(self._modules.items())}
@@ -86,18 +96,20 @@ class ModuleInterpretee(Interpretee):
         return f"{type(self).__name__}({type(self.module).__name__})"
 
     def _parse(self, layer: str) -> Address:
-        twice = self._aliases.get(layer.partition("@")[0])
-        if twice is not None:
-            raise LayerError(
-                f"'{layer}' is another name of '{twice}'",
-                expected=f"'{twice}' for its first call, '{twice}@1' for its second, and so on",
-            )
         if layer in self.named:
             return replace(parse(self.named[layer].address, self._modules), text=layer)
         try:
-            return parse(layer, self._modules)
+            address = parse(layer, self._modules)
         except LayerError:
             raise unknown_layer(layer, [*self._modules, *self.named]) from None
+        twice = self._aliases.get(address.module)
+        if twice is not None:
+            part = re.sub(r"^@\d+", "", layer.removeprefix(address.module))
+            raise LayerError(
+                f"'{layer}' is another name of '{twice}{part}'",
+                expected=f"'{twice}{part}' for its first call, '{twice}@1{part}' for its second, and so on",
+            )
+        return address
 
     def _inputs(self, images: Tensor) -> Tensor:
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
@@ -107,9 +119,21 @@ class ModuleInterpretee(Interpretee):
                 got=f"{images.dtype} {tuple(images.shape)}",
             )
         parameter = next((p for p in self.module.parameters() if p.is_floating_point()), None)
-        own = images.clone()  # a preprocessing in place must not reach the user's images
-        prepared = self.preprocess(own if parameter is None else own.to(parameter.device))
+        # a copy, which a preprocessing may change in place; of float32 at least, since a CPU resizes no halves
+        own = images.to(torch.promote_types(images.dtype, torch.float32), copy=True)
+        prepared = self._prepared(own if parameter is None else own.to(parameter.device))
         return prepared if parameter is None else prepared.to(parameter.dtype)
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        try:
+            prepared: Any = self.preprocess(images)
+        except (InvkitError, MemoryError, RuntimeError):  # where memory runs out batches are halved
+            raise
+        except Exception as error:
+            raise _no_function_of_a_batch(f"{type(error).__name__}: {error}") from error
+        if not isinstance(prepared, Tensor):
+            raise _no_function_of_a_batch(f"one that gives {type(prepared).__name__}")
+        return prepared
 
     def resolve(self, layer: str | nn.Module) -> str:
         """Give the address of a layer that may be handed over as the module itself.
@@ -295,6 +319,15 @@ class ModuleInterpretee(Interpretee):
         except Exception:  # it may take other sizes only; its text has to do
             prepared = ramp
         return fingerprint(self.module.state_dict(), texts, named, prepared, _plain_attributes(self.module))
+
+
+def _no_function_of_a_batch(got: str) -> DataError:
+    return DataError(
+        "The preprocessing does not take these images",
+        expected="a function of a float batch (B, 3, H, W) in [0, 1], which gives such a tensor",
+        got=got,
+        hint="Leave ToTensor out: images are tensors already.",
+    )
 
 
 #: attributes that say nothing of what a module computes: a mode, timm's source of weights, transformers' devices

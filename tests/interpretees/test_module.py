@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from torch import nn
+from torchvision import transforms
 
 import invkit
 from invkit.errors import DataError, LayerError
@@ -205,6 +206,44 @@ def test_what_is_no_batch_of_images_is_refused(toy, bad):
         ModuleInterpretee(toy).represent(bad, ["conv"])
 
 
+@pytest.mark.parametrize(
+    ("preprocess", "words"),
+    [
+        (transforms.Compose([transforms.Resize(4), transforms.ToTensor()]), "TypeError"),
+        (lambda x: x.convert("RGB"), "AttributeError.*convert"),  # as CLIP's
+        (lambda x: x.numpy(), "gives ndarray"),
+    ],
+)
+def test_a_preprocessing_of_single_pictures_is_told_from_one_of_batches(toy, images, preprocess, words):
+    with pytest.raises(DataError, match=rf"float batch \(B, 3, H, W\) in \[0, 1\].*{words}.*ToTensor out"):
+        ModuleInterpretee(toy, preprocess).represent(images, ["conv"])
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError(), DataError("a plugin's own")])
+def test_what_a_preprocessing_means_by_its_error_is_left(toy, images, error):
+    def preprocess(_):
+        raise error
+
+    with pytest.raises(type(error)) as told:
+        ModuleInterpretee(toy, preprocess).represent(images, ["conv"])
+    assert told.value is error
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_images_of_half_precision_are_taken_as_float(toy, images, dtype, mode):
+    interpretee = ModuleInterpretee(toy, Preprocess(5, (0.4, 0.5, 0.6), mode=mode))
+    found, expected = (interpretee.represent(x, ["conv"])["conv"] for x in (images.to(dtype), images.to(dtype).float()))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("make", [torch.jit.script, lambda net: torch.jit.trace(net, torch.rand(1, 3, 8, 8))])
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_torchscript_is_refused(make):
+    with pytest.raises(DataError, match=r"TorchScript.*the nn\.Module that it was made of"):
+        ModuleInterpretee(make(nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()).eval()))
+
+
 def test_preprocess_has_its_inverse():
     preprocess, x = Preprocess(16, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)), torch.rand(2, 3, 16, 16)
     torch.testing.assert_close(preprocess.inverse(preprocess(x)), x)
@@ -279,6 +318,24 @@ def test_a_shared_module_is_listed_once_and_its_other_name_leads_to_the_first(im
         ("a", 2),
         ("output", 1),
     ]
+
+
+def test_a_part_of_a_shared_module_has_one_name_too(images):
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = self.b = Pair()
+
+        def forward(self, x):
+            return self.b(x + self.a(x)[0][..., None, None])[0]
+
+    interpretee = ModuleInterpretee(Shared())
+    for alias, call in (("b[0]", "a@1[0]"), ("b[1].deep", "a@1[1].deep"), ("b@1[0]", "a@1[0]")):
+        with pytest.raises(LayerError) as told:
+            interpretee.represent(images, [alias])
+        assert f"'{call}' for its second" in str(told.value)
+    found = interpretee.represent(images, ["a[0]", "a@1[0]"])
+    torch.testing.assert_close(found["a@1[0]"], 2 * found["a[0]"])
 
 
 def test_a_module_called_input_or_output_goes_before_what_the_model_sees_and_gives(images):
