@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import isroutine
 from types import NoneType
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -262,8 +263,8 @@ class ModuleInterpretee(Interpretee):
             return self.features(images, ["output"])["output"]
         return self._as_decision(self._run(images, gradients=True), images)
 
-    @staticmethod
-    def _as_decision(output: Any, images: Tensor) -> Tensor:
+    def _as_decision(self, output: Any, images: Tensor) -> Tensor:
+        """Give f(x) of what the model returned; a subclass whose model returns something else says how."""
         return pick(output, Address("output", OUTPUT, 0, ())).float().to(images.device)
 
     def forward(self, images: Tensor) -> Any:
@@ -293,9 +294,11 @@ class ModuleInterpretee(Interpretee):
         """Give the interpretee as an `nn.Module` of images in [0, 1]: ``DeepLift(interpretee.as_module())``."""
         return ScoreModule(self.module, self)
 
-    def around(self, model: nn.Module) -> ModuleInterpretee:
+    def around(self, model: nn.Module) -> Self:
         """Give the interpretee of another model of the same architecture, say with other weights."""
-        return ModuleInterpretee(
+        other = copy(self)  # of the same class, with whatever that keeps
+        ModuleInterpretee.__init__(
+            other,
             model,
             self.preprocess,
             self.categories,
@@ -303,6 +306,7 @@ class ModuleInterpretee(Interpretee):
             named=self.named,
             scores_classes=self.scores_classes,
         )
+        return other
 
     def fingerprint(self) -> str:
         """Hash weights, buffers, structure, plain attributes, preprocessing, layout of tokens and named layers.

@@ -151,6 +151,26 @@ def test_a_detectors_decision_is_the_best_score_of_each_category():
     assert z["backbone.body.16"].shape == (2, 960, 2, 2)
 
 
+def test_a_detectors_scores_have_their_gradients_to_the_images():
+    interpretee, x = as_interpretee(detector()), torch.rand(1, 3, 64, 64).requires_grad_()
+    found = interpretee.module(x)[0]
+    category = int(found["labels"][found["scores"].argmax()])
+    (expected,) = torch.autograd.grad(found["scores"].max(), x)
+    assert expected.abs().max() > 0
+    for call in (interpretee, interpretee.as_module(), lambda x: interpretee.features(x, ["output"])["output"]):
+        scores = call(x)
+        torch.testing.assert_close(scores.detach(), interpretee.decide(x))
+        torch.testing.assert_close(torch.autograd.grad(scores[0, category], x)[0], expected)
+
+
+def test_a_detector_with_other_weights_is_still_one():
+    interpretee, other, x = as_interpretee(detector()), detector(), torch.rand(1, 3, 64, 64)
+    again = interpretee.around(other)
+    assert again.module is other
+    torch.testing.assert_close(again.decide(x), as_interpretee(other).decide(x))
+    assert not torch.equal(again.decide(x), interpretee.decide(x))
+
+
 def test_a_model_without_weights_lists_its_layers():
     listed = invkit.layers(models.resnet18().to("meta"))
     assert next(info.shape for info in listed if info.address == "layer4") == (512, 7, 7)

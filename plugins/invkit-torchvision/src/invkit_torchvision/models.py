@@ -27,19 +27,19 @@ class DetectionInterpretee(ModuleInterpretee):
     what lies behind them has a row for each proposal instead of each image.
     """
 
-    def represent(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Give Φ(x) at each of the layers; ``output`` is the decision."""
-        inner = [layer for layer in layers if layer != "output"]
-        found = super().represent(images, inner) if inner else {}
-        return {layer: found[layer] if layer in found else self.decide(images) for layer in layers}
+    def _captured(self, images: Tensor, layers: Sequence[str], *, gradients: bool) -> dict[str, Tensor]:
+        found = super()._captured(images, [layer for layer in layers if layer != "output"], gradients=gradients)
+        if "output" in layers:
+            found["output"] = self._as_decision(self._run(images, gradients=gradients), images)
+        return {layer: found[layer] for layer in layers}
 
-    def decide(self, images: Tensor) -> Tensor:
-        """Give the best score of each category, (B, C), 0 where none was found."""
-        detections = self.forward(images)
-        scores = torch.zeros(len(images), _categories(self.module), device=images.device)
-        for row, found in zip(scores, detections, strict=True):
-            row.scatter_reduce_(0, found["labels"].to(row.device), found["scores"].float().to(row.device), "amax")
-        return scores
+    def _as_decision(self, output: Any, images: Tensor) -> Tensor:
+        return torch.stack([self._best(found) for found in output]).to(images.device)
+
+    def _best(self, found: dict[str, Tensor]) -> Tensor:
+        """Give the best score of each category in an image, (C,), 0 where none was found."""
+        scores = found["scores"].float()
+        return scores.new_zeros(_categories(self.module)).scatter_reduce(0, found["labels"], scores, "amax")
 
 
 def _categories(detector: nn.Module) -> int:
