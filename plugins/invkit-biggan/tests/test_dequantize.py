@@ -72,6 +72,14 @@ def test_a_seed_decides_the_training_and_a_file_keeps_it(embeddings, trained, tm
         assert all(torch.equal(v, vae.state_dict()[k]) for k, v in trained.state_dict().items())
 
 
+def test_training_leaves_every_global_generator_alone(embeddings, monkeypatch):
+    seeds, state = [], torch.get_rng_state()
+    monkeypatch.setattr("torch.cuda.manual_seed_all", seeds.append)
+    train_dequantizer(embeddings, width=8, settings=FitSettings(steps=1, batch_size=50), progress=False)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not seeds
+
+
 def test_embeddings_of_another_shape_are_refused():
     with pytest.raises(DataError, match="no class embeddings"):
         train_dequantizer(torch.zeros(128))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from invkit.core import Posterior
 from invkit.errors import DataError
-from invkit.seeds import generator_for, seed_for
+from invkit.seeds import generator_for, seeded
 from invkit.training import FitSettings, Task, fit_or_load
 
 __all__ = ["DequantizerTask", "EmbeddingVAE", "train_dequantizer"]
@@ -83,19 +83,15 @@ class EmbeddingVAE(nn.Module):
     @torch.no_grad()
     def dequantize(self, embeddings: Tensor, generator: torch.Generator) -> Tensor:
         """Draw a value near each embedding (B, dim): encode, draw a latent, decode, add the output's noise."""
-        mean = self.decode(_draw(self.encode(embeddings), generator))
+        mean = self.decode(self.encode(embeddings).sample(generator))
         return mean + self.noise * self.scale * _normal(mean, generator)
 
     def loss(self, embeddings: Tensor, generator: torch.Generator) -> Tensor:
         """Give the mean negative evidence bound, −log p(h | latent) + KL, in nats per (scaled) dimension."""
         posterior = self.encode(embeddings)
-        error = ((self.decode(_draw(posterior, generator)) - embeddings) / self.scale).square().mean() / self.noise**2
+        error = ((self.decode(posterior.sample(generator)) - embeddings) / self.scale).square().mean() / self.noise**2
         kl = posterior.kl().mean()
         return 0.5 * (error + math.log(2 * math.pi * self.noise**2)) + kl
-
-
-def _draw(posterior: Posterior, generator: torch.Generator) -> Tensor:
-    return posterior.mean + posterior.std * _normal(posterior.mean, generator)
 
 
 def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
@@ -155,8 +151,7 @@ def train_dequantizer(
     if embeddings.ndim != 2 or len(embeddings) < 2:
         raise DataError("These are no class embeddings", expected="(K, dim), K ≥ 2", got=tuple(embeddings.shape))
     settings = settings or FitSettings(steps=3000, batch_size=256)
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed_for(seed, "build", "dequantiser"))
+    with seeded(seed, "build", "dequantiser"):
         vae = EmbeddingVAE(embeddings.shape[1], width, noise)
     vae.fit_scale(embeddings)
     task = DequantizerTask(vae.to(embeddings.device), embeddings)
