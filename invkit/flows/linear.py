@@ -18,7 +18,7 @@ class LULinear(FlowBlock):
 
     Args:
         dim: number of channels D.
-        seed: seed of the rotation.
+        seed: seed of the rotation, as of :class:`~invkit.flows.Shuffle`.
     """
 
     permutation: Tensor
@@ -35,7 +35,7 @@ class LULinear(FlowBlock):
         self.upper = nn.Parameter(torch.zeros(dim, dim))
         self.log_diagonal = nn.Parameter(torch.zeros(dim))
         self.bias = nn.Parameter(torch.zeros(dim))
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed % 2**64)
         random = torch.randn(dim, dim, dtype=torch.float64, generator=generator, device="cpu")
         self.set_matrix(torch.linalg.qr(random)[0])
 

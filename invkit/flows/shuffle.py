@@ -44,11 +44,11 @@ class Shuffle(Permutation):
 
     Args:
         dim: number of channels D.
-        seed: seed of π.
+        seed: seed of π, of any size; modulo 2⁶⁴ it is torch's.
     """
 
     def __init__(self, dim: int, seed: int = 0) -> None:
-        permutation = torch.randperm(dim, generator=torch.Generator().manual_seed(seed))
+        permutation = torch.randperm(dim, generator=torch.Generator().manual_seed(seed % 2**64))
         super().__init__(permutation, {"dim": dim, "seed": seed})
 
 

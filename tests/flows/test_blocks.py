@@ -158,6 +158,19 @@ def test_recomputed_gradients_equal_stored_ones(coupling):
         torch.testing.assert_close(actual, expected, rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.parametrize("seed", [0, 12345, -1, 2**64 - 1, 2**64 + 7, 1000 * 2**60 + 3])
+def test_mixings_take_seeds_of_any_size_and_those_of_torch_as_torch_does(seed):
+    theirs = torch.Generator().manual_seed({2**64 + 7: 7, 1000 * 2**60 + 3: 2**63 + 3}.get(seed, seed))
+    expected = torch.randperm(9, generator=theirs)
+    assert torch.equal(Shuffle(9, seed).permutation, expected)
+    assert LULinear(9, seed)(torch.eye(9)).value.isfinite().all()
+
+
+@pytest.mark.parametrize("shape", [6, (3, 8, 8)])
+def test_a_flow_takes_a_large_seed(shape):
+    assert FlowSettings(n_flow=2, width=8).blocks(shape, seed=2**60)
+
+
 def test_spline_is_finite_far_outside_its_interval():
     block = SplineCoupling(4, CONDITION, width=8).double()
     with torch.no_grad():
