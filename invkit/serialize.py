@@ -52,7 +52,10 @@ class InParts(NamedTuple):
 
 
 def fingerprint(*things: Any) -> str:
-    """Hash tensors, mappings of tensors and JSON-able values to 16 hexadecimal digits."""
+    """Hash tensors, JSON-able values, and mappings and lists of both to 16 hexadecimal digits.
+
+    As in JSON a tuple is a list, and keys are texts.
+    """
     digest = hashlib.sha256()
     for thing in things:
         _feed(digest, thing)
@@ -60,6 +63,7 @@ def fingerprint(*things: Any) -> str:
 
 
 def _feed(digest: Any, thing: Any) -> None:
+    """Write down a thing so that it can be told where it ends: no two rows of things have the same bytes."""
     if isinstance(thing, Tensor):
         _feed(digest, InParts(thing.dtype, tuple(thing.shape), [thing]))
     elif isinstance(thing, InParts):
@@ -68,11 +72,18 @@ def _feed(digest: Any, thing: Any) -> None:
             values = part.detach().cpu().contiguous().reshape(-1)
             digest.update(values.view(torch.uint8).numpy().data if values.numel() else b"")
     elif isinstance(thing, Mapping):
-        for key in sorted(thing):
-            digest.update(str(key).encode())
+        digest.update(b"{")
+        for key in sorted(thing, key=str):
+            _feed(digest, str(key))
             _feed(digest, thing[key])
+        digest.update(b"}")
+    elif isinstance(thing, list | tuple):
+        digest.update(b"[")
+        for each in thing:
+            _feed(digest, each)
+        digest.update(b"]")
     else:
-        digest.update(json.dumps(thing, sort_keys=True, default=str).encode())
+        digest.update(f"{json.dumps(thing, default=str)}\n".encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
