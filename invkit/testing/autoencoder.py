@@ -28,23 +28,18 @@ class Subject:
 
     autoencoder: Autoencoder
 
-    @property
-    def device(self) -> torch.device:
-        """Where it is."""
-        return next((p.device for p in self.autoencoder.parameters()), torch.device("cpu"))
-
     def images(self) -> Tensor:
         """Random images to encode, (B, 3, S, S)."""
         if not self.autoencoder.has_encoder:
             raise NotApplicableError("it has no encoder")
         size = self.autoencoder.image_size
-        return torch.rand(_ROWS, 3, size, size, generator=generator_for(0, "testing images")).to(self.device)
+        images = torch.rand(_ROWS, 3, size, size, generator=generator_for(0, "testing images"))
+        return images.to(self.autoencoder.device)
 
     def latents(self) -> Tensor:
         """Draws from the prior, (B, *latent_shape)."""
-        return torch.randn(_ROWS, *self.autoencoder.latent_shape, generator=generator_for(0, "testing latents")).to(
-            self.device
-        )
+        latents = torch.randn(_ROWS, *self.autoencoder.latent_shape, generator=generator_for(0, "testing latents"))
+        return latents.to(self.autoencoder.device)
 
     def fresh(self, training: bool = False) -> Autoencoder:
         """Give a copy without gradients, in one mode."""
@@ -90,7 +85,7 @@ def sampling_follows_its_generator(s: Subject) -> None:
     """The same generator gives the same code, another another, and the global one is left alone."""
     posterior = s.fresh().encode(s.images())
     state = torch.get_rng_state()
-    first, again, other = (posterior.sample(torch.Generator(s.device).manual_seed(k)) for k in (0, 0, 1))
+    first, again, other = (posterior.sample(torch.Generator(s.autoencoder.device).manual_seed(k)) for k in (0, 0, 1))
     expect(distance(again, first) == 0, "two draws of one seed differ")
     expect(distance(other, first) > 0, "draws of two seeds are the same")
     expect(torch.equal(torch.get_rng_state(), state), "a draw moves torch's global generator")
@@ -164,7 +159,7 @@ def config_builds_it_again(s: Subject) -> None:
     expect(other.config == autoencoder.config, f"the config of the copy is {other.config}, not {autoencoder.config}")
     expect(other.image_size == autoencoder.image_size, f"the copy has {other.image_size} px")
     with torch.no_grad():
-        images = other.to(s.device).eval().decode(s.latents())
+        images = other.to(s.autoencoder.device).eval().decode(s.latents())
         expect_close(images, autoencoder.decode(s.latents()), 1e-5, "images of the copy")
 
 

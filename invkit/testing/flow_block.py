@@ -194,10 +194,10 @@ def the_condition_matters(s: Blocks) -> None:
             expect(distance(other[k], value[k]) > 1e-6, f"dim {case.dim}: another condition gives the same values")
 
 
-def many_codes_of_one_condition_are_as_each_alone(s: Blocks) -> str | None:
+def many_codes_of_one_condition_are_as_each_alone(s: Blocks) -> None:
     """A block that says so inverts n codes of each condition at once as it does one by one."""
     if not all(getattr(case.block, "broadcasts", False) for case in s.cases):
-        return "it does not say so"
+        raise NotApplicableError("it does not say so")
     for case in s.cases:
         y = torch.stack([case.x, case.x.flip(0)], 1)
         c = None if case.condition is None else case.condition[:, None]
@@ -206,7 +206,6 @@ def many_codes_of_one_condition_are_as_each_alone(s: Blocks) -> str | None:
             alone = case.block.inverse(y[:, k], case.condition)
             expect_close(value[:, k], alone.value, 1e-9, f"dim {case.dim}: code {k} of many and alone")
             expect_close(log_det[:, k], alone.log_det, 1e-9, f"dim {case.dim}: log-det of code {k} of many")
-    return None
 
 
 def _takes_condition(module: nn.Module) -> bool:

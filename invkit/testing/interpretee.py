@@ -17,7 +17,7 @@ from invkit.testing.compare import expect, expect_close
 from invkit.testing.reference import plain_pass
 from invkit.testing.report import NotApplicableError, Report, conclude, run_checks
 from invkit.testing.state import disturbed, expect_unchanged, hooks_of, in_mode, seeded, snapshot
-from invkit.testing.subject import Subject, size_of
+from invkit.testing.subject import Subject
 
 __all__ = ["INTERPRETEE_CHECKS", "check_interpretee"]
 
@@ -160,10 +160,10 @@ def captures_are_float32_where_the_images_are(s: Subject) -> None:
 
 
 def images_of_other_sizes_work(s: Subject) -> str:
-    """Where the preprocessing has a size, images of any size give the same shapes."""
-    size = size_of(s.interpretee)
+    """Where the model sees images of one size, images of any size give the same shapes."""
+    size = s.interpretee.input_shape
     if size is None:
-        raise NotApplicableError("the preprocessing has no size")
+        raise NotApplicableError("the model sees images at their own size")
     listed = {info.address: info.shape for info in s.listed}
     others = [(size[0] + 17, size[1] + 40), (max(8, size[0] // 2), max(8, size[1] // 2))]
     for height, width in others:
@@ -179,7 +179,7 @@ def preprocessing_has_its_inverse(s: Subject) -> None:
     inverse = getattr(preprocess, "inverse", None)
     if not callable(preprocess) or not callable(inverse):
         raise NotApplicableError("the preprocessing has no inverse")
-    height, width = size_of(s.interpretee) or s.images.shape[-2:]
+    height, width = s.interpretee.input_shape or s.images.shape[-2:]
     images = s.random_images(2, height, width)
     expect_close(inverse(preprocess(images)), images, 1e-4, "inverse(preprocess(x)) and x")
 

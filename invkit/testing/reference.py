@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from invkit.interpretees import ModuleInterpretee
+from invkit.interpretees.wrapped import eager, plain_name
 from invkit.testing.state import in_mode, seeded
 
 __all__ = ["PlainPass", "plain_pass"]
@@ -51,9 +52,10 @@ def plain_pass(interpretee: ModuleInterpretee, images: Tensor, keep: Collection[
 
         return hook
 
-    handles = [module.register_forward_hook(hook_for(name)) for name, module in network.named_modules() if name]
+    modules = {plain_name(name): module for name, module in network.named_modules() if name}
+    handles = [module.register_forward_hook(hook_for(name)) for name, module in modules.items()]
     try:
-        with in_mode([network], False), seeded(0), torch.no_grad():
+        with eager(network), in_mode([network], False), seeded(0), torch.no_grad():
             parameter = next((p for p in network.parameters() if p.is_floating_point()), None)
             if parameter is not None:
                 images = images.to(parameter.device)

@@ -16,7 +16,7 @@ from invkit.seeds import generator_for
 from invkit.testing.reference import PlainPass, plain_pass
 from invkit.testing.state import hooks_of, models_of
 
-__all__ = ["Subject", "size_of"]
+__all__ = ["Subject"]
 
 _MANY = 12  # layers that the costly checks look at
 
@@ -48,7 +48,7 @@ class Subject:
         """Two images, (2, 3, H, W)."""
         if self.given is not None:
             return torch.cat([self.given, self.given.flip(-1)])[:2] if len(self.given) < 2 else self.given[:2]
-        height, width = size_of(self.interpretee) or (64, 64)
+        height, width = self.interpretee.input_shape or (64, 64)
         return self.random_images(2, height, width)
 
     def list_layers(self) -> list[LayerInfo]:
@@ -121,9 +121,3 @@ class Subject:
         """Whether the model computes in half precision."""
         dtypes = {p.dtype for model in self.models for p in model.parameters()}
         return bool(dtypes & {torch.float16, torch.bfloat16})
-
-
-def size_of(interpretee: Interpretee) -> tuple[int, int] | None:
-    """Give height and width to which the interpretee's preprocessing brings images, where it says so."""
-    shape: tuple[int, int] | None = getattr(getattr(interpretee, "preprocess", None), "shape", None)
-    return shape

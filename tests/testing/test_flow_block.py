@@ -13,6 +13,8 @@ from invkit.testing.flow_block import FLOW_BLOCK_CHECKS
 class Right(FlowBlock):
     """Scales and shifts each channel by a condition of three."""
 
+    broadcasts = True
+
     def __init__(self, dim):
         super().__init__()
         self.config = {"dim": dim, "condition_dim": 3}
@@ -29,7 +31,7 @@ class Right(FlowBlock):
 
     def inverse(self, y, condition=None):
         log_s = self.scales(condition)
-        return Transformed((y - self.shift) * (-log_s).exp(), -log_s.sum(-1))
+        return Transformed((y - self.shift) * (-log_s).exp(), -log_s.sum(-1).expand(y.shape[:-1]))
 
 
 class NarrowValue(Right):
@@ -154,8 +156,6 @@ class DrawsNumbers(Right):
 
 
 class SeesTheFirstOfMany(Right):
-    broadcasts = True
-
     def inverse(self, y, condition=None):
         if y.ndim == 2:
             return super().inverse(y, condition)
@@ -223,3 +223,11 @@ def test_a_block_without_a_condition_skips_that_check():
     outcomes = {r.name: r.outcome for r in check_flow_block(ActNorm, dims=(3,), condition_dim=0).results}
     assert outcomes.pop("the_condition_matters") == "skipped"
     assert set(outcomes.values()) == {"passed"}
+
+
+def test_what_a_block_does_not_say_of_itself_is_not_passed():
+    class Alone(Right):
+        broadcasts = False
+
+    (result,) = (r for r in check_flow_block(Alone, dims=(3,)).results if r.name.startswith("many_codes"))
+    assert (result.outcome, result.message) == ("skipped", "it does not say so")

@@ -66,7 +66,7 @@ def test_layers_parts_names_and_images_of_the_users_choice(network):
     report = check_interpretee(interpretee, layers=["deep", "mix", "pair[0]", "input"], images=torch.rand(1, 3, 20, 24))
     outcomes = {r.name: (r.outcome, r.message) for r in report.results}
     assert outcomes["captures_equal_plain_hooks"] == ("passed", "2 layers")
-    assert outcomes["images_of_other_sizes_work"] == ("skipped", "the preprocessing has no size")
+    assert outcomes["images_of_other_sizes_work"] == ("skipped", "the model sees images at their own size")
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "resnet18", "mobilenet_v3_small", "swin_t"])
@@ -105,6 +105,12 @@ def test_half_precision_and_data_parallel_pass(network):
     check_interpretee(ModuleInterpretee(network.bfloat16(), Preprocess(16)))
 
 
+def test_a_model_with_a_compiled_part_passes_under_the_names_of_the_plain_one(network):
+    network.mix = torch.compile(network.mix, backend="eager")
+    report = check_interpretee(ModuleInterpretee(network, Preprocess(16)), layers=["conv", "mix@1", "head"])
+    assert {r.outcome for r in report.results} == {"passed"}
+
+
 class Mean(Interpretee):
     """An interpretee without a module: the mean colour."""
 
@@ -133,6 +139,21 @@ def test_an_interpretee_without_a_module_passes_what_can_be_checked():
         "preprocessing_has_its_inverse",
         "the_fingerprint_is_the_same_in_every_process",
     }
+
+
+def test_an_interpretee_is_checked_at_the_size_that_it_gives():
+    seen = set()
+
+    class Sized(Mean):
+        input_shape = (32, 20)
+
+        def decide(self, images):
+            seen.add(tuple(images.shape[-2:]))
+            return super().decide(images)
+
+    results = {r.name: r for r in check_interpretee(Sized()).results}
+    assert results["images_of_other_sizes_work"].message == "49×60, 16×10"
+    assert seen == {(32, 20)}
 
 
 # --- wrong ones ---------------------------------------------------------------------------------------------------
