@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from invkit import processes
 

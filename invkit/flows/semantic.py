@@ -125,11 +125,6 @@ class SemanticFlow(nn.Module):
         """Give the codes z̄ of factors (B, N)."""
         return self.blocks.inverse(values).value
 
-    def factorise(self, latents: Tensor) -> dict[str, Tensor]:
-        """Give each factor e_i(z̄) by name, (B, N_i)."""
-        values = self(latents).value
-        return {name: values[:, place] for name, place in self.slices.items()}
-
     def nll(self, latents_a: Tensor, latents_b: Tensor, concept: Tensor) -> Tensor:
         """Give the pair loss (eq. 12) of each pair, in nats, (B,).
 
