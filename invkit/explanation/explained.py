@@ -27,17 +27,7 @@ __all__ = ["Explained"]
 class Explained:
     """What a layer represents and throws away, as far as it takes no more than what is held here.
 
-    The judgement, attributions, pages and files of :class:`Explanation` build on this.
-
-    Attributes:
-        layer: address of the layer.
-        autoencoder: E and D.
-        t: the conditional flow, v = t(z̄ | z).
-        e: the semantic flow; None where no concepts were given.
-        held_out: images for the figures.
-        figures: held-out figures by name, see :func:`invkit.explain`.
-        protocol: all settings that decide the figures.
-        interpretee: the model; None after loading without one.
+    The judgement, attributions, pages and files of :class:`Explanation` build on this; it tells the attributes.
     """
 
     layer: str
