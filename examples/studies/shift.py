@@ -7,7 +7,7 @@ With `--fashion` clothes go through a network that names coloured digits, beside
 torchvision's folder (ROOT/FashionMNIST/raw). With `--animals` photographs of animals (a sub-folder for each class) go
 through MTCNN's O-Net, which tells faces of people from all else (needs invkit-facenet).
 
-Writes DIR/shift.html and DIR/shift.json. About 15 minutes a seed on two cores. `--quick` is a first look in some
+Writes DIR/shift.html and DIR/shift.json. About 10 minutes a seed on two cores. `--quick` is a first look in some
 minutes; its figures are rough.
 
 The paper's scale (animals at 128 px, which FaceNet sees at its 160, beside CelebA; a GPU's work of weeks), from Python:

@@ -8,7 +8,7 @@ are a folder's, a sub-folder for each class, at 48 px; `--probes` are other imag
 sketches, cartoons. With neither, coloured digits. Both networks, SmallNet of `twins.py`, are trained here;
 for the twin every image has the amplitude spectrum of another.
 
-Writes DIR/texture.html and DIR/texture.json. About 15 minutes a seed on two cores. `--quick` is a first look in some
+Writes DIR/texture.html and DIR/texture.json. About 6 minutes a seed on two cores. `--quick` is a first look in some
 minutes; its figures are rough.
 
 The paper's scale (BigGAN's images, ResNet-50 against the published stylised-trained one; a GPU's work of days), in
