@@ -1,4 +1,4 @@
-"""What is refused before any work."""
+"""What is given: taken apart, and refused before any work where nothing can be made of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from invkit.data import Generated, ImageSet
 from invkit.errors import DataError, SettingsError
 from invkit.settings import AutoencoderSettings, Settings
 
-__all__ = ["check_data", "known_autoencoder", "with_residual"]
+__all__ = ["check_data", "known_autoencoder", "parts", "with_residual"]
 
 _ENOUGH = 64  # training images at least
 
@@ -68,6 +68,11 @@ def _check_factors(images: ImageSet, factor_sizes: Mapping[str, int] | None, dim
             got=", ".join(f"{name}: {size}" for name, size in sizes.items())[:200],
             hint=f"Give {fewer}, or a larger `latent_dim` in the settings.",
         )
+
+
+def parts(images: ImageSet, held_out: ImageSet | None, settings: Settings, seed: int) -> tuple[ImageSet, ImageSet]:
+    """Give images to train on and to judge by: those that are given, or a share of all."""
+    return images.split(settings.held_out, seed) if held_out is None else (images, held_out)
 
 
 def with_residual(sizes: Mapping[str, int], dim: int) -> dict[str, int]:

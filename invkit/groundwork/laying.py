@@ -11,7 +11,7 @@ from invkit.autoencoders import describe
 from invkit.autoencoding import file_of, fit_autoencoder, key_of
 from invkit.core import Autoencoder
 from invkit.data import ImageSet, augmented, decode_all, evenly, latent_codes
-from invkit.groundwork.checks import check_data, known_autoencoder
+from invkit.groundwork.checks import check_data, known_autoencoder, parts
 from invkit.groundwork.ground import Groundwork, as_wanted, name_of
 from invkit.groundwork.invariance import decisive_of_t, prior_nll
 from invkit.groundwork.semantic import with_e
@@ -54,7 +54,7 @@ def lay_groundwork(
     check_data(
         images, held_out=held_out, autoencoder=autoencoder, factor_sizes=factor_sizes, settings=settings, seed=seed
     )
-    train, test = images.split(settings.held_out, seed) if held_out is None else (images, held_out)
+    train, test = parts(images, held_out, settings, seed)
     test = test.numbered_as(train)
     autoencoder = known_autoencoder(autoencoder, images)
     folder, complete = None if cache is None else Path(cache), True
@@ -101,7 +101,7 @@ def is_begun(
     """
     if not any(cache.glob("*")):
         return False  # without a look at the images
-    train, test = images.split(settings.held_out, seed) if held_out is None else (images, held_out)
+    train, test = parts(images, held_out, settings, seed)
     key, _ = key_of(train, test, seed)
     autoencoder = known_autoencoder(autoencoder, images)
     if autoencoder is None:

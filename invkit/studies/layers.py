@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Unpack
 
-import torch
 from torch import Tensor, nn
 
 from invkit.core import Interpretee
-from invkit.data import ImageSet
+from invkit.data import ImageSet, represent_all
 from invkit.evaluation import Estimate, invariance_rise
 from invkit.explanation import Explanation
 from invkit.explanation.page import protocol_section
@@ -26,7 +25,6 @@ _CLAIM = (
     "Going down a network, each layer keeps less of the image than the one before it: invariance grows with depth "
     "(sec. 4.2)."
 )
-_BATCH = 64
 
 
 def layers(
@@ -92,4 +90,5 @@ def _rise(earlier: Explanation, later: Explanation) -> Estimate:
 def _representations(explanation: Explanation, data: ImageSet) -> Tensor:
     if len(explanation.held_out.data) == len(data):
         return explanation.held_out.z  # of as many of the held-out images it carries the same ones
-    return torch.cat([explanation.represent(part).cpu() for part in data.parts(_BATCH)])
+    found = represent_all(explanation.model, [explanation.layer], data, progress=False)
+    return found[explanation.layer][slice(None)]

@@ -14,7 +14,7 @@ from invkit.data import Concept, ImageSet, Rows
 from invkit.errors import DataError, SettingsError
 from invkit.explanation import Explanation
 from invkit.flows import Embedder
-from invkit.groundwork import Groundwork, check_data
+from invkit.groundwork import Groundwork, check_data, parts
 from invkit.preparation import addresses_in, prepare, read_held_out, read_images
 from invkit.progress import say
 from invkit.recipe import explain_each
@@ -99,8 +99,8 @@ def check(images: ImageSet, keywords: Keywords) -> None:
 
 def split(images: ImageSet, keywords: Keywords) -> tuple[ImageSet, ImageSet]:
     """Give images to train on and to judge by, as the groundwork on what was read would split them."""
-    held_out, settings = keywords.get("held_out"), Settings.of(keywords.get("settings"), images)
-    return images.split(settings.held_out, keywords.get("seed", 0)) if held_out is None else (images, held_out)
+    settings = Settings.of(keywords.get("settings"), images)
+    return parts(images, keywords.get("held_out"), settings, keywords.get("seed", 0))
 
 
 def held_out_of(images: ImageSet, keywords: Keywords) -> ImageSet:
