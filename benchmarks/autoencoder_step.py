@@ -9,8 +9,7 @@ from dataclasses import replace
 import torch
 
 from invkit import AutoencoderSettings, ImageSet
-from invkit.autoencoding import build_autoencoder
-from invkit.training import AutoencoderTask
+from invkit.autoencoders import AutoencoderTask, build_autoencoder
 
 ROUNDS, BATCH = 5, 32
 AUTOENCODERS = {

@@ -9,12 +9,12 @@ import sys
 import time
 from pathlib import Path
 
-from invkit.demo import run_demo
-from invkit.evaluation import Estimate
+from invkit.core import Estimate
+from invkit.studies.demo import run_demo
 
 
 def marks(figures):
-    """Give (name, figure, whether it is what it must be) for one seed."""
+    """Return (name, figure, whether it is what it must be) for one seed."""
     first, *_, last = figures["checkpoints"].values()
 
     def share(checkpoint, name):

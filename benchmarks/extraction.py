@@ -45,7 +45,7 @@ def keep_heap():
 
 
 def up_to(model, layers):
-    """Give the network's children up to the last of the layers, which are some of them."""
+    """Return the network's children up to the last of the layers, which are some of them."""
     children = list(model.named_children())
     last = max(k for k, (name, _) in enumerate(children) if name in layers)
     return nn.Sequential(OrderedDict(children[: last + 1]))

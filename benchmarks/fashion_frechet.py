@@ -17,11 +17,11 @@ from torch import nn
 import invkit
 from invkit.data import decode_all, evenly, represent_all
 from invkit.evaluation import Features, frechet_distance
-from invkit.groundwork import lay_groundwork, train_t
+from invkit.explainer import lay_groundwork, train_t
 from invkit.interpretees import ModuleInterpretee
 from invkit.report.figures import sample_sheet, write_png
-from invkit.seeds import generator_for, seeded
 from invkit.training.precision import multiplies_bfloat16
+from invkit.utils.random import generator_for, seeded
 
 STEPS = 1500
 LAYERS = ("1", "7")  # the first ReLU's maps, and the last hidden layer

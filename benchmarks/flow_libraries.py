@@ -24,7 +24,8 @@ from invkit.data import Codes
 from invkit.flows import FlowSequence, FlowSettings, InvarianceFlow, VectorEmbedder
 from invkit.flows.invariance import standard_normal_nll
 from invkit.settings import Settings
-from invkit.training import InvarianceTask, seconds_per_step
+from invkit.training import InvarianceTask
+from invkit.training.loop import seconds_per_step
 
 SIZES, BATCH, SAMPLES = (64, 128), 512, 2000
 FLOW = FlowSettings()
@@ -242,7 +243,7 @@ def sampling_of(flow, dim):
 
 
 def floor_of(dim, count, *, backward=True):
-    """Give the flow's products alone: forward, and the gradients of input and weight of each Linear layer; and Adam."""
+    """Return flow's products alone: forward, and the gradients of input and weight of each Linear layer; and Adam."""
     rows = BATCH if backward else SAMPLES
     half, width = dim // 2, FLOW.width
     shapes = [(half + dim, width), *[(width, width)] * FLOW.depth, (width, 2 * half)] * (2 * FLOW.n_flow)

@@ -11,14 +11,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from invkit.core import Estimate
 from invkit.data import represent_all
-from invkit.demo.network import LAYER, PREPROCESS
-from invkit.demo.run import agreement, prepared, trained_judge
-from invkit.evaluation import Estimate
+from invkit.explainer import train_t
 from invkit.explanation import Explanation, HeldOut
-from invkit.groundwork import train_t
 from invkit.interpretees import ModuleInterpretee
 from invkit.settings import Settings
+from invkit.studies.demo.network import LAYER, PREPROCESS
+from invkit.studies.demo.run import agreement, prepared, trained_judge
 from invkit.training import held_out_nll
 
 DEFAULT = Settings()
@@ -43,17 +43,17 @@ CASES = {
 
 
 def main(cache, *wanted):
-    models, ground = prepared(cache, seed=0, progress=False)
+    models, ground = prepared(cache, seed=0)
     judge = trained_judge(ground)
     interpretee = ModuleInterpretee(models[max(models)], PREPROCESS)
-    z = [represent_all(interpretee, [LAYER], part, progress=False)[LAYER] for part in (ground.train, ground.held_out)]
+    z = [represent_all(interpretee, [LAYER], part)[LAYER] for part in (ground.train, ground.held_out)]
     base = None
     print("seconds  of default  NLL(z̄ | z)  samples read as the same digit")
     for name, (flow, fit) in CASES.items():
         if wanted and name not in wanted:
             continue
         settings = replace(ground.settings, t=flow, fit_t=fit)
-        case = replace(ground, settings=settings, cache=None, progress=False)
+        case = replace(ground, settings=settings, cache=None)
         begun = time.perf_counter()
         t, _ = train_t(case, (z[0], z[1]), "", None, name)
         seconds = time.perf_counter() - begun

@@ -14,21 +14,21 @@ from pathlib import Path
 import torch
 
 from invkit.data import represent_all
-from invkit.demo.network import PREPROCESS
-from invkit.demo.run import prepared
-from invkit.groundwork import build_t
+from invkit.explainer import build_t
 from invkit.interpretees import ModuleInterpretee
-from invkit.seeds import generator_for
+from invkit.studies.demo.network import PREPROCESS
+from invkit.studies.demo.run import prepared
 from invkit.training import AmortisedTask, InvarianceTask, fit, held_out_nll
+from invkit.utils.random import generator_for
 
 LAYERS = ("features.4", "features.7", "features.10", "features.12")
 STEPS = (1, 2)  # of all, in units of the default's
 
 
 def main(cache):
-    models, ground = prepared(cache, seed=0, progress=False)
+    models, ground = prepared(cache, seed=0)
     interpretee, settings = ModuleInterpretee(models[max(models)], PREPROCESS), ground.settings
-    parts = [represent_all(interpretee, LAYERS, part, progress=False) for part in (ground.train, ground.held_out)]
+    parts = [represent_all(interpretee, LAYERS, part) for part in (ground.train, ground.held_out)]
     rows = torch.randperm(len(ground.train), generator=generator_for(0, "initialise"))[:4096]
     latents = ground.codes[rows].sample(generator_for(0, "t"))
 
@@ -49,10 +49,10 @@ def main(cache):
         fit_t = replace(settings.fit_t, steps=share * settings.fit_t.steps)
         separate, begun = tasks(), time.perf_counter()
         for task in separate:
-            fit(task, fit_t, progress=False)
+            fit(task, fit_t)
         tell(f"one flow for each, steps × {share}", time.perf_counter() - begun, separate)
         amortised, begun = tasks(), time.perf_counter()
-        fit(AmortisedTask(amortised), fit_t, progress=False)
+        fit(AmortisedTask(amortised), fit_t)
         tell(f"one for all, steps × {share}", time.perf_counter() - begun, amortised)
 
 

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from invkit.core import Posterior
 from invkit.data import color_digits
 from invkit.flows import FlowSettings, InvarianceFlow
-from invkit.seeds import seeded
 from invkit.training import FitSettings, InvarianceTask, fit
+from invkit.utils.random import seeded
 
 SHAPE = (3, 8, 8)
 FIT = FitSettings(steps=300, batch_size=256, learning_rate=1e-3, weight_decay=0.1, evaluate_every=50, bf16=True)
@@ -53,7 +53,7 @@ def likelihoods(train, test):
     for name, settings in CASES.items():
         t = build(settings, *train)
         begun = time.perf_counter()
-        result = fit(InvarianceTask(t, *train, test), FIT, progress=False)
+        result = fit(InvarianceTask(t, *train, test), FIT)
         seconds = time.perf_counter() - begun
         with torch.inference_mode():
             begun = time.perf_counter()

@@ -19,13 +19,13 @@ import torch
 import torch.nn.functional as F
 
 from invkit.data import evenly, represent_all
-from invkit.demo.network import LAYER, PREPROCESS
-from invkit.demo.run import prepared
+from invkit.explainer import train_t
 from invkit.explanation import Explanation, HeldOut
-from invkit.groundwork import train_t
 from invkit.interpretees import ModuleInterpretee
 from invkit.report import write_png
-from invkit.seeds import generator_for
+from invkit.studies.demo.network import LAYER, PREPROCESS
+from invkit.studies.demo.run import prepared
+from invkit.utils.random import generator_for
 
 N, STEPS, RATE = 64, 150, 0.03  # of 0.003, 0.01, 0.03 and 0.1 the rate that reaches the samples' error in fewest steps
 SHOWN = 8
@@ -33,11 +33,11 @@ INVKIT, EQUAL, WHOLE = "invkit, t trained before", "Adam, to invkit's error", "A
 
 
 def trained_explanation(cache):
-    models, ground = prepared(cache, seed=0, progress=False)
+    models, ground = prepared(cache, seed=0)
     interpretee = ModuleInterpretee(models[max(models)], PREPROCESS)
     begun = time.perf_counter()
-    z = [represent_all(interpretee, [LAYER], part, progress=False)[LAYER] for part in (ground.train, ground.held_out)]
-    t, _ = train_t(replace(ground, cache=None, progress=False), (z[0], z[1]), "", None, "t")
+    z = [represent_all(interpretee, [LAYER], part)[LAYER] for part in (ground.train, ground.held_out)]
+    t, _ = train_t(replace(ground, cache=None), (z[0], z[1]), "", None, "t")
     seconds = time.perf_counter() - begun
     held_out = HeldOut(ground.held_out, z[1])
     return Explanation(LAYER, ground.autoencoder, t, None, held_out, interpretee=interpretee), seconds
@@ -48,7 +48,7 @@ def distances(z, own):
 
 
 def metamers(interpretee, own, size, goal):
-    """Give (seconds, steps, images) when the mean distance is at most `goal`, if ever, and after the whole budget."""
+    """Return (seconds, steps, images) when the mean distance is at most `goal`, if ever, and after the whole budget."""
     pixels = torch.rand(N, 3, size, size, generator=generator_for(0, "metamers")).requires_grad_()
     optimizer = torch.optim.Adam([pixels], lr=RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
@@ -67,7 +67,7 @@ def metamers(interpretee, own, size, goal):
 
 
 def measured(explanation, row):
-    """Give x, and by name (seconds, steps, images) and (error, variance, variance of means over 7×7)."""
+    """Return x, and by name (seconds, steps, images) and (error, variance, variance of means over 7×7)."""
     interpretee, held_out = explanation.interpretee, explanation.held_out
     x = held_out.data.images(slice(row, row + 1))
     own, others = held_out.z[row : row + 1], torch.arange(len(held_out.z)) != row

@@ -18,12 +18,11 @@ import torch
 import torchvision
 
 from invkit import AutoencoderSettings, BigAutoencoder, ImageSet, PerceptualDistance, Preprocess
-from invkit.autoencoders import PatchDiscriminator
-from invkit.autoencoding import build_autoencoder
+from invkit.autoencoders import AutoencoderTask, ImageMetric, PatchDiscriminator, build_autoencoder
 from invkit.interpretees import ModuleInterpretee
 from invkit.interpretees.perceptual import LPIPS_LAYERS
-from invkit.seeds import seeded
-from invkit.training import AutoencoderTask, ImageMetric, fit
+from invkit.training import fit
+from invkit.utils.random import seeded
 
 PAPER = AutoencoderSettings.paper()
 
@@ -59,7 +58,7 @@ def main(batch):
     task = task_of(PAPER, 128, perceptual)
     begun = time.perf_counter()
     one = replace(PAPER.fit, steps=1, batch_size=batch, evaluate_every=1)
-    result = fit(task, one, progress=False)
+    result = fit(task, one)
     print(
         f"one step of {batch} images, and two evaluations: {time.perf_counter() - begun:.0f} s, peak {peak():.1f} GiB"
     )
@@ -69,7 +68,7 @@ def main(batch):
     del task
     whole = task_of(PAPER, 128, perceptual)
     begun = time.perf_counter()
-    fit(whole, few, progress=False)
+    fit(whole, few)
     print(f"ten steps of 2 images: {time.perf_counter() - begun:.0f} s", flush=True)
     expected = {name: value.clone() for name, value in whole.module.state_dict().items()}
     del whole
@@ -80,10 +79,10 @@ def main(batch):
             if step == 5:
                 os.kill(os.getpid(), signal.SIGINT)
 
-        cut = fit(task_of(PAPER, 128, perceptual), few, checkpoint=file, progress=False, on_evaluate=stop)
+        cut = fit(task_of(PAPER, 128, perceptual), few, checkpoint=file, on_evaluate=stop)
         print(f"stopped at step {cut.steps}; the checkpoint has {file.stat().st_size / 2**30:.2f} GiB")
         again = task_of(PAPER, 128, perceptual)
-        result = fit(again, few, checkpoint=file, progress=False)
+        result = fit(again, few, checkpoint=file)
     state = again.module.state_dict()
     same = all(torch.equal(value, state[name]) for name, value in expected.items())
     print(f"resumed, {result.steps} steps: weights {'equal' if same else 'DIFFER from'} those of an uninterrupted run")

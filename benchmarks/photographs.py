@@ -16,8 +16,8 @@ from torch import nn
 import invkit
 from invkit.data.augment import mirrored_and_cropped
 from invkit.report.figures import sample_sheet
-from invkit.seeds import generator_for, seeded
 from invkit.training.precision import multiplies_bfloat16
+from invkit.utils.random import generator_for, seeded
 
 SIZE, STEPS, RATE = 64, 1200, 3e-3
 LAYERS = ("block2", "block3", "block4", "pool")

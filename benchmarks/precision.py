@@ -19,7 +19,7 @@ REPEATS, WARM_UP = 20, 3
 
 
 def seconds(run: Callable[[], Tensor], bf16: bool) -> float:
-    """Give the median time of a forward and a backward pass."""
+    """Return the median time of a forward and a backward pass."""
     times = []
     for _ in range(WARM_UP + REPEATS):
         start = time.perf_counter()

@@ -17,12 +17,12 @@ from pathlib import Path
 import torch
 from torchvision import models
 
-from invkit import processes
 from invkit.data import Codes, ImageSet, represent_all
-from invkit.groundwork import build_t
+from invkit.explainer import build_t
 from invkit.interpretees import ModuleInterpretee, Preprocess
 from invkit.settings import Settings
 from invkit.training import FitSettings, InvarianceTask, fit
+from invkit.utils import distributed
 
 IMAGES, ROWS, STEPS, SECONDS = 4096, 8192, 40, 5.0
 
@@ -42,10 +42,10 @@ def latents(folder):
     interpretee = ModuleInterpretee(models.resnet18().eval(), Preprocess(size=56))
     images = ImageSet(torch.randint(256, (IMAGES, 3, 64, 64), dtype=torch.uint8))
     layers = [f"layer{k}" for k in (1, 2, 3, 4)]  # in parts of 1,024 images, which processes share
-    represent_all(interpretee, layers, images.take(torch.arange(8)), folder / "warm", progress=False)
-    processes.wait()
+    represent_all(interpretee, layers, images.take(torch.arange(8)), folder / "warm")
+    distributed.wait()
     begun = time.perf_counter()
-    represent_all(interpretee, layers, images, folder / "all", progress=False)
+    represent_all(interpretee, layers, images, folder / "all")
     return IMAGES / (time.perf_counter() - begun)
 
 
@@ -60,15 +60,15 @@ def steps(batch):
     task = InvarianceTask(t, codes, z, held_out)
     for count in (3, STEPS * 512 // batch):
         begun = time.perf_counter()
-        fit(task, FitSettings(steps=count, batch_size=batch, evaluate_every=count, bf16=True), progress=False)
+        fit(task, FitSettings(steps=count, batch_size=batch, evaluate_every=count, bf16=True))
     return (STEPS * 512 // batch) / (time.perf_counter() - begun)
 
 
 def worker(folder):
     found = {"latents, images/s": latents(folder), "t, steps/s": steps(512), "t, batch 4096": steps(4096)}
-    processes.wait()
-    bare = processes.mean(torch.tensor([products()])).item() * processes.count()
-    if processes.is_main():
+    distributed.wait()
+    bare = distributed.mean(torch.tensor([products()])).item() * distributed.count()
+    if distributed.is_main():
         print(json.dumps({**found, "bare matrix products/s": bare}))
 
 

@@ -38,12 +38,17 @@ def cell(images, layers):
     settings = invkit.Settings()
     settings = replace(settings, fit_t=replace(settings.fit_t, steps=STEPS))
     names = [str(2 * k + 1) for k in range(layers)]
-    invkit.profile(model, names[:1], data.take(torch.arange(200)), autoencoder=ConvAutoencoder(28), progress=False,
+    invkit.profile(model, names[:1], data.take(torch.arange(200)), autoencoder=ConvAutoencoder(28),
                    settings=replace(settings, fit_t=replace(settings.fit_t, steps=2)))  # fmt: skip  # warm-up
     with tempfile.TemporaryDirectory() as cache:
         begun = time.perf_counter()
         invkit.profile(
-            model, names, data, autoencoder=ConvAutoencoder(28), cache=cache, settings=settings, progress=False
+            model,
+            names,
+            data,
+            autoencoder=ConvAutoencoder(28),
+            cache=cache,
+            settings=settings,
         )
         seconds = time.perf_counter() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - data.pixels.nbytes / 2**20

@@ -34,13 +34,13 @@ from FrEIA import framework, modules
 from torch import nn
 
 import invkit
-from invkit.autoencoding import fit_autoencoder, key_of
+from invkit.autoencoders import fit_autoencoder, key_of
 from invkit.data import Codes, color_digits, encode_all, represent_all
-from invkit.demo.network import LAYER, PREPROCESS, train_checkpoints
 from invkit.flows import FlowSettings, FreiaBlock, InvarianceFlow
 from invkit.interpretees import ModuleInterpretee
-from invkit.seeds import generator_for, seeded
+from invkit.studies.demo.network import LAYER, PREPROCESS, train_checkpoints
 from invkit.training import FitSettings, InvarianceTask, fit
+from invkit.utils.random import generator_for, seeded
 
 MARGIN = 0.01  # nats per dimension
 MARKS = {"FrEIA": 3, "the paper": 20}
@@ -60,7 +60,7 @@ class Latents:
         settings = replace(invkit.AutoencoderSettings.for_images(train.size), latent_dim=dim)
         key, _ = key_of(train, test, 0)
         self.autoencoder, _ = fit_autoencoder(train, test, settings, key=key, cache=folder)
-        model = train_checkpoints(train, test, NETWORK, KEPT, seed=0, cache=folder, progress=True)[KEPT[-1]]
+        model = train_checkpoints(train, test, NETWORK, KEPT, seed=0, cache=folder)[KEPT[-1]]
         self.interpretee, self.train = ModuleInterpretee(model, PREPROCESS), train
         begun = time.perf_counter()
         self.codes, self.z = self._of(train)
@@ -73,7 +73,7 @@ class Latents:
 
     def _of(self, data):
         codes = encode_all(self.autoencoder, data)
-        return Codes(codes.mean, codes.std), represent_all(self.interpretee, [LAYER], data, progress=False)[LAYER]
+        return Codes(codes.mean, codes.std), represent_all(self.interpretee, [LAYER], data)[LAYER]
 
     def flow(self, blocks, embedder):
         t = InvarianceFlow(blocks, embedder, noise_floor=SETTINGS.noise_floor)
@@ -104,14 +104,14 @@ class Watched(InvarianceTask):
 
 
 def run_invkit(latents, dim, steps):
-    """Give (seconds, held-out figure) every few steps of invkit's own training."""
+    """Return (seconds, held-out figure) every few steps of invkit's own training."""
     begun = time.perf_counter()
     with seeded(0, "invkit"):
         h = SETTINGS.t.build_embedder(tuple(latents.z.shape[1:]), dim)
         t = latents.flow(SETTINGS.t.blocks(dim, h.condition_dim), h)
     built = time.perf_counter() - begun
     task = latents.task(Watched, t)
-    fit(task, replace(SETTINGS.fit_t, steps=steps, evaluate_every=10, patience=steps), progress=False)
+    fit(task, replace(SETTINGS.fit_t, steps=steps, evaluate_every=10, patience=steps))
     return [(built + seconds, found) for seconds, found in task.history]
 
 

@@ -20,10 +20,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "Attribution": "invkit.explanation",
     "Autoencoder": "invkit.core",
-    "AutoencoderSettings": "invkit.settings",
+    "AutoencoderSettings": "invkit.autoencoders",
     "BigAutoencoder": "invkit.autoencoders",
     "ConvAutoencoder": "invkit.autoencoders",
-    "Estimate": "invkit.evaluation",
+    "Estimate": "invkit.core",
     "Explanation": "invkit.explanation",
     "FitSettings": "invkit.training",
     "FlowBlock": "invkit.core",
@@ -34,20 +34,21 @@ _HOMES = {
     "ModuleInterpretee": "invkit.interpretees",
     "PerceptualDistance": "invkit.interpretees",
     "Preprocess": "invkit.interpretees",
-    "Profile": "invkit.profiles",
+    "Profile": "invkit.explanation",
     "Settings": "invkit.settings",
-    "TrainedAutoencoder": "invkit.autoencoding",
+    "TrainedAutoencoder": "invkit.autoencoders",
     "color_digits": "invkit.data",
-    "explain": "invkit.recipe",
+    "explain": "invkit.explainer",
     "load_autoencoder": "invkit.autoencoders",
     "load_model": "invkit.interpretees",
     "as_image_set": "invkit.data",
-    "profile": "invkit.recipe",
-    "train_autoencoder": "invkit.autoencoding",
+    "profile": "invkit.explainer",
+    "set_verbosity": "invkit.utils.progress",
+    "train_autoencoder": "invkit.autoencoders",
 }
 
 _ROOMS = frozenset(
-    {"autoencoders", "core", "data", "evaluation", "flows", "interpretees", "processes", "studies", "testing"}
+    {"autoencoders", "core", "data", "evaluation", "flows", "interpretees", "studies", "testing", "utils"}
 )
 
 __all__ = [
@@ -77,23 +78,29 @@ __all__ = [
     "load_autoencoder",
     "load_model",
     "profile",
+    "set_verbosity",
     "train_autoencoder",
 ]
 
 if TYPE_CHECKING:
-    from invkit.autoencoders import BigAutoencoder, ConvAutoencoder, load_autoencoder
-    from invkit.autoencoding import TrainedAutoencoder, train_autoencoder
-    from invkit.core import Autoencoder, FlowBlock, Interpretee, LayerInfo
+    from invkit.autoencoders import (
+        AutoencoderSettings,
+        BigAutoencoder,
+        ConvAutoencoder,
+        TrainedAutoencoder,
+        load_autoencoder,
+        train_autoencoder,
+    )
+    from invkit.core import Autoencoder, Estimate, FlowBlock, Interpretee, LayerInfo
     from invkit.data import ImageSet, as_image_set, color_digits
     from invkit.errors import InvkitError
-    from invkit.evaluation import Estimate
-    from invkit.explanation import Attribution, Explanation
+    from invkit.explainer import explain, profile
+    from invkit.explanation import Attribution, Explanation, Profile
     from invkit.flows import FlowSettings
     from invkit.interpretees import ModuleInterpretee, PerceptualDistance, Preprocess, load_model
-    from invkit.profiles import Profile
-    from invkit.recipe import explain, profile
-    from invkit.settings import AutoencoderSettings, Settings
+    from invkit.settings import Settings
     from invkit.training import FitSettings
+    from invkit.utils.progress import set_verbosity
 
 
 def layers(model: Any, images: Any = None, *, receptive_fields: bool = True) -> list[LayerInfo]:

@@ -10,11 +10,14 @@ from torch import nn
 
 from invkit.data import color_digits
 from invkit.settings import Settings
+from invkit.utils.progress import set_verbosity
 
 
 @pytest.fixture(autouse=True)
-def _seeded():
+def _fresh():
+    """Start each test with the same seed and the default verbosity."""
     torch.manual_seed(0)
+    set_verbosity("info")
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from invkit.data import color_digits
-from invkit.demo.network import PREPROCESS, squeezenet
 from invkit.interpretees import ModuleInterpretee
-from invkit.serialize import read_json
 from invkit.settings import Settings
 from invkit.studies import judging
+from invkit.studies.demo.network import PREPROCESS, squeezenet
 from invkit.training import FitSettings
+from invkit.utils.io import read_json
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "studies"
 STUDIES = ("adversarial", "comparison", "dynamics", "layers", "modification", "sanity", "texture")
@@ -81,12 +81,12 @@ def test_twins_start_from_the_same_weights_and_learn_from_other_images(tmp_path)
 
     data = color_digits(copies=1).take(torch.arange(128))
     few = FitSettings(steps=4, batch_size=16, evaluate_every=2)
-    twins = train_twins(data, data, concept="digit", settings=few, seed=0, cache=tmp_path, progress=False)
+    twins = train_twins(data, data, concept="digit", settings=few, seed=0, cache=tmp_path)
     assert list(twins) == ["plain", "stylised"]
     assert twins["plain"].fingerprint() != twins["stylised"].fingerprint()
-    again = train_twins(data, data, concept="digit", settings=few, seed=0, cache=tmp_path, progress=False)
+    again = train_twins(data, data, concept="digit", settings=few, seed=0, cache=tmp_path)
     assert [t.fingerprint() for t in again.values()] == [t.fingerprint() for t in twins.values()]
-    same = train_twins(data, data, concept="digit", settings=few, strength=0.0, seed=0, progress=False)
+    same = train_twins(data, data, concept="digit", settings=few, strength=0.0, seed=0)
     assert same["plain"].fingerprint() == same["stylised"].fingerprint() == twins["plain"].fingerprint()
     shapes = {layer: tuple(z.shape[1:]) for layer, z in twins["plain"].represent(data.images(slice(2)), LAYERS).items()}
     assert shapes["block1"][1:] == (14, 14)

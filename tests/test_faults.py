@@ -25,17 +25,16 @@ import torch
 from torch import nn
 
 import invkit
-from invkit import recipe
 from invkit.data import Codes, ImageSet, Place, as_concept, fill, latent_stores, latents
 from invkit.data import store as store_module
 from invkit.errors import ArtefactError, LayerError
+from invkit.explainer import build_t, recipe
 from invkit.explanation import saving
-from invkit.groundwork import build_t
-from invkit.seeds import generator_for
-from invkit.serialize import read_tensors, write_tensors
 from invkit.settings import Settings
 from invkit.training import FitSettings, InvarianceTask, Task, fit, fit_or_load, held_out_nll, loop
 from invkit.training.step import State, take_step
+from invkit.utils.io import read_tensors, write_tensors
+from invkit.utils.random import generator_for
 
 IMAGES, PART, BATCH, STEPS, EVERY = 300, 32, 16, 24, 6
 
@@ -65,12 +64,17 @@ def explained(cache, model=None):
         tiny, autoencoder=replace(tiny.autoencoder, fit=few), fit_t=few, fit_e=few, fit_anchors=few
     )  # fmt: skip
     return invkit.explain(
-        model or small_model(), "2", images(), preprocess=as_they_are, settings=settings, cache=cache, progress=False
+        model or small_model(),
+        "2",
+        images(),
+        preprocess=as_they_are,
+        settings=settings,
+        cache=cache,
     )
 
 
 def contents(cache):
-    """Give all that a cache holds, to be compared bit by bit; how long a training took is no part of it."""
+    """Return all that a cache holds, to be compared bit by bit; how long a training took is no part of it."""
     files = [file for file in sorted(cache.rglob("*")) if file.is_file() and ".locks" not in file.parts]
     return {
         str(file.relative_to(cache)): json.loads(file.read_text()) if file.suffix == ".json" else read_tensors(file)[0]
@@ -85,7 +89,7 @@ def same(a, b):
 
 
 def finished(cache):
-    """Give what must never be written again: parts and trained parts, by the time of their writing."""
+    """Return what must never be written again: parts and trained parts, by the time of their writing."""
     return {file: file.stat().st_mtime_ns for file in cache.rglob("*.safetensors") if "explanation" not in str(file)}
 
 
@@ -180,7 +184,7 @@ def watched(tell):
 
 
 def prepared(base):
-    """Give the contents of a cache after an undisturbed run, and the units of that."""
+    """Return the contents of a cache after an undisturbed run, and the units of that."""
     torch.set_num_threads(1)
     store_module._PART_ROWS = PART
     run = Run(base / "undisturbed")
@@ -281,7 +285,7 @@ def interrupted_twice(base):
 
 
 def targets(order):
-    """Give units of every kind, in their order: in the midst of trainings, of codes, of representations."""
+    """Return units of every kind, in their order: in the midst of trainings, of codes, of representations."""
     found = [[unit for unit in order if unit.startswith(kind)] for kind in ("auto", "codes", "repr", "t of")]
     return [units[len(units) * 3 // 5] for units in found]
 
@@ -457,13 +461,13 @@ SOME = FitSettings(steps=40, batch_size=16, learning_rate=1e-2, evaluate_every=1
 def test_a_damaged_file_of_a_trained_part_is_made_again(tmp_path, damage, capsys):
     path = tmp_path / "line.safetensors"
     first, second, third = Line(), Line(), Line()
-    fit_or_load(first, SOME, path=path, progress=False)
+    fit_or_load(first, SOME, path=path)
     damage(path)
-    fit_or_load(second, SOME, path=path, progress=False)
+    fit_or_load(second, SOME, path=path)
     assert capsys.readouterr().err.count(f"{path} is damaged; it is made again") == (damage is not Path.unlink)
     assert same(second.weights(), first.weights())
     path.with_suffix(".checkpoint").write_text("left by a run that died just before it removed it")
-    fit_or_load(third, SOME, path=path, progress=False)
+    fit_or_load(third, SOME, path=path)
     assert third.pieces == []
     assert [file.name for file in tmp_path.iterdir()] == [".locks", path.name]
 
@@ -472,7 +476,7 @@ def test_a_damaged_file_of_a_trained_part_is_made_again(tmp_path, damage, capsys
 def test_a_damaged_checkpoint_is_told_and_training_begins_anew(tmp_path, damage, capsys):
     path = tmp_path / "line.safetensors"
     undisturbed, second = Line(), Line()
-    fit(undisturbed, SOME, progress=False)
+    fit(undisturbed, SOME)
 
     def die(_):
         if len(first.pieces) == 25:
@@ -480,9 +484,9 @@ def test_a_damaged_checkpoint_is_told_and_training_begins_anew(tmp_path, damage,
 
     first = Line(die)
     with pytest.raises(KeyboardInterrupt):
-        fit_or_load(first, SOME, path=path, progress=False)
+        fit_or_load(first, SOME, path=path)
     damage(path.with_suffix(".checkpoint"))
-    fit_or_load(second, SOME, path=path, progress=False)
+    fit_or_load(second, SOME, path=path)
     assert f"{path.with_suffix('.checkpoint')} is damaged; it is made again" in capsys.readouterr().err
     assert len(second.pieces) == 40
     assert same(second.weights(), undisturbed.weights())
@@ -490,7 +494,7 @@ def test_a_damaged_checkpoint_is_told_and_training_begins_anew(tmp_path, damage,
 
 def test_a_file_that_cannot_be_read_for_another_reason_is_not_removed(tmp_path, monkeypatch):
     path = tmp_path / "line.safetensors"
-    fit_or_load(Line(), SOME, path=path, progress=False)
+    fit_or_load(Line(), SOME, path=path)
 
     def too_many(self):
         raise OSError(errno.EMFILE, "Too many open files")
@@ -498,16 +502,16 @@ def test_a_file_that_cannot_be_read_for_another_reason_is_not_removed(tmp_path, 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", too_many)
         with pytest.raises(ArtefactError, match="Too many open files"):
-            fit_or_load(Line(), SOME, path=path, progress=False)
+            fit_or_load(Line(), SOME, path=path)
     again = Line()
-    fit_or_load(again, SOME, path=path, progress=False)
+    fit_or_load(again, SOME, path=path)
     assert again.pieces == []
 
 
 def test_a_run_killed_just_before_it_stops_early_stops_there_when_it_is_resumed(tmp_path, monkeypatch):
     figures, settings = [5.0, 4.0, 4.1, 4.2, 3.0], replace(SOME, patience=2)
     whole, first, second = Line(figures=list(figures)), Line(figures=list(figures)), Line(figures=[3.0])
-    expected = fit(whole, settings, progress=False)
+    expected = fit(whole, settings)
     assert (expected.stopped, expected.steps, expected.best_step) == ("early", 30, 10)
     save = loop.save_checkpoint
 
@@ -520,8 +524,8 @@ def test_a_run_killed_just_before_it_stops_early_stops_there_when_it_is_resumed(
     with monkeypatch.context() as patch:
         patch.setattr(loop, "save_checkpoint", die)
         with pytest.raises(KeyboardInterrupt):
-            fit(first, settings, checkpoint=path, progress=False)
-    found = fit(second, settings, checkpoint=path, progress=False)
+            fit(first, settings, checkpoint=path)
+    found = fit(second, settings, checkpoint=path)
     assert replace(found, seconds=0) == replace(expected, seconds=0)
     assert same(second.weights(), whole.weights())
 
@@ -543,7 +547,7 @@ def test_the_gradient_of_a_batch_in_pieces_is_that_of_the_whole(capsys):
 
 def test_a_training_for_which_memory_is_too_small_ends_as_any_other():
     whole, pieces = Line(), Line(short_of_memory)
-    expected, found = fit(whole, SOME, progress=False), fit(pieces, SOME, progress=False)
+    expected, found = fit(whole, SOME), fit(pieces, SOME)
     assert pieces.pieces[2:] == [4] * 4 * SOME.steps
     assert found.best == pytest.approx(expected.best, rel=1e-3)
     for name, value in whole.weights().items():
@@ -558,7 +562,7 @@ def test_a_single_row_for_which_memory_is_too_small_is_told():
 
     task = Line(always)
     with pytest.raises(RuntimeError, match="can't allocate memory"):
-        fit(task, SOME, progress=False)
+        fit(task, SOME)
     assert task.pieces == [16, 8, 4, 2, 1]
 
 
@@ -584,7 +588,7 @@ def test_a_layer_that_overflows_for_some_images_is_told_at_the_first_and_nothing
         LayerError, match=r"'0' is not finite for \d of \d+ images, the first at index 201\. .*use float32"
     ):
         invkit.explain(
-            model, "0", data, preprocess=as_they_are, settings=settings, cache=tmp_path, progress=False
+            model, "0", data, preprocess=as_they_are, settings=settings, cache=tmp_path,
         )  # fmt: skip
     assert sum(seen) < 2 * 2 + 202
     kept = list(tmp_path.glob("representations-*/**/*.safetensors"))
@@ -593,7 +597,7 @@ def test_a_layer_that_overflows_for_some_images_is_told_at_the_first_and_nothing
 
 
 def test_a_disk_without_room_for_the_latents_is_told_before_any_training(tmp_path, monkeypatch):
-    monkeypatch.setattr("invkit.preparation.lay_groundwork", lambda *_, **__: pytest.fail("training began"))
+    monkeypatch.setattr("invkit.explainer.preparation.lay_groundwork", lambda *_, **__: pytest.fail("training began"))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: namedtuple("usage", "free")(300 * 16 * 4 - 1))
     with pytest.raises(ArtefactError, match=r"Too little room.*Got: 19 KiB"):
         explained(tmp_path / "cache")
@@ -609,7 +613,7 @@ def made_up(folder, name, total):
         found = {"mean": drawn[:, :128], "std": torch.full((len(drawn), 128), 0.1), "z": drawn[:, 128:]}
         return {key: {each: found[each] for each in places[key]} for key in wanted}
 
-    fill(stores, compute, title=name, lock=folder / name, batch=1024, progress=False)
+    fill(stores, compute, title=name, lock=folder / name, batch=1024)
     return Codes(stores["codes"]["mean"], stores["codes"]["std"]), stores["z"]["z"]
 
 
@@ -621,7 +625,7 @@ def train_on_many(folder, total):
     filled = time.monotonic() - begun
     rows = torch.randperm(total)[:4096]
     t = build_t(Settings.tiny(), (128,), None, codes[rows].mean, z[rows])
-    fit(InvarianceTask(t, codes, z, held_out), replace(SOME, steps=30, batch_size=512), progress=False)
+    fit(InvarianceTask(t, codes, z, held_out), replace(SOME, steps=30, batch_size=512))
     nll = held_out_nll(t, *held_out)
     assert len(nll) == total // 10
     seconds = {"fill": filled, "all": time.monotonic() - begun}

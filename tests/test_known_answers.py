@@ -6,10 +6,10 @@ import torch.nn.functional as F
 
 from invkit.core import Interpretee
 from invkit.data import color_digits
-from invkit.demo.run import edit_rates, trained_judge
+from invkit.explainer import lay_groundwork
+from invkit.explainer.recipe import explain_each
 from invkit.explanation import Explanation, HeldOut
-from invkit.groundwork import lay_groundwork
-from invkit.recipe import explain_each
+from invkit.studies.demo.run import edit_rates, trained_judge
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ class HandMade(Interpretee):
 
 @pytest.fixture(scope="module")
 def ground():
-    return lay_groundwork(color_digits("train"), held_out=color_digits("test", copies=4), progress=False)
+    return lay_groundwork(color_digits("train"), held_out=color_digits("test", copies=4))
 
 
 def shares(ground, function):

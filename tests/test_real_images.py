@@ -31,7 +31,7 @@ def faces():
 
 def explained(name, layer, images, concepts, tiny, tmp_path):
     model = invkit.load_model(name, weights=None if name == "facenet:onet" else "random")
-    explanation = invkit.explain(model, layer, images, concepts=concepts, settings=tiny, size=32, progress=False)
+    explanation = invkit.explain(model, layer, images, concepts=concepts, settings=tiny, size=32)
     explanation.save(tmp_path / "saved")
     again = invkit.Explanation.load(tmp_path / "saved", model)
     samples = again.sample(images[:2], n=3)

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import invkit
+from invkit.autoencoders import AutoencoderSettings
 from invkit.errors import SettingsError
-from invkit.settings import PRESETS, AutoencoderSettings, Settings
+from invkit.settings import PRESETS, Settings
 
 
 def images(count, size):

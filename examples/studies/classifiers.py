@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from invkit.data import ImageSet, evenly
 from invkit.data.augment import mirrored_and_cropped
 from invkit.interpretees import Preprocess
-from invkit.seeds import generator_for
-from invkit.serialize import fingerprint
 from invkit.studies.stylise import stylised
 from invkit.training import FitSettings, Task, fit_or_load
+from invkit.utils.io import fingerprint
+from invkit.utils.random import generator_for
 
 __all__ = ["FIT", "PREPROCESS", "train_classifier"]
 
@@ -61,13 +61,13 @@ class _ClassTask(Task):
         return stylised(images, styles, self._strength)
 
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Give the cross-entropy, with styles drawn anew at each step."""
+        """Return the cross-entropy, with styles drawn anew at each step."""
         images = self._styled(self._data.images(rows), self._data, generator)
         images = mirrored_and_cropped(images, generator) if self._mirror else images
         return F.cross_entropy(self._scores(module, images), self._data.concepts[self._concept].values[rows])
 
     def held_out(self, module: nn.Module) -> float:
-        """Give that of held-out images."""
+        """Return that of held-out images."""
         return float(F.cross_entropy(self._scores(module, self._images), self._labels))
 
     def _scores(self, module: nn.Module, images: Tensor) -> Tensor:
@@ -87,7 +87,6 @@ def train_classifier(
     settings: FitSettings = FIT,
     seed: int = 0,
     cache: Path | None = None,
-    progress: bool = True,
 ) -> nn.Module:
     """Train a network to name the class of an image, and give it, ready to be explained.
 
@@ -102,7 +101,6 @@ def train_classifier(
         settings: training.
         seed: of the images' order, and of styles.
         cache: folder in which it is kept.
-        progress: show it.
 
     Raises:
         KeyboardInterrupt: training was interrupted; with a cache it resumes there.
@@ -114,6 +112,6 @@ def train_classifier(
     )  # fmt: skip
     path = None if cache is None else cache / f"classifier-{key}.safetensors"
     task = _ClassTask(module, data, held_out, concept, preprocess, strength, mirror)
-    if not fit_or_load(task, settings, path=path, seed=seed, progress=progress).complete:
+    if not fit_or_load(task, settings, path=path, seed=seed).complete:
         raise KeyboardInterrupt
     return module.eval()

@@ -33,8 +33,8 @@ from torchvision.models import resnet18
 from invkit.core import Interpretee
 from invkit.data import ImageSet, as_image_set
 from invkit.interpretees import as_interpretee, load_model
-from invkit.seeds import seeded
 from invkit.studies import Study, layers
+from invkit.utils.random import seeded
 
 LAYERS = ["features.3", "features.7", "features.11", "classifier.3"]  # 2nd and 4th group, penultimate Fire, scores
 RESNET = ["layer1", "layer2", "layer4", "fc"]
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def digits_resnet(cache: Path, seed: int, quick: bool) -> tuple[Interpretee, ImageSet, ImageSet]:
-    """Give a ResNet-18 that names the digits, which it sees at 32 px, and its images."""
+    """Return a ResNet-18 that names the digits, which it sees at 32 px, and its images."""
     train, test = digits(seed)
     with seeded(seed, "resnet18"):
         network = resnet18(num_classes=10)

@@ -20,8 +20,8 @@ from __future__ import annotations
 
 from subjects import arguments, digits, told
 
-from invkit.demo.run import legible
 from invkit.studies import Study, modification
+from invkit.studies.demo.run import legible
 
 
 def main() -> None:

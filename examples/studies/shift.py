@@ -53,12 +53,12 @@ def main() -> None:
 
 
 def clothes(root: Path) -> ImageSet:
-    """Give some of Fashion-MNIST's training images."""
+    """Return some of Fashion-MNIST's training images."""
     return some(as_image_set(f"fashion-mnist:{root}"))
 
 
 def some(images: ImageSet) -> ImageSet:
-    """Give an even choice of images."""
+    """Return an even choice of images."""
     return images.take(evenly(len(images), IMAGES))
 
 

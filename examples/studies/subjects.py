@@ -7,30 +7,28 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from invkit.data import ImageSet, color_digits
-from invkit.demo.network import PREPROCESS, train_checkpoints
-from invkit.demo.run import CHECKPOINTS, NETWORK
 from invkit.interpretees import ModuleInterpretee
-from invkit.serialize import write_json
 from invkit.studies import Study, over_seeds
+from invkit.studies.demo.network import PREPROCESS, train_checkpoints
+from invkit.studies.demo.run import CHECKPOINTS, NETWORK
+from invkit.utils.io import write_json
 
 
 def digits(seed: int) -> tuple[ImageSet, ImageSet]:
-    """Give coloured digits to train on and held-out ones, as in the demo."""
+    """Return coloured digits to train on and held-out ones, as in the demo."""
     return color_digits("train", seed=seed), color_digits("test", copies=4, seed=seed)
 
 
-def digits_checkpoints(
-    cache: Path, seed: int, progress: bool = True
-) -> tuple[dict[int, ModuleInterpretee], ImageSet, ImageSet]:
-    """Give the demo's network by training step, found in the demo's cache where there is one, and its images."""
+def digits_checkpoints(cache: Path, seed: int) -> tuple[dict[int, ModuleInterpretee], ImageSet, ImageSet]:
+    """Return the demo's network by training step, found in the demo's cache where there is one, and its images."""
     train, test = digits(seed)
-    models = train_checkpoints(train, test, NETWORK, CHECKPOINTS, seed=seed, cache=cache, progress=progress)
+    models = train_checkpoints(train, test, NETWORK, CHECKPOINTS, seed=seed, cache=cache)
     return {step: ModuleInterpretee(model, PREPROCESS) for step, model in models.items()}, train, test
 
 
-def digits_network(cache: Path, seed: int, progress: bool = True) -> tuple[ModuleInterpretee, ImageSet, ImageSet]:
-    """Give the last of them."""
-    networks, train, test = digits_checkpoints(cache, seed, progress)
+def digits_network(cache: Path, seed: int) -> tuple[ModuleInterpretee, ImageSet, ImageSet]:
+    """Return the last of them."""
+    networks, train, test = digits_checkpoints(cache, seed)
     return networks[CHECKPOINTS[-1]], train, test
 
 

@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def chosen(fashion: Path | None, photographs: Path | None, seed: int) -> tuple[ImageSet, str]:
-    """Give the images and the name of their classes."""
+    """Return the images and the name of their classes."""
     if photographs is not None:
         return as_image_set(photographs, size=PHOTOGRAPHS), "class"
     if fashion is None:

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from invkit.data import ImageSet
 from invkit.interpretees import ModuleInterpretee
-from invkit.seeds import seeded
 from invkit.studies.preparing import class_concept
 from invkit.training import FitSettings
+from invkit.utils.random import seeded
 
 __all__ = ["LAYERS", "SmallNet", "train_twins"]
 
@@ -36,7 +36,7 @@ class SmallNet(nn.Module):
         self.scores = nn.Linear(4 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give scores (B, classes) of prepared images (B, 3, S, S)."""
+        """Return scores (B, classes) of prepared images (B, 3, S, S)."""
         scores: Tensor = self.scores(self.pool(self.block3(self.block2(self.block1(x)))))
         return scores
 
@@ -57,7 +57,6 @@ def train_twins(
     settings: FitSettings = FIT,
     seed: int = 0,
     cache: Path | None = None,
-    progress: bool = True,
 ) -> dict[str, ModuleInterpretee]:
     """Train a small network on images as they are and its twin, from the same weights, on stylised ones.
 
@@ -72,7 +71,6 @@ def train_twins(
         settings: training.
         seed: of weights and every draw.
         cache: folder in which they are kept.
-        progress: show it.
 
     Returns:
         `plain` and `stylised`, by name.
@@ -86,7 +84,7 @@ def train_twins(
     for name, own in (("plain", 0.0), ("stylised", strength)):
         with seeded(seed, "small network"):
             module = SmallNet(classes)
-        shared = {"mirror": mirror, "settings": settings, "seed": seed, "cache": cache, "progress": progress}
+        shared = {"mirror": mirror, "settings": settings, "seed": seed, "cache": cache}
         module = train_classifier(module, data, held_out, concept=concept, strength=own, **shared)
         twins[name] = ModuleInterpretee(module, PREPROCESS, data.concepts[concept].names)
     return twins

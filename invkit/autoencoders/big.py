@@ -68,7 +68,7 @@ class BigAutoencoder(Autoencoder):
         self.generator = BigGAN(image_size, width, classes, latent_dim)
 
     def encode(self, images: Tensor) -> Posterior:
-        """Give N(E_μ(x), diag E_σ²(x)); log σ² is cut to [−30, 10]."""
+        """Return N(E_μ(x), diag E_σ²(x)); log σ² is cut to [−30, 10]."""
         x = IMAGENET(images)
         if self._twice:
             x = IMAGENET((x + 1) / 2)  # takes what is normalised for an image in [−1, 1]
@@ -77,7 +77,7 @@ class BigAutoencoder(Autoencoder):
         return Posterior(mean, (0.5 * log_variance.clamp(-30, 10)).exp())
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Give images in [0, 1]."""
+        """Return images in [0, 1]."""
         h = self.to_class(latents).softmax(1) @ self.generator.embeddings_of_classes
         images: Tensor = self.generator(latents, h)
         return (images.float() + 1) / 2

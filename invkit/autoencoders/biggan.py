@@ -105,7 +105,7 @@ class BigGAN(nn.Module):
         return self.linear.weight.T
 
     def forward(self, z: Tensor, embedding: Tensor, truncation: float = 1.0) -> Tensor:
-        """Give images (B, 3, S, S) in [−1, 1] of z (B, z_dim) and embeddings (B, 128).
+        """Return images (B, 3, S, S) in [−1, 1] of z (B, z_dim) and embeddings (B, 128).
 
         The statistics of batch normalisation are those of one truncation only, so that `truncation` changes nothing.
         """

@@ -57,14 +57,14 @@ class ConvAutoencoder(Autoencoder):
             self.decoder.extend([nn.BatchNorm2d(b), nn.LeakyReLU(0.2)] if b != 3 else [nn.Tanh()])
 
     def encode(self, images: Tensor) -> Posterior:
-        """Give N(E_μ(x), diag E_σ²(x)); log σ² is bounded softly to (−14, 6)."""
+        """Return N(E_μ(x), diag E_σ²(x)); log σ² is bounded softly to (−14, 6)."""
         x = (2 * images - 1).contiguous(memory_format=torch.channels_last)
         raw = self.to_posterior(self.encoder(x).flatten(1)).float()
         mean, log_variance = raw.chunk(2, -1)
         return Posterior(mean, (0.5 * (10 * torch.tanh((log_variance + 4) / 10) - 4)).exp())
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Give images in [0, 1]."""
+        """Return images in [0, 1]."""
         x = self.from_latent(latents).unflatten(1, self._inner)
         images: Tensor = self.decoder(x.contiguous(memory_format=torch.channels_last))
         return (images.float() + 1) / 2

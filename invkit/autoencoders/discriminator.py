@@ -31,6 +31,6 @@ class PatchDiscriminator(nn.Module):
         self.net = nn.Sequential(*layers, same, nn.Conv2d(8 * width, 1, 4))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Give logits (B, 1, S/16, S/16), positive for real, of images (B, 3, S, S) in [0, 1]."""
+        """Return logits (B, 1, S/16, S/16), positive for real, of images (B, 3, S, S) in [0, 1]."""
         logits: Tensor = self.net((2 * images - 1).contiguous(memory_format=torch.channels_last))
         return logits.float()

@@ -11,7 +11,7 @@ from invkit.core import Autoencoder
 from invkit.errors import ArtefactError
 from invkit.interpretees.weights import fit_weights
 from invkit.plugins import load_named
-from invkit.serialize import read_json, read_tensors
+from invkit.utils.io import read_json, read_tensors
 
 __all__ = ["MANIFEST", "WEIGHTS", "describe", "is_built_in", "load_autoencoder", "load_folder", "rebuild"]
 
@@ -20,7 +20,7 @@ _BUILT_IN: dict[str, type[Autoencoder]] = {c.__name__: c for c in (ConvAutoencod
 
 
 def describe(autoencoder: Autoencoder) -> dict[str, Any]:
-    """Give its class and config, JSON-able: what :func:`rebuild` takes."""
+    """Return its class and config, JSON-able: what :func:`rebuild` takes."""
     return {"class": type(autoencoder).__name__, **autoencoder.config}
 
 

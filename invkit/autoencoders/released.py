@@ -29,7 +29,7 @@ def is_released(state: Mapping[str, Tensor]) -> bool:
 
 
 def from_released(state: Mapping[str, Tensor], source: str) -> BigAutoencoder:
-    """Give the autoencoder of a state dict of theirs, in evaluation mode.
+    """Return the autoencoder of a state dict of theirs, in evaluation mode.
 
     Sizes are read off the tensors. Images are normalised twice, as in their code. An actnorm in place of a batch
     normalisation becomes one with fixed statistics that is the same map.
@@ -63,7 +63,7 @@ def from_released(state: Mapping[str, Tensor], source: str) -> BigAutoencoder:
 
 
 def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give ours by our names; longer prefixes come first."""
+    """Return ours by our names; longer prefixes come first."""
     found = {}
     for name, value in state.items():
         prefix = next((p for p in _PREFIXES if name.startswith(p)), None)

@@ -35,7 +35,7 @@ class _Spectral(nn.Module, ABC):
 
     @abstractmethod
     def sigma(self, matrix: Tensor) -> Tensor:
-        """Give the estimate of the largest singular value of the weight as a matrix (out, rest)."""
+        """Return the estimate of the largest singular value of the weight as a matrix (out, rest)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer with its weight divided by σ."""
@@ -62,7 +62,7 @@ class StoredVectors(_Spectral):
     weight_name = "weight_orig"
 
     def sigma(self, matrix: Tensor) -> Tensor:
-        """Give uᵀWv."""
+        """Return uᵀWv."""
         return self.weight_u @ (matrix @ self.weight_v)
 
 
@@ -81,7 +81,7 @@ class _FromU(_Spectral):
         self.register_buffer("weight_v", torch.zeros(shape[0]))  # of this length in the published files
 
     def sigma(self, matrix: Tensor) -> Tensor:
-        """Give uᵀWv after one power iteration."""
+        """Return uᵀWv after one power iteration."""
         with torch.no_grad():
             v = matrix.T @ self.weight_u
             v = v / (v.norm() + self._eps)

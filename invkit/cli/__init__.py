@@ -9,7 +9,7 @@ from invkit.cli.cache import cache
 from invkit.cli.models import doctor, layers, models
 from invkit.cli.plugins import plugins
 from invkit.cli.study import study
-from invkit.cli.work import bench, demo, explain, profile
+from invkit.cli.work import demo, explain, profile
 
 __all__ = ["main"]
 
@@ -20,5 +20,5 @@ def main() -> None:
     """Show what a layer of a vision network represents, and what it throws away."""
 
 
-for _command in (demo, explain, profile, study, bench, train_autoencoder, layers, models, doctor, plugins, cache):
+for _command in (demo, explain, profile, study, train_autoencoder, layers, models, doctor, plugins, cache):
     main.add_command(_command)

@@ -13,7 +13,7 @@ from invkit.cli.common import DATA_HELP, OUTPUTS, SIZE, open_model, reported, wi
 from invkit.errors import SettingsError
 
 if TYPE_CHECKING:
-    from invkit.settings import AutoencoderSettings
+    from invkit.autoencoders import AutoencoderSettings
 
 __all__ = ["train_autoencoder"]
 
@@ -39,19 +39,21 @@ __all__ = ["train_autoencoder"]
 @click.option("--out", type=click.Path(path_type=Path), default=Path("autoencoder"), show_default=True)
 @with_options(*OUTPUTS)
 @reported
-def train_autoencoder(data: str, out: Path, seed: int, as_json: bool, quiet: bool, **options: Any) -> None:
+def train_autoencoder(data: str, out: Path, seed: int, as_json: bool, **options: Any) -> None:
     """Train an autoencoder; its folder goes into `invkit explain` as `--autoencoder`."""
-    from invkit import processes
-    from invkit.autoencoding import train_autoencoder as run
+    from invkit.autoencoders import AutoencoderSettings
+    from invkit.autoencoders import train_autoencoder as run
     from invkit.data import as_image_set
     from invkit.evaluation import Features
     from invkit.interpretees import PerceptualDistance
-    from invkit.settings import AutoencoderSettings
+    from invkit.utils import distributed
 
     size = options["size"] or AutoencoderSettings.size_of(options["preset"])
     images: Any = data
     if not size:
-        images = as_image_set(data, progress=not quiet)
+        images = as_image_set(
+            data,
+        )
     settings, perceptual = _settings(options, size or images.size), None
     if options["perceptual"] not in (None, "none", "lpips"):
         layers = [layer for layer in options["perceptual_layers"].split(",") if layer]
@@ -69,9 +71,8 @@ def train_autoencoder(data: str, out: Path, seed: int, as_json: bool, quiet: boo
         cache=out / "cache",
         sheets=out / "sheets",
         device=options["device"],
-        progress=not quiet,
     )
-    if not processes.is_main():
+    if not distributed.is_main():
         return
     trained.save(out)
     page = trained.to_html(out / "report.html")
@@ -82,8 +83,8 @@ def train_autoencoder(data: str, out: Path, seed: int, as_json: bool, quiet: boo
 
 
 def _settings(options: dict[str, Any], size: int) -> AutoencoderSettings:
-    """Give the preset, or the one for the size, with what the command line changes of it."""
-    from invkit.settings import AutoencoderSettings
+    """Return the preset, or the one for the size, with what the command line changes of it."""
+    from invkit.autoencoders import AutoencoderSettings
 
     preset = options["preset"]
     settings = AutoencoderSettings.preset(preset) if preset else AutoencoderSettings.for_images(size)

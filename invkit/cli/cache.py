@@ -26,17 +26,19 @@ def cache() -> None:
 @reported
 def list_(folder: Path, as_json: bool) -> None:
     """List what is in FOLDER, for instance explanation/cache: kind, size, age, content."""
-    from invkit.caches import entries
-    from invkit.progress import spelt_bytes, spelt_time
+    from invkit.utils.cache import entries
+    from invkit.utils.progress import format_bytes, format_time
 
     found = entries(folder)
     if as_json:
         click.echo(json.dumps([{**vars(entry), "path": str(entry.path)} for entry in found], indent=2))
         return
     for entry in found:
-        age = spelt_time(time.time() - entry.changed)
-        click.echo(f"{entry.kind:<16} {spelt_bytes(entry.size):>9} {age:>8}  {entry.path.name}  {entry.about}".rstrip())
-    click.echo(f"{len(found)} entries, {spelt_bytes(sum(entry.size for entry in found))}")
+        age = format_time(time.time() - entry.changed)
+        click.echo(
+            f"{entry.kind:<16} {format_bytes(entry.size):>9} {age:>8}  {entry.path.name}  {entry.about}".rstrip()
+        )
+    click.echo(f"{len(found)} entries, {format_bytes(sum(entry.size for entry in found))}")
 
 
 @cache.command()
@@ -44,7 +46,7 @@ def list_(folder: Path, as_json: bool) -> None:
 @reported
 def verify(folder: Path) -> None:
     """Read all of FOLDER and check it against its checksums; the exit code is 1 if anything is damaged."""
-    from invkit.caches import damaged_files, entries
+    from invkit.utils.cache import damaged_files, entries
 
     found = entries(folder)
     bad = [(file, why) for entry in found for file, why in damaged_files(entry)]
@@ -63,9 +65,9 @@ def verify(folder: Path) -> None:
 @reported
 def clear(folder: Path, kinds: tuple[str, ...], days: float, yes: bool) -> None:
     """Remove what invkit made in FOLDER, and nothing else; the next run makes it again."""
-    from invkit.caches import entries, remove
     from invkit.errors import SettingsError
-    from invkit.progress import spelt_bytes
+    from invkit.utils.cache import entries, remove
+    from invkit.utils.progress import format_bytes
 
     found = entries(folder)
     unknown = set(kinds) - {entry.kind for entry in found}
@@ -74,7 +76,7 @@ def clear(folder: Path, kinds: tuple[str, ...], days: float, yes: bool) -> None:
         raise SettingsError("Nothing of that kind", expected=known, got=", ".join(sorted(unknown)))
     latest = time.time() - 86_400 * days
     chosen = [entry for entry in found if (not kinds or entry.kind in kinds) and entry.changed <= latest]
-    size = spelt_bytes(sum(entry.size for entry in chosen))
+    size = format_bytes(sum(entry.size for entry in chosen))
     if chosen and not yes:
         click.confirm(f"Remove {len(chosen)} entries, {size}?", abort=True)
     for entry in chosen:

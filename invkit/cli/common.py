@@ -42,6 +42,13 @@ MODEL_HELP = """MODEL is a plugin's model (torchvision:resnet18; `invkit models`
 gives one, file.py:function or package.module:function."""
 
 
+def _set_verbosity(_: click.Context, __: click.Parameter, quiet: bool) -> None:
+    if quiet:
+        from invkit.utils.progress import set_verbosity
+
+        set_verbosity("warning")
+
+
 #: names of settings, those of :data:`invkit.settings.PRESETS`: to import these would take torch
 PRESET = click.option(
     "--preset",
@@ -52,7 +59,9 @@ SIZE = click.option("--size", type=int, help="Side of the images in px; the defa
 OUTPUTS = (
     click.option("--seed", type=int, default=0, show_default=True),
     click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON."),
-    click.option("--quiet", is_flag=True, help="No progress."),
+    click.option(
+        "--quiet", is_flag=True, expose_value=False, callback=_set_verbosity, help="Show no progress and no messages."
+    ),
 )
 LOCAL_FILES_ONLY = click.option("--local-files-only", is_flag=True, help="Never download.")
 INPUTS = (
@@ -80,7 +89,7 @@ color-digits, mnist:ROOT, fashion-mnist:ROOT."""
 
 
 def with_held_out(keywords: dict[str, Any]) -> dict[str, Any]:
-    """Give keywords of :func:`invkit.profile`; where the images to judge by have a table of their own both are read.
+    """Return keywords of :func:`invkit.profile`; where the images to judge by have a table of their own both are read.
 
     Raises:
         SettingsError: a table of no images.
@@ -89,13 +98,17 @@ def with_held_out(keywords: dict[str, Any]) -> dict[str, Any]:
     expect_effect("--held-out-concepts", table, "--held-out", keywords["held_out"])
     if table is None:
         return keywords
-    from invkit.autoencoding import as_autoencoder
+    from invkit.autoencoders import as_autoencoder
     from invkit.data import as_image_set
-    from invkit.preparation import read_images
+    from invkit.explainer.preparation import read_images
 
-    how = {name: keywords[name] for name in ("size", "concepts", "progress")}
+    how = {name: keywords[name] for name in ("size", "concepts")}
     images = read_images(keywords["data"], as_autoencoder(keywords["autoencoder"]), keywords["settings"], **how)
-    held_out = as_image_set(keywords["held_out"], size=images.size, concepts=table, progress=keywords["progress"])
+    held_out = as_image_set(
+        keywords["held_out"],
+        size=images.size,
+        concepts=table,
+    )
     return {**keywords, "data": images, "held_out": held_out, "concepts": None}
 
 
@@ -168,7 +181,7 @@ def open_model(
     std: tuple[float, float, float] | None = None,
     to_work: bool = True,
 ) -> Interpretee:
-    """Give the interpretee that MODEL names; all others are the options of :func:`model_options`.
+    """Return the interpretee that MODEL names; all others are the options of :func:`model_options`.
 
     Args:
         text: MODEL.
@@ -182,8 +195,8 @@ def open_model(
     Raises:
         InvkitError: there is none of that name, or its weights cannot be had.
     """
-    from invkit import processes
     from invkit.interpretees import Preprocess, as_interpretee
+    from invkit.utils import distributed
 
     given: dict[str, Any] = {
         name: value for name, value in (("size", input_size), ("mean", mean), ("std", std)) if value is not None
@@ -193,7 +206,7 @@ def open_model(
             warnings.simplefilter("ignore", PreprocessWarning)
         model = as_interpretee(_found(text, weights, local_files_only))
     if to_work:
-        processes.put_to_work(getattr(model, "module", None))
+        distributed.put_to_work(getattr(model, "module", None))
     if not given:
         return model
     known = getattr(model, "preprocess", None)
@@ -201,7 +214,7 @@ def open_model(
 
 
 def _found(text: str, weights: str | None, local_files_only: bool) -> Any:
-    """Give a plugin's model, or what a user's function gives."""
+    """Return a plugin's model, or what a user's function gives."""
     from invkit.interpretees import load_model
 
     head, _, function = text.partition(":")

@@ -53,7 +53,7 @@ def check(name: str, models: tuple[str, ...]) -> None:
 @reported
 def new(name: str, into: Path) -> None:
     """Start a plugin project invkit-NAME: code, tests that call the conformance kit, README."""
-    from invkit.scaffold import new_plugin
+    from invkit.plugins.scaffold import new_plugin
 
     folder = new_plugin(name, into)
     click.echo(f"Made {folder}. Next: cd {folder} && pip install -e . pytest && pytest")

@@ -78,18 +78,17 @@ def _how(options: dict[str, Any]) -> dict[str, Any]:
 
 def _run(name: str, run: Callable[..., Study], options: dict[str, Any], *args: Any, **own: Any) -> None:
     """Run a study, on one seed or several; write its page and its figures."""
-    from invkit import processes
-    from invkit.serialize import write_json
     from invkit.studies import over_seeds
+    from invkit.utils import distributed
+    from invkit.utils.io import write_json
 
     out, seed, seeds, preset = (options.pop(key) for key in ("out", "seed", "seeds", "preset"))
-    quiet, as_json = options.pop("quiet"), options.pop("as_json")
+    as_json = options.pop("as_json")
     keywords = {
         **options,
         **own,
         "settings": preset,
         "cache": out / "cache",
-        "progress": not quiet,
     }
     *others, data = args
     keywords = with_held_out({**keywords, "data": data})
@@ -99,14 +98,14 @@ def _run(name: str, run: Callable[..., Study], options: dict[str, Any], *args: A
         if seeds == 1
         else over_seeds(lambda each: run(*args, seed=each, **keywords), range(seed, seed + seeds))
     )
-    if processes.is_main():
+    if distributed.is_main():
         write_json(out / f"{name}.json", found.to_dict())
         page = found.to_html(out / f"{name}.html")
         click.echo(json.dumps(found.to_dict(), indent=2) if as_json else f"{found}\nReport: {page}")
 
 
 def _features(text: str | None, weights: str | None, local_files_only: bool) -> Features | None:
-    """Give what `--features` names.
+    """Return what `--features` names.
 
     Raises:
         SettingsError: no layer, or weights for no network or for one that loads its own.

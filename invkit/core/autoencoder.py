@@ -31,7 +31,7 @@ class Posterior:
         return self.mean + self.std * noise.to(self.mean.device)
 
     def kl(self) -> Tensor:
-        """Give the KL divergence of each dimension from N(0, 1), in nats, of the shape of a code."""
+        """Return the KL divergence of each dimension from N(0, 1), in nats, of the shape of a code."""
         return 0.5 * (self.mean.square() + self.std.square() - 1 - 2 * self.std.log())
 
 
@@ -58,8 +58,8 @@ class Autoencoder(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, images: Tensor) -> Posterior:
-        """Give the distribution of codes of images (B, 3, S, S) in [0, 1]."""
+        """Return the distribution of codes of images (B, 3, S, S) in [0, 1]."""
 
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
-        """Give the images (B, 3, S, S) in [0, 1] of codes (B, *latent_shape)."""
+        """Return the images (B, 3, S, S) in [0, 1] of codes (B, *latent_shape)."""

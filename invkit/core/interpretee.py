@@ -36,7 +36,7 @@ class LayerInfo:
     receptive_field: int | None = None
 
     def bytes(self, images: int) -> int:
-        """Give the size of its float32 representations of so many images; 0 where the shape is unknown."""
+        """Return the size of its float32 representations of so many images; 0 where the shape is unknown."""
         return 0 if self.shape is None else 4 * images * math.prod(self.shape)
 
 
@@ -61,7 +61,7 @@ class Interpretee(ABC):
 
     @abstractmethod
     def represent(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Give Φ(x) at each of the layers from one forward pass that stops after the deepest.
+        """Return Φ(x) at each of the layers from one forward pass that stops after the deepest.
 
         Args:
             images: (B, 3, H, W) in [0, 1].
@@ -93,14 +93,14 @@ class Interpretee(ABC):
 
     @abstractmethod
     def decide(self, images: Tensor) -> Tensor:
-        """Give the model's decision f(x): logits or an embedding, (B, C)."""
+        """Return the model's decision f(x): logits or an embedding, (B, C)."""
 
     def is_decision(self, output: Tensor) -> bool:
         """Whether an output of the model, (B, …), holds scores of two classes or more, the largest of which decides."""
         return self.scores_classes and output.ndim == 2 and output.shape[1] > 1
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Give f(x) as :meth:`decide` does, for libraries that take a model as a function of images (captum).
+        """Return f(x) as :meth:`decide` does, for libraries that take a model as a function of images (captum).
 
         A model that has :meth:`features` gives gradients to the images here too, while torch records any. The default
         gives none, which is enough for methods that change the images and look, such as occlusion.
@@ -109,4 +109,4 @@ class Interpretee(ABC):
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Give a hash of everything that decides the representation: weights, buffers, preprocessing."""
+        """Return a hash of everything that decides the representation: weights, buffers, preprocessing."""

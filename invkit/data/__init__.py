@@ -8,8 +8,6 @@ from invkit.data.generated import Generated
 from invkit.data.images import as_image_set
 from invkit.data.imageset import ImageSet, as_bytes, evenly
 from invkit.data.latents import decode_all, encode_all, expect_finite, latent_codes, represent_all
-from invkit.data.memory import in_parts, out_of_memory
-from invkit.data.room import rows_that_fit
 from invkit.data.rows import Codes, FileRows, Rows
 from invkit.data.shaping import sized
 from invkit.data.store import LatentStore, Place, expect_room, fill, latent_stores
@@ -38,12 +36,9 @@ __all__ = [
     "expect_room",
     "fill",
     "gathered",
-    "in_parts",
     "latent_codes",
     "latent_stores",
-    "out_of_memory",
     "read_attributes",
     "represent_all",
-    "rows_that_fit",
     "sized",
 ]

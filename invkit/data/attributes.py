@@ -82,7 +82,7 @@ def _expect_once(table: Path, names: Sequence[str], what: str) -> None:
 
 
 def _values(texts: Sequence[str]) -> Any:
-    """Give strings the type that they are written in."""
+    """Return strings the type that they are written in."""
     if all(_COLOUR.fullmatch(text) for text in texts):
         return np.array([[int(text[k : k + 2], 16) / 255 for k in (1, 3, 5)] for text in texts], np.float32)
     for kind in (int, float):

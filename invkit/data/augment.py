@@ -13,7 +13,7 @@ from invkit.data.generated import Generated
 from invkit.data.imageset import ImageSet, as_bytes
 from invkit.data.stored import gathered
 from invkit.errors import DataError
-from invkit.seeds import generator_for
+from invkit.utils.random import generator_for
 
 __all__ = ["augmented", "mirrored_and_cropped"]
 
@@ -41,7 +41,7 @@ def mirrored_and_cropped(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def augmented(data: ImageSet, copies: int, seed: int) -> ImageSet:
-    """Give each image `copies` times, first as it is, then mirrored and cropped anew; copies are one group.
+    """Return each image `copies` times, first as it is, then mirrored and cropped anew; copies are one group.
 
     Raises:
         DataError: more than one of images that a decoder makes of known codes.

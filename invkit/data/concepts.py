@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from invkit.errors import DataError
-from invkit.seeds import generator_for
+from invkit.utils.random import generator_for
 
 __all__ = ["Concept", "Pairing", "as_concept", "check_names"]
 
@@ -39,11 +39,11 @@ class Concept:
     names: tuple[str, ...] = ()
 
     def take(self, rows: Tensor) -> Concept:
-        """Give the concept of these rows; classes without names get their numbers for names, the same in each part."""
+        """Return concept of these rows; classes without names get their numbers for names, the same in each part."""
         return Concept(self.kind, self.values[rows], self._called)
 
     def targets(self) -> Tensor:
-        """Give values to regress on, (N, d) float32: one-hot for a class."""
+        """Return values to regress on, (N, d) float32: one-hot for a class."""
         if self.kind != "class":
             return self.values
         return torch.nn.functional.one_hot(self.values, self.classes).float()
@@ -59,7 +59,7 @@ class Concept:
         return max(1, self.classes - 1) if self.kind == "class" else self.values.shape[1]
 
     def anchors(self, size: int) -> Tensor:
-        """Give an ideal standard normal code of each value, (N, min(size, d)), equal values at equal points.
+        """Return an ideal standard normal code of each value, (N, min(size, d)), equal values at equal points.
 
         Classes lie apart on a sphere, as if they repelled each other; quantities are mapped by their ranks.
         """
@@ -69,7 +69,7 @@ class Concept:
         return torch.special.ndtri((ranks - 0.5) / len(self.values))
 
     def numbered_as(self, other: Concept, name: str) -> Concept:
-        """Give the same classes under the numbers that they have in another set; quantities pass.
+        """Return the same classes under the numbers that they have in another set; quantities pass.
 
         Classes without names keep their numbers.
 
@@ -191,7 +191,7 @@ class Pairing:
             self._own = torch.full((len(values),), k)  # not among them
 
     def draw(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Give a partner for each of the rows (B,)."""
+        """Return a partner for each of the rows (B,)."""
         count, own = self._count[rows], self._own[rows]
         others = (count - (own < count).long()).clamp(min=1)
         pick = (torch.rand(len(rows), generator=generator) * others).long().clamp(max=others - 1)
@@ -200,7 +200,7 @@ class Pairing:
 
 
 def _told_apart(values: Tensor) -> Tensor:
-    """Give equal values a coordinate, (N, 1), tiny and random: else a search finds always the same few of them."""
+    """Return equal values a coordinate, (N, 1), tiny and random: else a search finds always the same few of them."""
     _, place, count = values.unique(dim=0, return_inverse=True, return_counts=True)
     noise = torch.randn(len(values), generator=generator_for(0, "ties"), dtype=torch.float64)
     return (_TIE * noise * (count[place] > 1))[:, None]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from invkit.data.concepts import Concept
 from invkit.data.imageset import ImageSet, as_bytes
-from invkit.seeds import generator_for
+from invkit.utils.random import generator_for
 
 __all__ = ["color_digits"]
 

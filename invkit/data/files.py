@@ -41,14 +41,14 @@ def find_images(folder: Path) -> tuple[list[Path], list[str] | None]:
 
 
 def _all_below(folder: Path) -> Iterator[Path]:
-    """Give all files below a folder; links to folders are followed, but not back to one that holds them."""
+    """Return all files below a folder; links to folders are followed, but not back to one that holds them."""
     for place, folders, files in os.walk(folder, followlinks=True):
         here = Path(place)
         folders[:] = [name for name in folders if not here.resolve().is_relative_to((here / name).resolve())]
         yield from (here / name for name in files)
 
 
-def read_files(files: Sequence[Path], size: int, *, progress: bool = True) -> tuple[Tensor | Stored, Tensor]:
+def read_files(files: Sequence[Path], size: int) -> tuple[Tensor | Stored, Tensor]:
     """Read files as (N, 3, size, size) uint8: shorter side to `size`, centre cropped, as torchvision does.
 
     Grey, palette, CMYK and 16-bit files become RGB, transparency lies on white, EXIF rotation is applied. A
@@ -68,7 +68,7 @@ def read_files(files: Sequence[Path], size: int, *, progress: bool = True) -> tu
 
     def images() -> Iterator[Tensor]:
         threads = min(_THREADS, torch.get_num_threads())
-        found = read_each(read, len(files), name=lambda k: files[k].name, threads=threads, progress=progress)
+        found = read_each(read, len(files), name=lambda k: files[k].name, threads=threads)
         for index, image in found:
             kept.append(index)
             yield image[None]
@@ -79,7 +79,7 @@ def read_files(files: Sequence[Path], size: int, *, progress: bool = True) -> tu
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Give an upright RGB image of any PIL image."""
+    """Return an upright RGB image of any PIL image."""
     top = 65535.0 if _of_sixteen_bits(image) else None
     image = ImageOps.exif_transpose(image)
     if top or image.mode in ("I", "F"):

@@ -38,7 +38,6 @@ def as_image_set(
     size: int | None = None,
     concepts: Mapping[str, Any] | str | Path | None = None,
     groups: Any = None,
-    progress: bool = True,
 ) -> ImageSet:
     """Read data at one size: into memory, or into a temporary file where memory is too small.
 
@@ -55,7 +54,6 @@ def as_image_set(
         concepts: labels by name, in the order of the images; of a folder also a CSV file, see
             :func:`invkit.data.read_attributes`.
         groups: images of one group are never split between training and held-out.
-        progress: show it.
 
     An image that cannot be read is tried again twice, then left out with a warning, together with its labels and group;
     of an iterable data set or a loader that cannot be done.
@@ -68,7 +66,7 @@ def as_image_set(
     if isinstance(data, str) and _is_name(data):
         data = load_named("dataset", data, object)
     _check_labels_beside(data, concepts, groups)
-    found = _read(data, size, progress)
+    found = _read(data, size)
     if len(found.pixels) == 0:
         raise DataError("There are no images", expected="at least one")
     if isinstance(concepts, (str, Path)):
@@ -127,19 +125,19 @@ class _Found:
     numbers: Tensor | None = None
 
 
-def _read(data: Any, size: int | None, progress: bool) -> _Found:
+def _read(data: Any, size: int | None) -> _Found:
     if isinstance(data, ImageSet):
         return _Found(data.pixels, data.concepts, groups=data.groups, numbers=data.numbers)
     if isinstance(data, (str, Path)) or _is_files(data):
         files, names = find_images(Path(data)) if isinstance(data, (str, Path)) else ([Path(f) for f in data], None)
-        pixels, kept = read_files(files, size or _own_side(files), progress=progress)
+        pixels, kept = read_files(files, size or _own_side(files))
         labels = {} if names is None else {"class": np.asarray(names)[kept.numpy()]}
         some = kept if len(kept) < len(files) else None
         return _Found(pixels, labels, files=files, kept=some, total=len(files))
     if isinstance(data, (np.ndarray, Tensor)):
         return _Found(_from_whole(read_only(data) if isinstance(data, np.ndarray) else data.detach().cpu()))
     if hasattr(data, "__getitem__") or hasattr(data, "__iter__"):
-        pixels, labels, chosen, total = read_items(data, size, progress)
+        pixels, labels, chosen, total = read_items(data, size)
         return _Found(pixels, labels, class_names(data), kept=chosen, total=total)
     raise DataError(
         "Cannot read images from this",
@@ -162,7 +160,7 @@ def _as_concepts(found: _Found, given: Mapping[str, Any]) -> dict[str, Concept]:
 
 
 def _numbered(groups: Any) -> Tensor:
-    """Give numbers to groups of any names."""
+    """Return numbers to groups of any names."""
     return torch.from_numpy(np.unique(np.asarray(groups), return_inverse=True)[1])
 
 
@@ -193,7 +191,7 @@ def _side(file: Path) -> int:
 
 
 def _chosen(what: str, labels: Any, found: _Found) -> Any:
-    """Give the labels of the images that could be read.
+    """Return the labels of the images that could be read.
 
     Raises:
         DataError: not as many as there are images, those that could not be read included.

@@ -14,8 +14,8 @@ from invkit.data.concepts import Concept, check_names
 from invkit.data.generated import Generated
 from invkit.data.stored import Stored, gathered
 from invkit.errors import DataError
-from invkit.seeds import generator_for
-from invkit.serialize import InParts, fingerprint
+from invkit.utils.io import InParts, fingerprint
+from invkit.utils.random import generator_for
 
 __all__ = ["ImageSet", "as_bytes", "evenly"]
 
@@ -24,12 +24,12 @@ _PART = 256  # images at once
 
 
 def as_bytes(images: Tensor) -> Tensor:
-    """Give images in [0, 1] as uint8."""
+    """Return images in [0, 1] as uint8."""
     return (images.clamp(0, 1) * 255).round().byte()
 
 
 def evenly(total: int, n: int) -> Tensor:
-    """Give the rows of n of so many images, from the first to the last at even distances; all where n is more."""
+    """Return the rows of n of so many images, from the first to the last at even distances; all where n is more."""
     return torch.linspace(0, total - 1, min(n, total)).long()
 
 
@@ -84,26 +84,26 @@ class ImageSet:
         return self.pixels.shape[-1]
 
     def images(self, rows: Tensor | slice | None = None) -> Tensor:
-        """Give images as float32 in [0, 1], (B, 3, S, S)."""
+        """Return images as float32 in [0, 1], (B, 3, S, S)."""
         pixels = self._kept(slice(None) if rows is None else rows)
         return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
 
     def _kept(self, rows: Tensor | slice) -> Tensor:
-        """Give images in the type that they are kept in."""
+        """Return images in the type that they are kept in."""
         pixels = self.pixels[rows]
         return pixels if isinstance(pixels, Tensor) else pixels.read()
 
     def parts(self, size: int = _PART) -> Iterator[Tensor]:
-        """Give all images part by part, (B, 3, S, S) each."""
+        """Return all images part by part, (B, 3, S, S) each."""
         return (self.images(slice(k, k + size)) for k in range(0, len(self), size))
 
     def bytes(self) -> Iterator[Tensor]:
-        """Give all images as uint8, part by part, (B, 3, S, S) each."""
+        """Return all images as uint8, part by part, (B, 3, S, S) each."""
         parts = (self._kept(slice(k, k + _PART)) for k in range(0, len(self), _PART))
         return (part if part.dtype == torch.uint8 else as_bytes(part.float()) for part in parts)
 
     def take(self, rows: Tensor) -> ImageSet:
-        """Give the set of these rows."""
+        """Return the set of these rows."""
         return ImageSet(
             self.pixels[rows],
             {name: concept.take(rows) for name, concept in self.concepts.items()},
@@ -112,7 +112,7 @@ class ImageSet:
         )
 
     def numbers_of(self, rows: Tensor | slice) -> Tensor:
-        """Give the place of each of these rows in the data that they were read from."""
+        """Return the place of each of these rows in the data that they were read from."""
         if self.numbers is None and isinstance(rows, slice):
             return torch.arange(*rows.indices(len(self)))
         return (torch.arange(len(self)) if self.numbers is None else self.numbers)[rows]
@@ -137,7 +137,7 @@ class ImageSet:
         return held_out[place]
 
     def resized(self, size: int) -> ImageSet:
-        """Give the same set with images of another side, antialiased."""
+        """Return the same set with images of another side, antialiased."""
         if size == self.size:
             return self
         if isinstance(self.pixels, Generated):
@@ -146,7 +146,7 @@ class ImageSet:
         return replace(self, pixels=gathered((as_bytes(part) for part in small), len(self)))
 
     def numbered_as(self, other: ImageSet) -> ImageSet:
-        """Give the same set with classes under the numbers that they have in another.
+        """Return the same set with classes under the numbers that they have in another.
 
         Raises:
             DataError: other concepts, or classes that the other set lacks.

@@ -17,20 +17,17 @@ from invkit.data.imageset import as_bytes
 from invkit.data.reading import read_each, read_on
 from invkit.data.shaping import as_maps, checked, sized, usual_side
 from invkit.data.stored import Stored, gathered, read_only
-from invkit.progress import Progress
+from invkit.utils.progress import Progress
 
 __all__ = ["class_names", "read_items"]
 
 
-def read_items(
-    data: Any, size: int | None, progress: bool
-) -> tuple[Tensor | Stored, dict[str, Any], Tensor | None, int]:
+def read_items(data: Any, size: int | None) -> tuple[Tensor | Stored, dict[str, Any], Tensor | None, int]:
     """Read a data set item by item, or a loader batch by batch, as bytes at one size.
 
     Args:
         data: gives images, or (image, label, …).
         size: side of the images; None for the first one's own, within what the built-in autoencoder takes.
-        progress: show it.
 
     Returns:
         the pixels (N, 3, S, S); labels, where all are words or numbers, as `class`; of a data set of which some images
@@ -45,9 +42,9 @@ def read_items(
     total = _length(data)
     found: Iterable[tuple[int, tuple[Tensor, Any]]]
     if not isinstance(data, (DataLoader, IterableDataset)) and total and hasattr(data, "__getitem__"):
-        found = read_each(lambda number: _item(data[number], size), total, progress=progress)
+        found = read_each(lambda number: _item(data[number], size), total)
     else:
-        found = _in_turn(data, size, total, progress)
+        found = _in_turn(data, size, total)
 
     def images() -> Iterator[Tensor]:
         side = size
@@ -67,7 +64,7 @@ def read_items(
 
 
 def class_names(data: Any) -> tuple[str, ...]:
-    """Give what a data set calls its classes, by number; nothing where it does not say, or changes its labels."""
+    """Return what a data set calls its classes, by number; nothing where it does not say, or changes its labels."""
     while isinstance(data, (DataLoader, Subset)):
         data = data.dataset
     names = getattr(data, "classes", ())
@@ -78,7 +75,7 @@ def class_names(data: Any) -> tuple[str, ...]:
 
 
 def _length(data: Any) -> int:
-    """Give how many items or batches there are, 0 where that is not known."""
+    """Return how many items or batches there are, 0 where that is not known."""
     try:
         return len(data)
     except (TypeError, NotImplementedError):  # of a loader of what has no length, for instance
@@ -86,13 +83,13 @@ def _length(data: Any) -> int:
 
 
 def _of_each(labels: Any, count: int) -> list[Any]:
-    """Give the labels of a batch, one for each image; None for each where they are of another form, such as boxes."""
+    """Return the labels of a batch, one for each image; None for each where they are of another form, such as boxes."""
     rows = labels.ndim > 0 if isinstance(labels, (Tensor, np.ndarray)) else isinstance(labels, (list, tuple))
     return [*labels] if rows and len(labels) == count else [None] * count
 
 
 def _plain(label: Any) -> float | str | None:
-    """Give a label that is one number or one word; None for any other."""
+    """Return a label that is one number or one word; None for any other."""
     if isinstance(label, str):
         return label
     try:
@@ -102,10 +99,10 @@ def _plain(label: Any) -> float | str | None:
     return value.item() if value.numel() == 1 else None  # some data sets give arrays of one
 
 
-def _in_turn(data: Any, size: int | None, total: int, progress: bool) -> Iterator[tuple[int, tuple[Tensor, Any]]]:
+def _in_turn(data: Any, size: int | None, total: int) -> Iterator[tuple[int, tuple[Tensor, Any]]]:
     """Read an iterable data set, or a loader; give each image, or batch, with the number of its first image."""
     number, loader = 0, isinstance(data, DataLoader)
-    bar = Progress("reading images", total, show=progress)
+    bar = Progress("reading images", total)
     read = _batch if loader else partial(_item, size=size)
     for batch, label in read_on(data, read, kind="Batch" if loader else "Item"):
         yield number, (batch, label)
@@ -121,13 +118,13 @@ def _parts(item: Any) -> tuple[Any, Any]:
 
 
 def _batch(item: Any) -> tuple[Tensor, Any]:
-    """Give a batch's images, and its labels."""
+    """Return a batch's images, and its labels."""
     images, labels = _parts(item)
     return _as_tensor(images), labels
 
 
 def _item(item: Any, size: int | None) -> tuple[Tensor, Any]:
-    """Give an item's image, (1, C, H, W) or (1, H, W, C), and its label."""
+    """Return an item's image, (1, C, H, W) or (1, H, W, C), and its label."""
     image, label = _parts(item)
     return _one(image, size).unsqueeze(0), label
 

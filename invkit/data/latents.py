@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from invkit.core import Autoencoder, Interpretee, Posterior
 from invkit.data.generated import Generated
 from invkit.data.imageset import ImageSet
-from invkit.data.memory import in_parts
 from invkit.data.rows import Codes, Rows
 from invkit.data.store import Place, fill, latent_stores
 from invkit.errors import LayerError
+from invkit.utils.resources import in_parts
 
 __all__ = ["decode_all", "encode_all", "expect_finite", "latent_codes", "represent_all"]
 
@@ -27,7 +27,7 @@ _PIXELS = 2**19  # that a network works on at once: 128 images of 64 px, 8 of 25
 
 @torch.no_grad()
 def encode_all(autoencoder: Autoencoder, data: ImageSet) -> Posterior:
-    """Give the posterior of the code of every image, (M, N) in data order, in memory; maps are flattened.
+    """Return the posterior of the code of every image, (M, N) in data order, in memory; maps are flattened.
 
     Of images that this autoencoder made it is their own code.
     """
@@ -40,7 +40,7 @@ def encode_all(autoencoder: Autoencoder, data: ImageSet) -> Posterior:
 
 
 def _own_codes(autoencoder: Autoencoder, data: ImageSet) -> Codes | None:
-    """Give the codes that images were made of, if this autoencoder made them."""
+    """Return the codes that images were made of, if this autoencoder made them."""
     if not isinstance(data.pixels, Generated) or data.pixels.autoencoder is not autoencoder:
         return None
     own = data.pixels.latents.flatten(1)
@@ -55,16 +55,13 @@ def _encode(autoencoder: Autoencoder, data: ImageSet, rows: slice) -> Posterior:
 
 
 @torch.no_grad()
-def latent_codes(
-    autoencoder: Autoencoder, data: ImageSet, folder: Path | None = None, *, progress: bool = True
-) -> Codes:
-    """Give the posterior of the code of every image, as :func:`encode_all`, in files if a folder is given.
+def latent_codes(autoencoder: Autoencoder, data: ImageSet, folder: Path | None = None) -> Codes:
+    """Return the posterior of the code of every image, as :func:`encode_all`, in files if a folder is given.
 
     Args:
         autoencoder: E.
         data: N images.
         folder: named after all that decides the codes.
-        progress: show it.
 
     Raises:
         LayerError: codes that are not finite.
@@ -83,13 +80,13 @@ def latent_codes(
     size = int(torch.Size(autoencoder.latent_shape).numel())
     about = {"kind": "codes", "of": type(autoencoder).__name__}
     stores = latent_stores(len(data), {"codes": Place({"mean": (size,), "std": (size,)}, folder, about)})
-    fill(stores, compute, title="codes", lock=folder, batch=_fitting(autoencoder.image_size**2), progress=progress)
+    fill(stores, compute, title="codes", lock=folder, batch=_fitting(autoencoder.image_size**2))
     return Codes(stores["codes"]["mean"], stores["codes"]["std"])
 
 
 @torch.no_grad()
 def decode_all(autoencoder: Autoencoder, latents: Tensor) -> Tensor:
-    """Give the images (M, 3, S, S) of flat codes (M, N), on the CPU, part by part."""
+    """Return the images (M, 3, S, S) of flat codes (M, N), on the CPU, part by part."""
     autoencoder.eval()
     codes = latents.to(autoencoder.device).unflatten(1, autoencoder.latent_shape)
     size = _fitting(autoencoder.image_size**2)
@@ -97,7 +94,7 @@ def decode_all(autoencoder: Autoencoder, latents: Tensor) -> Tensor:
 
 
 def _fitting(pixels: int) -> int:
-    """Give how many images of so many pixels go into a batch: larger ones only push each other out of a CPU's cache."""
+    """Return the batch size for images of so many pixels: larger batches do not fit a CPU's cache."""
     return max(1, min(_BATCH, _PIXELS // pixels))
 
 
@@ -106,17 +103,14 @@ def represent_all(
     layers: Sequence[str],
     data: ImageSet,
     folder: Path | None = None,
-    *,
-    progress: bool = True,
 ) -> dict[str, Rows]:
-    """Give Φ(x) of every image at every layer, (N, …) float32, from one pass over the images.
+    """Return Φ(x) of every image at every layer, (N, …) float32, from one pass over the images.
 
     Args:
         interpretee: Φ.
         layers: addresses.
         data: N images.
         folder: named after all that decides Φ(x) but the layer; None for memory, or temporary files if it is short.
-        progress: show it.
 
     Raises:
         LayerError: as of :meth:`Interpretee.represent`, or a representation that is not finite.
@@ -143,7 +137,7 @@ def represent_all(
     stores = latent_stores(len(data), places)
     pixels = math.prod(interpretee.input_shape or (data.size, data.size))
     batch = _BATCH if _on_gpu(interpretee) else _fitting(pixels)
-    fill(stores, compute, title="representations", lock=folder, batch=batch, progress=progress)
+    fill(stores, compute, title="representations", lock=folder, batch=batch)
     return {layer: store["z"] for layer, store in stores.items()}
 
 
@@ -154,7 +148,7 @@ def _on_gpu(interpretee: Interpretee) -> bool:
 
 
 def _as_name(layer: str) -> str:
-    """Give a folder's name for a layer: readable, and its own."""
+    """Return a folder's name for a layer: readable, and its own."""
     return f"{re.sub(r'[^A-Za-z0-9.]+', '-', layer)[:40]}-{hashlib.sha256(layer.encode()).hexdigest()[:8]}"
 
 

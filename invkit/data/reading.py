@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from invkit.errors import DataError, InvkitWarning
-from invkit.progress import Progress
+from invkit.utils.progress import Progress
 
 __all__ = ["read_each", "read_on", "tried"]
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def tried(read: Callable[[], T]) -> T:
-    """Give what `read` gives at the first, second or third try; memory that ran out is not tried again."""
+    """Return what `read` gives at the first, second or third try; memory that ran out is not tried again."""
     for _ in range(_TRIES - 1):
         try:
             return read()
@@ -38,7 +38,6 @@ def read_each(
     *,
     name: Callable[[int], str] = str,
     threads: int = 1,
-    progress: bool = True,
 ) -> Iterator[tuple[int, T]]:
     """Read images that can be read again; give each that can be read with its number.
 
@@ -49,14 +48,13 @@ def read_each(
         total: how many there are.
         name: what an image is called.
         threads: in which images are read ahead; more than one only where `read` may run in several.
-        progress: show it.
 
     Raises:
         DataError: more than a tenth cannot be read, as soon as that is known.
     """
     failed: list[str] = []
     first: Exception | None = None
-    bar = Progress("reading images", total, show=progress)
+    bar = Progress("reading images", total)
     for number, result in enumerate(_read_ahead(lambda number: tried(partial(read, number)), total, threads)):
         try:
             found = result()
@@ -85,7 +83,7 @@ def read_each(
 
 
 def _read_ahead(read: Callable[[int], T], total: int, threads: int) -> Iterator[Callable[[], T]]:
-    """Give for each number what gives its image, or raises; several threads read some images ahead."""
+    """Return for each number what gives its image, or raises; several threads read some images ahead."""
     if threads == 1:
         yield from (partial(read, number) for number in range(total))
         return
@@ -140,7 +138,7 @@ def _failed(kind: str, number: int, error: Exception) -> Exception:
 
 
 def spelt_error(error: Exception) -> str:
-    """Give an error's type and what it says, in one short line."""
+    """Return an error's type and what it says, in one short line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:160].removesuffix(": ")
 
 

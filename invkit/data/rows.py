@@ -55,7 +55,7 @@ class FileRows:
         return self.shape[0]
 
     def __getitem__(self, rows: Tensor | slice, /) -> Tensor:
-        """Give rows, (B, …).
+        """Return rows, (B, …).
 
         Raises:
             ArtefactError: a file is missing, cut short, or does not hold the tensor.
@@ -90,7 +90,7 @@ class FileRows:
         return out
 
     def _start(self, file: FileIO, number: int) -> int:
-        """Give the place of the tensor's first byte, by the file's header."""
+        """Return the place of the tensor's first byte, by the file's header."""
         length = int.from_bytes(file.read(8), "little")
         if not 0 < length <= _HEADER:
             raise ValueError("no header")

@@ -13,7 +13,7 @@ __all__ = ["as_maps", "checked", "sized", "usual_side"]
 
 
 def usual_side(side: int) -> int:
-    """Give the side at which images of a side are explained: within what the built-in autoencoder takes."""
+    """Return the side at which images of a side are explained: within what the built-in autoencoder takes."""
     return min(64, max(28, side))
 
 

@@ -12,14 +12,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from invkit import processes
-from invkit.caches import ABOUT, read_about
-from invkit.data.memory import out_of_memory
-from invkit.data.room import check_room, memory_to_keep
 from invkit.data.rows import FileRows, Rows
 from invkit.errors import ArtefactError
-from invkit.progress import Progress, say
-from invkit.serialize import clear_partials, locked, read_tensors, write_json, write_tensors
+from invkit.utils import distributed
+from invkit.utils.cache import ABOUT, read_about
+from invkit.utils.io import clear_partials, locked, read_tensors, write_json, write_tensors
+from invkit.utils.progress import Progress, say
+from invkit.utils.resources import check_room, memory_to_keep, out_of_memory
 
 __all__ = ["LatentStore", "Place", "expect_room", "fill", "latent_stores"]
 
@@ -51,7 +50,7 @@ class LatentStore(ABC):
         self._begun: dict[int, dict[str, Tensor]] = {}
 
     def rows_of(self, part: int) -> slice:
-        """Give the rows of a part."""
+        """Return the rows of a part."""
         return slice(part * self.per_part, min(self.total, (part + 1) * self.per_part))
 
     def lacks(self, rows: slice) -> bool:
@@ -84,7 +83,7 @@ class LatentStore(ABC):
 
     @abstractmethod
     def __getitem__(self, name: str) -> Rows:
-        """Give a tensor, to be read by rows."""
+        """Return a tensor, to be read by rows."""
 
 
 class _InMemory(LatentStore):
@@ -146,8 +145,8 @@ class _Temporary(_OnDisk):
     """Files that go with the last that reads them."""
 
     def __init__(self, total: int, shapes: Shapes) -> None:
-        self._made = tempfile.TemporaryDirectory(prefix="invkit-") if processes.is_main() else None
-        super().__init__(total, shapes, Path(processes.agreed(self._made.name if self._made else "")))
+        self._made = tempfile.TemporaryDirectory(prefix="invkit-") if distributed.is_main() else None
+        super().__init__(total, shapes, Path(distributed.agreed(self._made.name if self._made else "")))
 
 
 class Place(NamedTuple):
@@ -189,7 +188,7 @@ def latent_stores(total: int, places: Mapping[str, Place]) -> dict[str, LatentSt
 
 
 def bytes_of(total: int, shapes: Shapes) -> int:
-    """Give what tensors of so many images take."""
+    """Return what tensors of so many images take."""
     return 4 * total * sum(math.prod(shape) for shape in shapes.values())
 
 
@@ -205,7 +204,7 @@ def expect_room(size: int, folder: Path | None) -> None:
 
 def _fits_memory(size: int) -> bool:
     """Whether so many bytes stay in memory; several processes come to one answer without asking each other."""
-    return size <= (memory_to_keep() if processes.count() == 1 else _SMALL)
+    return size <= (memory_to_keep() if distributed.count() == 1 else _SMALL)
 
 
 def fill(
@@ -215,7 +214,6 @@ def fill(
     title: str,
     lock: Path | None = None,
     batch: int = 128,
-    progress: bool = True,
 ) -> None:
     """Compute what is missing in stores of the same images, in one pass over these.
 
@@ -228,7 +226,6 @@ def fill(
         title: shown with the progress.
         lock: folder of all stores.
         batch: images at once.
-        progress: show it.
 
     Raises:
         ArtefactError: the disk is full; what was written before stays.
@@ -237,18 +234,18 @@ def fill(
     shared = all(store.shared for store in stores.values())
     with locked(lock):
         for store in stores.values() if shared else ():
-            if processes.is_main():
+            if distributed.is_main():
                 store.find()
-            store.missing = processes.agreed(store.missing)
+            store.missing = distributed.agreed(store.missing)
         units = [slice(start, min(total, start + unit)) for start in range(0, total, unit)]
         units = [rows for rows in units if any(store.lacks(rows) for store in stores.values())]
-        mine = units[processes.rank() :: processes.count()] if shared else units
-        bar = Progress(title, sum(rows.stop - rows.start for rows in mine), show=progress and bool(mine))
+        mine = units[distributed.rank() :: distributed.count()] if shared else units
+        bar = Progress(title, sum(rows.stop - rows.start for rows in mine), show=bool(mine))
         for rows in mine:
             batch = _fill_rows(stores, compute, rows, batch, bar)
         bar.close()
         if shared:
-            processes.wait()
+            distributed.wait()
 
 
 def _fill_rows(stores: Mapping[str, LatentStore], compute: _Compute, rows: slice, batch: int, bar: Progress) -> int:
@@ -263,7 +260,7 @@ def _fill_rows(stores: Mapping[str, LatentStore], compute: _Compute, rows: slice
             if batch == 1 or not out_of_memory(error):
                 raise
             batch //= 2
-            say(f"{bar.title}: too little memory, going on with {batch} images at once", show=bar.show)
+            say(f"{bar.title}: too little memory, going on with {batch} images at once")
             continue
         for name in wanted:
             stores[name].put(part, found[name])

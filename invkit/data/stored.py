@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invkit import processes
-from invkit.data.room import check_room, memory_to_keep
 from invkit.errors import ArtefactError, DataError
+from invkit.utils import distributed
+from invkit.utils.resources import check_room, memory_to_keep
 
 __all__ = ["Stored", "gathered", "most_in_memory", "read_only"]
 
@@ -50,17 +50,17 @@ class Stored:
         return self.file.dtype
 
     def parts(self, size: int) -> Iterator[Tensor]:
-        """Give them part by part."""
+        """Return them part by part."""
         return (self[k : k + size].read() for k in range(0, len(self), size))
 
     def read(self) -> Tensor:
-        """Give a copy of them, (N, 3, S, S); an array's may lie beyond [0, 1] by what rounding does."""
+        """Return a copy of them, (N, 3, S, S); an array's may lie beyond [0, 1] by what rounding does."""
         found = self.file[self.rows].contiguous()
         return found.clamp_(0, 1) if found.is_floating_point() else found
 
 
 def most_in_memory() -> int:
-    """Give the bytes of images that stay in memory: a quarter of what is free, since to put them together takes two."""
+    """Return bytes of images that stay in memory: a quarter of what is free, since to put them together takes two."""
     return memory_to_keep() // 2
 
 
@@ -87,7 +87,7 @@ def gathered(parts: Iterable[Tensor], total: int = 0) -> Tensor | Stored:
             count += len(part)
             size = max(count, total) * part[0].nbytes
             if file is None and size > most:
-                check_room(size * processes.count_here(), None, "images")  # each process writes its own
+                check_room(size * distributed.count_here(), None, "images")  # each process writes its own
                 file = stack.enter_context(tempfile.TemporaryFile(prefix="invkit-"))
             if file is not None:
                 _write(file, held)
@@ -109,7 +109,7 @@ def _mapped(file: IO[bytes], dtype: Any, shape: tuple[int, ...]) -> Tensor:
 
 
 def read_only(array: np.ndarray[Any, Any]) -> Tensor:
-    """Give a tensor of an array; one that torch cannot see, turned around or of foreign bytes, is copied.
+    """Return a tensor of an array; one that torch cannot see, turned around or of foreign bytes, is copied.
 
     Torch warns of an array that must not be written to, and nobody will.
     """

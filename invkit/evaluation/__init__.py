@@ -3,13 +3,12 @@
 from invkit.evaluation.calibration import Calibration, calibration
 from invkit.evaluation.consistency import Consistency, agreement, consistency
 from invkit.evaluation.coverage import Coverage, coverage
-from invkit.evaluation.estimate import Estimate
 from invkit.evaluation.features import Features
 from invkit.evaluation.frechet import frechet_difference, frechet_distance
 from invkit.evaluation.judge import Judge, JudgeTask
 from invkit.evaluation.kernel import kernel_distance
 from invkit.evaluation.probe import PROBED, order_disagreements, probe
-from invkit.evaluation.reconstruction import reconstruction_figures
+from invkit.evaluation.reconstruction import psnr, reconstruction_figures
 from invkit.evaluation.sanity import cascade, randomised
 from invkit.evaluation.trust import Light, lights
 from invkit.evaluation.variance import concept_shares, determined_shares, invariance, invariance_rise, within_share
@@ -19,7 +18,6 @@ __all__ = [
     "Calibration",
     "Consistency",
     "Coverage",
-    "Estimate",
     "Features",
     "Judge",
     "JudgeTask",
@@ -39,6 +37,7 @@ __all__ = [
     "lights",
     "order_disagreements",
     "probe",
+    "psnr",
     "randomised",
     "reconstruction_figures",
     "within_share",

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from invkit.evaluation.estimate import Estimate, mean_estimate
+from invkit.core import Estimate
+from invkit.evaluation.estimate import mean_estimate
 
 __all__ = ["Calibration", "calibration"]
 
@@ -64,13 +65,13 @@ def calibration(v: Tensor, groups: Tensor | None = None) -> Calibration:
 
 
 def _mean_ks(n: int) -> float:
-    """Give the mean distance of n draws to their own distribution, to 1 % from n = 20 on (Stephens, 1970)."""
+    """Return the mean distance of n draws to their own distribution, to 1 % from n = 20 on (Stephens, 1970)."""
     root = math.sqrt(n)
     return math.sqrt(math.pi / 2) * math.log(2) / (root + 0.12 + 0.11 / root)
 
 
 def _firsts(groups: Tensor) -> Tensor:
-    """Give the first row of each group."""
+    """Return the first row of each group."""
     place = groups.unique(return_inverse=True)[1]
     rows = torch.arange(len(groups))
     return torch.full((int(place.max()) + 1,), len(groups)).scatter_reduce(0, place, rows, "amin")

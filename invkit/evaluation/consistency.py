@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from invkit.core import Estimate
 from invkit.errors import DataError
-from invkit.evaluation.estimate import Estimate, jackknife, mean_estimate
-from invkit.seeds import generator_for
+from invkit.evaluation.estimate import jackknife, mean_estimate
+from invkit.utils.random import generator_for
 
 __all__ = ["Consistency", "agreement", "consistency", "other_rows", "others", "squared_distances"]
 
@@ -53,7 +54,7 @@ def consistency(own: Tensor, made: Tensor, groups: Tensor | None = None) -> Cons
 
 
 def agreement(own: Tensor, made: Tensor, groups: Tensor | None = None) -> tuple[Estimate, float]:
-    """Give how often the largest output is the same for a made image as for its own, and for two different images.
+    """Return how often the largest output is the same for a made image as for its own, and for two different images.
 
     Args:
         own: f(x), (M, C).
@@ -74,7 +75,7 @@ def others(m: int, groups: Tensor | None) -> Tensor:
 
 
 def other_rows(m: int, groups: Tensor | None, seed: int) -> Tensor:
-    """Give for each of M images another one of another group, (M,), each image once, as far as groups allow.
+    """Return for each of M images another one of another group, (M,), each image once, as far as groups allow.
 
     Raises:
         DataError: all images are of one group.
@@ -97,12 +98,12 @@ def other_rows(m: int, groups: Tensor | None, seed: int) -> Tensor:
 
 
 def _squares(made: Tensor, own: Tensor) -> Tensor:
-    """Give ‖made_i − own‖² of (n, D) and (D,), (n,); of one image's own, since all at once take several GB."""
+    """Return ‖made_i − own‖² of (n, D) and (D,), (n,); of one image's own, since all at once take several GB."""
     return (made.double() - own).square().sum(-1)
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Give ‖a_i − b_j‖² of float64 vectors (M, D) and (K, D), (M, K)."""
+    """Return ‖a_i − b_j‖² of float64 vectors (M, D) and (K, D), (M, K)."""
     centre = b.mean(0)  # far from zero, the sums would cancel badly
     a, b = a - centre, b - centre
     return (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp(min=0)

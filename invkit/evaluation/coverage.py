@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from invkit.core import Estimate
 from invkit.evaluation.consistency import others, squared_distances
-from invkit.evaluation.estimate import Estimate, jackknife, mean_estimate
-from invkit.seeds import generator_for
+from invkit.evaluation.estimate import jackknife, mean_estimate
+from invkit.utils.random import generator_for
 
 __all__ = ["Coverage", "coverage"]
 
@@ -69,7 +70,7 @@ def coverage(z: Tensor, codes: Tensor, samples: Tensor, groups: Tensor | None = 
 
 
 def _neighbours(distances: Tensor, groups: Tensor | None) -> Tensor:
-    """Give the nearest images of each, (M, k), no two of one group: copies of one original would lie together."""
+    """Return the nearest images of each, (M, k), no two of one group: copies of one original would lie together."""
     if groups is not None:
         place = groups.unique(return_inverse=True)[1].expand_as(distances)
         nearest = torch.full((len(distances), int(place.max()) + 1), torch.inf, dtype=distances.dtype)

@@ -1,17 +1,17 @@
-"""A number with its standard error."""
+"""Standard errors by the jackknife over groups of images."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from invkit.seeds import generator_for
+from invkit.core import Estimate
+from invkit.utils.random import generator_for
 
-__all__ = ["Estimate", "Groups", "block_jackknife", "groups_of_both", "jackknife", "mean_estimate", "standard_error"]
+__all__ = ["Groups", "block_jackknife", "groups_of_both", "jackknife", "mean_estimate", "standard_error"]
 
 #: which rows of two sets depend on each other: names (N,) of both, row by row, or of each; None for the rows' numbers
 Groups = Tensor | tuple[Tensor | None, Tensor | None] | None
@@ -19,58 +19,8 @@ Groups = Tensor | tuple[Tensor | None, Tensor | None] | None
 _BLOCKS = 20  # left out one at a time
 
 
-@dataclass(frozen=True, repr=False)
-class Estimate:
-    """A number with its standard error, shown as 0.710 ± 0.012.
-
-    Attributes:
-        value: the estimate.
-        standard_error: of the value.
-        n: number of samples behind it.
-    """
-
-    value: float
-    standard_error: float
-    n: int
-
-    def __sub__(self, other: Estimate) -> Estimate:
-        """Give the difference of two independent estimates."""
-        error = math.hypot(self.standard_error, other.standard_error)
-        return Estimate(self.value - other.value, error, min(self.n, other.n))
-
-    def __neg__(self) -> Estimate:
-        """Give the same with its sign turned."""
-        return Estimate(-self.value, self.standard_error, self.n)
-
-    @property
-    def is_known(self) -> bool:
-        """Whether value and error are finite."""
-        return math.isfinite(self.value + self.standard_error)
-
-    def exceeds(self, least: float = 0.0, errors: float = 2.0, nothing: float = 0.0) -> bool | None:
-        """Say whether it lies above a number, by more than so many standard errors.
-
-        Args:
-            least: the number.
-            errors: how many.
-            nothing: less above it is as good as not.
-
-        Returns:
-            True where it does, False where by as many errors it does not, None where that is open, as where a precise
-            estimate lies above by less than `nothing`, or where its error is unknown.
-        """
-        if not self.is_known:
-            return None
-        above, margin = self.value - least, errors * self.standard_error
-        surely, hardly = above > margin, above < nothing - margin
-        return None if surely == hardly else surely  # a precise figure between the two is both
-
-    def __repr__(self) -> str:
-        return f"{self.value:.3f} ± {self.standard_error:.3f}"
-
-
 def jackknife(statistic: Callable[[Tensor], Tensor], units: Tensor, n: int, groups: Tensor | None = None) -> Estimate:
-    """Give statistic(units) and its standard error by leaving out one independent group of units at a time.
+    """Return statistic(units) and its standard error by leaving out one independent group of units at a time.
 
     Args:
         statistic: a smooth function of the mean over units, (…, K) to (…).
@@ -87,12 +37,12 @@ def jackknife(statistic: Callable[[Tensor], Tensor], units: Tensor, n: int, grou
 
 
 def mean_estimate(values: Tensor, groups: Tensor | None = None, n: int | None = None) -> Estimate:
-    """Give the mean of values (M,) with the jackknife's standard error; arguments as of :func:`jackknife`."""
+    """Return the mean of values (M,) with the jackknife's standard error; arguments as of :func:`jackknife`."""
     return jackknife(lambda mean: mean[..., 0], values[:, None].double(), len(values) if n is None else n, groups)
 
 
 def groups_of_both(groups: Groups, sizes: tuple[int, int], independent: bool) -> list[Tensor]:
-    """Give the group of each row of two sets of these sizes, the row's number where it stands alone.
+    """Return the group of each row of two sets of these sizes, the row's number where it stands alone.
 
     Groups of one name in both sets are the same, or where these are independent two.
     """
@@ -102,7 +52,7 @@ def groups_of_both(groups: Groups, sizes: tuple[int, int], independent: bool) ->
 
 
 def block_jackknife(statistic: Callable[..., Tensor], groups: Sequence[Tensor]) -> Estimate:
-    """Give a statistic of sets of rows and its standard error by leaving a block of groups out of all sets at once.
+    """Return a statistic of sets of rows and its standard error by leaving a block of groups out of all sets at once.
 
     What is made of an image is so left out with it. NaN where a set is left with fewer than two rows.
 
@@ -129,6 +79,6 @@ def _blocks_of(groups: Tensor) -> Tensor:
 
 
 def standard_error(without: Tensor) -> float:
-    """Give the jackknife's standard error from the estimates (G,) that each leave out one of G groups."""
+    """Return the jackknife's standard error from the estimates (G,) that each leave out one of G groups."""
     m = len(without)
     return float((without - without.mean()).square().sum().mul((m - 1) / m).sqrt())

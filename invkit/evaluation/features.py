@@ -32,13 +32,13 @@ class Features:
     layer: str
 
     def of(self, images: Tensor | ImageSet) -> Tensor:
-        """Give the features (B, C) of images (B, 3, S, S) in [0, 1], or of a set's."""
+        """Return the features (B, C) of images (B, 3, S, S) in [0, 1], or of a set's."""
         parts = images.parts(_BATCH) if isinstance(images, ImageSet) else images.split(_BATCH)
         return torch.cat([_pooled(self.interpretee.represent(part, [self.layer])[self.layer]) for part in parts])
 
     @classmethod
     def inception(cls, weights: str | Path | None = None, *, local_files_only: bool = False) -> Features:
-        """Give the network of FID and KID as they are published: Inception of 2015, its 2,048 pooled features.
+        """Return the network of FID and KID as they are published: Inception of 2015, its 2,048 pooled features.
 
         The network, its resizing to 299 px and its weights are those of torch-fidelity.
 
@@ -89,7 +89,7 @@ def _to_bytes(images: Tensor) -> Tensor:
 
 
 def _downloaded(url: str, local_files_only: bool) -> Path:
-    """Give the file of that address, downloaded once."""
+    """Return the file of that address, downloaded once."""
     file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     if not file.exists() and local_files_only:
         raise ArtefactError("Inception's weights are not here", expected=str(file), hint=f"Download {url} to there.")
@@ -109,5 +109,5 @@ def _downloaded(url: str, local_files_only: bool) -> Path:
 
 
 def _pooled(z: Tensor) -> Tensor:
-    """Give (B, C) of vectors (B, C), tokens (B, T, C) and maps (B, C, H, W)."""
+    """Return (B, C) of vectors (B, C), tokens (B, T, C) and maps (B, C, H, W)."""
     return z.mean(1) if z.ndim == 3 else z.flatten(2).mean(2) if z.ndim == 4 else z.flatten(1)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from invkit.evaluation.estimate import Estimate, Groups, block_jackknife, groups_of_both
+from invkit.core import Estimate
+from invkit.evaluation.estimate import Groups, block_jackknife, groups_of_both
 
 __all__ = ["frechet_difference", "frechet_distance"]
 
 
 def frechet_distance(features: Tensor, others: Tensor, groups: Groups = None, *, independent: bool = False) -> Estimate:
-    """Give ‖μ − μ'‖² + tr(Σ + Σ' − 2 (Σ Σ')^½) of normal distributions with the moments of both sets.
+    """Return ‖μ − μ'‖² + tr(Σ + Σ' − 2 (Σ Σ')^½) of normal distributions with the moments of both sets.
 
     It is biased upwards by about 1/n, so that only distances of equally many images go together. The standard error
     is the jackknife's over blocks of groups, left out of both sets at once; NaN where a set is all of one group.
@@ -29,7 +30,7 @@ def frechet_distance(features: Tensor, others: Tensor, groups: Groups = None, *,
 
 
 def frechet_difference(features: Tensor, others: Tensor, than: Tensor, groups: Tensor | None = None) -> Estimate:
-    """Give how much farther from images one set is than another, both made of these images, row by row.
+    """Return how much farther from images one set is than another, both made of these images, row by row.
 
     What both owe to the choice of images cancels, so that the error is that of the difference.
 

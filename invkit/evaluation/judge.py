@@ -56,14 +56,14 @@ class Judge(nn.Module):
         return cls(sizes, spans=_spans(data))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Give scores or values by concept, (B, n), on the judge's device, of images (B, 3, S, S) in [0, 1]."""
+        """Return scores or values by concept, (B, n), on the judge's device, of images (B, 3, S, S) in [0, 1]."""
         images = images.to(next(self.parameters()).device)
         features = self.trunk((2 * images - 1).contiguous(memory_format=torch.channels_last))
         return {name: self.heads[_key(name)](features).float() for name in self.concepts}
 
     @torch.no_grad()
     def read(self, images: Tensor) -> dict[str, Tensor]:
-        """Give the class numbers (B,) or values (B, n) by concept, in evaluation mode."""
+        """Return the class numbers (B,) or values (B, n) by concept, in evaluation mode."""
         self.eval()
         parts = [self(part) for part in images.split(256)]
         whole = {name: torch.cat([part[name].cpu() for part in parts]) for name in self.concepts}
@@ -82,7 +82,7 @@ class Judge(nn.Module):
 
 
 def _key(concept: str) -> str:
-    """Give a name that `nn.ModuleDict` takes: without dots, and none of its own methods' (`half`, `type`)."""
+    """Return a name that `nn.ModuleDict` takes: without dots, and none of its own methods' (`half`, `type`)."""
     return f"{concept}·" if hasattr(nn.ModuleDict(), concept) else concept.replace(".", "·")
 
 
@@ -99,12 +99,12 @@ class _ValueHead(nn.Module):
         self.register_buffer("std", std)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Give (B, n)."""
+        """Return (B, n)."""
         return torch.addcmul(self.mean, self.std, self.linear(features).float())
 
 
 def _spans(data: ImageSet) -> dict[str, tuple[Tensor, Tensor]]:
-    """Give mean and standard deviation of concepts that are no classes."""
+    """Return mean and standard deviation of concepts that are no classes."""
     values = {name: c.values.float() for name, c in data.concepts.items() if c.kind != "class"}
     return {name: (v.mean(0), v.std(0, correction=0).clamp(min=1e-6)) for name, v in values.items()}
 
@@ -124,11 +124,11 @@ class JudgeTask(Task):
         self._std = {name: std for name, (_, std) in _spans(data).items()}
 
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Give the sum over concepts."""
+        """Return the sum over concepts."""
         return self._loss(module(self._data.images(rows)), {n: c.take(rows) for n, c in self._data.concepts.items()})
 
     def held_out(self, module: nn.Module) -> float:
-        """Give the same of held-out images."""
+        """Return the same of held-out images."""
         parts = [module(part) for part in self._held_out.parts()]
         outputs = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         return float(self._loss(outputs, self._held_out.concepts))

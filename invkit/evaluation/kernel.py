@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from invkit.core import Estimate
 from invkit.data import evenly
 from invkit.errors import DataError
-from invkit.evaluation.estimate import Estimate, Groups, block_jackknife, groups_of_both
+from invkit.evaluation.estimate import Groups, block_jackknife, groups_of_both
 
 __all__ = ["kernel_distance"]
 
@@ -14,7 +15,7 @@ __all__ = ["kernel_distance"]
 def kernel_distance(
     features: Tensor, others: Tensor, groups: Groups = None, *, independent: bool = False, most: int = 1000
 ) -> Estimate:
-    """Give the squared maximum mean discrepancy under the kernel (aᵀb / D + 1)³.
+    """Return the squared maximum mean discrepancy under the kernel (aᵀb / D + 1)³.
 
     Other than the Fréchet distance it has no bias, so that few images do; where both sets have one distribution it
     scatters around zero. The standard error is the jackknife's over blocks of groups, left out of both sets at once;
@@ -49,5 +50,5 @@ def _kernel(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _mean_of_pairs(k: Tensor) -> Tensor:
-    """Give the mean of k (n, n) over pairs of two different rows."""
+    """Return the mean of k (n, n) over pairs of two different rows."""
     return (k.sum() - k.trace()) / (len(k) * (len(k) - 1))

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from invkit.core import Estimate
 from invkit.data import Concept
-from invkit.evaluation.estimate import Estimate, jackknife
+from invkit.evaluation.estimate import jackknife
 
 __all__ = ["PROBED", "order_disagreements", "probe"]
 
@@ -23,7 +24,7 @@ def probe(
     held_out_concepts: Mapping[str, Concept],
     groups: Tensor | None = None,
 ) -> dict[str, Estimate]:
-    """Give the held-out R² of each concept (one-hot for classes) from z by ridge regression.
+    """Return the held-out R² of each concept (one-hot for classes) from z by ridge regression.
 
     The penalty is chosen by leave-one-out on the training rows. Pass what t sees of z (z̃, with its noise), so that
     both judge the same representation.

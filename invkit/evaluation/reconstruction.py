@@ -8,18 +8,22 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from invkit.core import Autoencoder
+from invkit.core import Autoencoder, Estimate
 from invkit.data import ImageSet, decode_all, encode_all
-from invkit.evaluation.estimate import Estimate, mean_estimate
+from invkit.evaluation.estimate import mean_estimate
 from invkit.evaluation.features import Features
 from invkit.evaluation.frechet import frechet_distance
 from invkit.interpretees import PerceptualDistance
-from invkit.seeds import generator_for
-from invkit.training import psnr
+from invkit.utils.random import generator_for
 
-__all__ = ["reconstruction_figures"]
+__all__ = ["psnr", "reconstruction_figures"]
 
 _BATCH, _DECODED = 64, 1024  # images compared at once; images whose features are taken at once
+
+
+def psnr(images: Tensor, others: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each pair of images in [0, 1], in dB, (B,)."""
+    return -10 * (images - others).square().flatten(1).mean(1).clamp(min=1e-10).log10()
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from invkit.seeds import generator_for
+from invkit.utils.random import generator_for
 
 __all__ = ["cascade", "randomised"]
 
@@ -16,7 +16,7 @@ _LEAST = 0.02  # spread of what was constant, relative to its size
 
 
 def randomised(model: nn.Module, seed: int = 0, only: set[str] | None = None) -> nn.Module:
-    """Give a copy whose parameters are all drawn anew.
+    """Return a copy whose parameters are all drawn anew.
 
     Each is normal with the mean and standard deviation that it had, so that activations keep about their size; what
     was constant (a norm's scale, a class token) gets a spread of 0.02. Going by parameters and not by modules'
@@ -42,7 +42,7 @@ def randomised(model: nn.Module, seed: int = 0, only: set[str] | None = None) ->
 
 
 def cascade(model: nn.Module, stages: int = 4, seed: int = 0) -> Iterator[tuple[float, nn.Module]]:
-    """Give copies of a model with ever more randomised parameters, from the output towards the input.
+    """Return copies of a model with ever more randomised parameters, from the output towards the input.
 
     Args:
         model: it is left as it is.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from invkit.evaluation.estimate import Estimate
+from invkit.core import Estimate
 
 __all__ = ["Light", "lights"]
 
@@ -51,7 +51,7 @@ def _worst(*colours: Colour) -> Colour:
 
 
 def _least(figure: Estimate, green: float, amber: float) -> Colour:
-    """Give red below `amber`, and green from `green` on where it is surely not red; nothing unknown is either."""
+    """Return red below `amber`, and green from `green` on where it is surely not red; nothing unknown is either."""
     if not figure.is_known:
         return "amber"
     if figure.value < amber:

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
+from invkit.core import Estimate
 from invkit.errors import DataError
-from invkit.evaluation.estimate import Estimate, jackknife, standard_error
+from invkit.evaluation.estimate import jackknife, standard_error
 from invkit.flows import InvarianceFlow, SemanticFlow
-from invkit.seeds import generator_for
+from invkit.utils.random import generator_for
 
 __all__ = ["concept_shares", "determined_shares", "invariance", "invariance_rise", "within_share"]
 
@@ -21,7 +22,7 @@ _SETS = 100  # in memory at once
 
 
 def within_share(samples: Tensor, groups: Tensor | None = None) -> Estimate:
-    """Give the share of the total variance that lies within sets of samples, E[Var within] / Var total.
+    """Return the share of the total variance that lies within sets of samples, E[Var within] / Var total.
 
     The total is put together from its two unbiased parts, within and between sets (one-way analysis of
     variance), since samples of one set are not independent. The standard error is the jackknife's over sets.
@@ -39,7 +40,7 @@ def _within_share(moments: Tensor, n: int, groups: Tensor | None = None) -> Esti
 
 
 def _moments(samples: Tensor, kept: Tensor | None = None) -> Tensor:
-    """Give for each set what the share is made of, (M, 2 + D): variance within, the mean's square, and the mean.
+    """Return for each set what the share is made of, (M, 2 + D): variance within, the mean's square, and the mean.
 
     Args:
         samples: (M, n, D).
@@ -53,14 +54,14 @@ def _moments(samples: Tensor, kept: Tensor | None = None) -> Tensor:
 
 
 def _share(moments: Tensor, m: Tensor | int, inverse_n: Tensor | float) -> Tensor:
-    """Give the share from the mean of :func:`_moments` over M sets, for the mean of 1 / n."""
+    """Return the share from the mean of :func:`_moments` over M sets, for the mean of 1 / n."""
     inner, square, mean = moments[..., 0], moments[..., 1], moments[..., 2:]
     between = (square - mean.square().sum(-1)) * m / (m - 1) - inner * inverse_n
     return inner / (inner + between).clamp(min=1e-12)
 
 
 def _images_drawn(z: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """Give the rows of the images from which about n codes are drawn."""
+    """Return the rows of the images from which about n codes are drawn."""
     return torch.randperm(len(z), generator=generator)[: max(2, n // _INNER)]
 
 
@@ -88,7 +89,7 @@ def _codes_of_draws(
 
 @torch.no_grad()
 def _factors(e: SemanticFlow, codes: Tensor) -> dict[str, Tensor]:
-    """Give every factor of e of codes (M, n, N), (M, n, D_i) by name, in float64."""
+    """Return every factor of e of codes (M, n, N), (M, n, D_i) by name, in float64."""
     values = e(codes.flatten(0, 1)).value.double().unflatten(0, codes.shape[:2])
     return {name: values[..., place] for name, place in e.slices.items()}
 
@@ -96,7 +97,7 @@ def _factors(e: SemanticFlow, codes: Tensor) -> dict[str, Tensor]:
 def invariance(
     t: InvarianceFlow, z: Tensor, *, groups: Tensor | None = None, n: int = 10_000, seed: int = 0
 ) -> Estimate:
-    """Give eq. 19: the share of the variance of z̄ that is left when z is known.
+    """Return eq. 19: the share of the variance of z̄ that is left when z is known.
 
     Args:
         t: the flow.
@@ -117,7 +118,7 @@ def invariance_rise(
     n: int = 10_000,
     seed: int = 0,
 ) -> Estimate:
-    """Give eq. 19 of b less that of a, for two layers' representations of the same images.
+    """Return eq. 19 of b less that of a, for two layers' representations of the same images.
 
     What both owe to the choice of images cancels, so that the error is smaller than that of two estimates apart.
 
@@ -155,7 +156,7 @@ def _moments_given(
 def concept_shares(
     t: InvarianceFlow, e: SemanticFlow, z: Tensor, *, groups: Tensor | None = None, n: int = 10_000, seed: int = 0
 ) -> Mapping[str, Estimate]:
-    """Give eq. 20 of every factor of e, the residual too: the share of its variance that z explains at fixed v.
+    """Return eq. 20 of every factor of e, the residual too: the share of its variance that z explains at fixed v.
 
     In the language of sensitivity analysis (Saltelli et al., *Global Sensitivity Analysis*, 2008) it is the
     total-effect index of z: whatever z does alone and together with v. It depends on which v the flow pairs with
@@ -214,7 +215,7 @@ class _LeftOut:
             self._seen[block] |= not bool(kept.all())
 
     def standard_error(self) -> float:
-        """Give it; NaN where all images are of one block."""
+        """Return it; NaN where all images are of one block."""
         if self._seen.sum() < 2:
             return math.nan
         sums, sets, inverse = (values[self._seen] for values in (self._sums, self._sets, self._inverse))
@@ -224,7 +225,7 @@ class _LeftOut:
 def determined_shares(
     t: InvarianceFlow, e: SemanticFlow, z: Tensor, *, groups: Tensor | None = None, n: int = 10_000, seed: int = 0
 ) -> Mapping[str, Estimate]:
-    """Give the share of every factor's variance that z alone determines: Var_x E_v[e_i] / Var e_i.
+    """Return the share of every factor's variance that z alone determines: Var_x E_v[e_i] / Var e_i.
 
     The first-order index of z, and one minus eq. 19 taken in e_i's space. It depends on p(z̄ | z) alone, and is the R²
     of the best possible regression of e_i on z. At most eq. 20.

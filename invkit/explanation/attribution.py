@@ -16,7 +16,7 @@ from invkit.errors import DataError, PluginError, SettingsError
 from invkit.explanation.explained import Explained
 from invkit.interpretees.capture import untouched
 from invkit.report.heatmaps import Heatmap, heatmap_sheet
-from invkit.seeds import generator_for
+from invkit.utils.random import generator_for
 
 __all__ = ["Attribution", "attribute"]
 
@@ -139,13 +139,13 @@ def _check(
 
 
 def _mean_image(explanation: Explained) -> Tensor:
-    """Give the mean held-out image, (1, 3, S, S)."""
+    """Return the mean held-out image, (1, 3, S, S)."""
     data = explanation.held_out.data
     return data.images(evenly(len(data), _SOME)).mean(0, keepdim=True)
 
 
 def _fitted(baseline: Tensor, images: Tensor) -> Tensor:
-    """Give a baseline for each image."""
+    """Return a baseline for each image."""
     if len(baseline) not in (1, len(images)):
         raise DataError("The baseline does not fit", expected=f"1 image or {len(images)}", got=len(baseline))
     return baseline.detach().cpu().float().expand_as(images)
@@ -155,7 +155,7 @@ def _fitted(baseline: Tensor, images: Tensor) -> Tensor:
 
 
 def _factor(explanation: Explained, concept: str) -> _Vectors:
-    """Give e_i(E_μ(x)), the factor of a concept."""
+    """Return e_i(E_μ(x)), the factor of a concept."""
     autoencoder, e = explanation.autoencoder, explanation.semantic([concept])
 
     def factor(images: Tensor) -> Tensor:
@@ -168,7 +168,7 @@ def _factor(explanation: Explained, concept: str) -> _Vectors:
 
 
 def _representation(explanation: Explained, layer: str) -> _Vectors:
-    """Give Φ(x), flat."""
+    """Return Φ(x), flat."""
     interpretee = explanation.model
 
     def representation(images: Tensor) -> Tensor:
@@ -196,7 +196,7 @@ class _Way:
         self.direction = along / along.norm().clamp_min(torch.finfo(along.dtype).tiny)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Give s(x′) = ⟨g(x′) − g(b), g(x) − g(b)⟩ / ‖g(x) − g(b)‖ of images (B, 3, S, S), (B,)."""
+        """Return s(x′) = ⟨g(x′) − g(b), g(x) − g(b)⟩ / ‖g(x) − g(b)‖ of images (B, 3, S, S), (B,)."""
         return (self.g(images) - self.start) @ self.direction
 
 
@@ -235,7 +235,7 @@ _METHODS: dict[str, Callable[[_Way, int], Tensor]] = {
 
 @torch.no_grad()
 def _spreads(explanation: Explained, images: Tensor, concept: str | None, n: int, seed: int) -> dict[str, Tensor]:
-    """Give where pixels vary: with the concept alone, and while the layer's representation stays as it is."""
+    """Return where pixels vary: with the concept alone, and while the layer's representation stays as it is."""
     found = {}
     if concept is not None:
         data = explanation.held_out.data
@@ -250,5 +250,5 @@ def _spreads(explanation: Explained, images: Tensor, concept: str | None, n: int
 
 
 def _spread(images: Tensor) -> Tensor:
-    """Give the standard deviation of each pixel over images (n, 3, S, S), root mean square over colours, (S, S)."""
+    """Return the standard deviation of each pixel over images (n, 3, S, S), root mean square over colours, (S, S)."""
     return images.var(0).mean(0).sqrt()

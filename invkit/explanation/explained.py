@@ -11,14 +11,14 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from invkit.core import Autoencoder, Interpretee
+from invkit.core import Autoencoder, Estimate, Interpretee
 from invkit.data import ImageSet, decode_all, encode_all, evenly, sized
 from invkit.errors import ArtefactError, DataError, SettingsError
-from invkit.evaluation import Estimate, concept_shares, determined_shares, invariance
+from invkit.evaluation import concept_shares, determined_shares, invariance
 from invkit.explanation.held_out import HeldOut
 from invkit.flows import InvarianceFlow, SemanticFlow
 from invkit.report import sample_sheet
-from invkit.seeds import generator_for
+from invkit.utils.random import generator_for
 
 __all__ = ["Explained"]
 
@@ -46,7 +46,7 @@ class Explained:
     # ---- numbers
 
     def invariance(self, n: int = 10_000, seed: int | None = None) -> Estimate:
-        """Give the share of the variance of z̄ that the layer leaves open, 0 to 1 (eq. 19).
+        """Return the share of the variance of z̄ that the layer leaves open, 0 to 1 (eq. 19).
 
         Args:
             n: about how many samples to draw.
@@ -55,7 +55,7 @@ class Explained:
         return self._share("invariance", partial(invariance, self.t), n, seed)
 
     def concepts(self, n: int = 10_000, seed: int | None = None) -> Mapping[str, Estimate]:
-        """Give the share of each concept's variance that the layer explains at fixed v, 0 to 1 (eq. 20).
+        """Return the share of each concept's variance that the layer explains at fixed v, 0 to 1 (eq. 20).
 
         The residual is among them; empty where the explanation has no concepts.
 
@@ -66,7 +66,7 @@ class Explained:
         return {} if self.e is None else self._share("concepts", partial(concept_shares, self.t, self.e), n, seed)
 
     def determined(self, n: int = 10_000, seed: int | None = None) -> Mapping[str, Estimate]:
-        """Give the share of each concept's variance that the layer alone determines, 0 to 1.
+        """Return the share of each concept's variance that the layer alone determines, 0 to 1.
 
         The strict companion of :meth:`concepts`, see :func:`invkit.evaluation.determined_shares`.
 
@@ -98,7 +98,7 @@ class Explained:
         return known
 
     def once(self, key: Any, compute: Callable[[], Any]) -> Any:
-        """Give what was computed under this key, or compute it."""
+        """Return what was computed under this key, or compute it."""
         if key not in self._memory:
             self._memory[key] = compute()
         return self._memory[key]
@@ -106,7 +106,7 @@ class Explained:
     # ---- pictures
 
     def represent(self, images: Tensor) -> Tensor:
-        """Give z = Φ(x) of images (B, 3, H, W) in [0, 1].
+        """Return z = Φ(x) of images (B, 3, H, W) in [0, 1].
 
         Raises:
             ArtefactError: the explanation was loaded without its model.
@@ -169,12 +169,12 @@ class Explained:
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor) -> Tensor:
-        """Give D(E_μ(x)), (B, 3, S, S): what the autoencoder alone makes of images."""
+        """Return D(E_μ(x)), (B, 3, S, S): what the autoencoder alone makes of images."""
         return self._decode(self._encode(images))
 
     @torch.no_grad()
     def modify(self, images: Tensor, /, **donors: Tensor) -> Tensor:
-        """Give images whose named concepts come from donor images: D(e⁻¹(·)) with e_i swapped (paper, sec. 3.2).
+        """Return images whose named concepts come from donor images: D(e⁻¹(·)) with e_i swapped (paper, sec. 3.2).
 
         For instance ``modify(x, digit=y)``.
 
@@ -224,7 +224,7 @@ class Explained:
         return self._decode(latents).unflatten(0, (-1, steps))
 
     def semantic(self, wanted: Iterable[str]) -> SemanticFlow:
-        """Give e, where it has the wanted concepts.
+        """Return e, where it has the wanted concepts.
 
         Raises:
             SettingsError: it has not, or there is none.

@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from invkit.core import Interpretee
+from invkit.core import Estimate, Interpretee
 from invkit.data import Codes, ImageSet, decode_all, evenly, latent_codes, represent_all
 from invkit.errors import LayerError
 from invkit.evaluation import (
-    Estimate,
     Features,
     Light,
     agreement,
@@ -30,8 +29,8 @@ from invkit.evaluation.consistency import other_rows
 from invkit.evaluation.estimate import jackknife, mean_estimate
 from invkit.explanation.explained import Explained
 from invkit.interpretees import PerceptualDistance
-from invkit.seeds import generator_for
 from invkit.training import held_out_nll
+from invkit.utils.random import generator_for
 
 __all__ = [
     "FEWEST",
@@ -131,14 +130,14 @@ def measure(
     n: int = IMAGES,
     seed: int = 0,
 ) -> dict[str, Estimate | float]:
-    """Give the figures of :class:`Fidelity` from n of the held-out images, those of v and of coverage from all.
+    """Return the figures of :class:`Fidelity` from n of the held-out images, those of v and of coverage from all.
 
     None where there are too few of them.
     """
     data, z, t = explanation.held_out.data, explanation.held_out.z, explanation.t
     if not is_enough(data):
         return {}
-    codes = latent_codes(explanation.autoencoder, data, progress=False)
+    codes = latent_codes(explanation.autoencoder, data)
     generator = generator_for(seed, "fidelity")
     h = t.condition(z, generator)
     v = torch.randn(len(z), _DRAWN, t.dim, generator=generator)
@@ -199,7 +198,7 @@ def _coverage(z: Tensor, codes: Codes, drawn: Tensor, groups: Tensor | None, see
 
 
 def reconstruction_r2(images: Tensor, made: Tensor, groups: Tensor | None) -> Estimate:
-    """Give the share of the pixels' variance that reconstructions of the images hold, both (M, 3, S, S)."""
+    """Return the share of the pixels' variance that reconstructions of the images hold, both (M, 3, S, S)."""
     error, spread = ((images - other).square().flatten(1).sum(1) for other in (made, images.mean(0)))
     units = torch.stack([error, spread], 1).double()
     return jackknife(lambda m: 1 - m[..., 0] / m[..., 1].clamp(min=1e-12), units, len(images), groups)
@@ -219,12 +218,12 @@ def _sent_back(
 ) -> dict[str, Estimate | float]:
     """Send made images, by name (M, n, 3, S, S), through the model."""
     layers = [*dict.fromkeys([*layers, *_output(interpretee, data)])]
-    own = represent_all(interpretee, layers, data, progress=False)
+    own = represent_all(interpretee, layers, data)
     found: dict[str, Estimate | float] = {}
     of: dict[str, float] = {}
     chance = math.nan
     for name, images in made.items():
-        seen = represent_all(interpretee, layers, ImageSet(images.flatten(0, 1)), progress=False)
+        seen = represent_all(interpretee, layers, ImageSet(images.flatten(0, 1)))
         for layer, values in seen.items():
             z, back = own[layer][slice(None)], values[slice(None)].unflatten(0, images.shape[:2])
             at = "" if layer == layers[0] else f" at {layer}"
@@ -242,7 +241,7 @@ def _sent_back(
 
 
 def _output(interpretee: Interpretee, data: ImageSet) -> list[str]:
-    """Give the address of the decision, where a model has one: detectors return boxes."""
+    """Return the address of the decision, where a model has one: detectors return boxes."""
     try:
         interpretee.represent(data.images(slice(1)), ["output"])
     except LayerError:

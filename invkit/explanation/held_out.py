@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from invkit.data import ImageSet, Rows, Stored, evenly, rows_that_fit
+from invkit.data import ImageSet, Rows, Stored, evenly
+from invkit.utils.resources import rows_that_fit
 
 __all__ = ["HeldOut"]
 

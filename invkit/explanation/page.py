@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from invkit.core import Estimate
 from invkit.data import evenly
-from invkit.evaluation import Estimate
 from invkit.explanation.explained import Explained
 from invkit.explanation.fidelity import Fidelity, disagreement_text, fidelity
 from invkit.report import Picture, Section, Table, sample_sheet, shares, write_page
@@ -90,7 +90,7 @@ def _told(figure: Estimate | float | None) -> str:
 
 
 def figures_table(explanations: dict[str, Explained]) -> tuple[list[str], list[list[str]]]:
-    """Give header and rows of all figures, one column for each explanation."""
+    """Return header and rows of all figures, one column for each explanation."""
     rows: dict[str, list[str]] = {}
 
     def put(name: str, value: object) -> None:

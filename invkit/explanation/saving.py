@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from invkit.autoencoders import describe, is_built_in, rebuild
-from invkit.autoencoding import TrainedAutoencoder, as_autoencoder
+from invkit.autoencoders import TrainedAutoencoder, as_autoencoder, describe, is_built_in, rebuild
 from invkit.core import Autoencoder
 from invkit.data import Concept, Generated, ImageSet
 from invkit.errors import ArtefactError
@@ -18,7 +17,7 @@ from invkit.explanation.explained import Explained
 from invkit.explanation.held_out import HeldOut
 from invkit.flows import Embedder, FlowSettings, InvarianceFlow, SemanticFlow
 from invkit.interpretees import as_interpretee
-from invkit.serialize import fingerprint, read_json, read_tensors, write_json, write_tensors
+from invkit.utils.io import fingerprint, read_json, read_tensors, write_json, write_tensors
 
 __all__ = ["load_explanation", "save_explanation"]
 
@@ -60,7 +59,7 @@ def save_explanation(explanation: Explained, folder: Path) -> Path:
 
 
 def _stored(data: ImageSet, autoencoder: Autoencoder) -> dict[str, Tensor]:
-    """Give images as they are kept: those that the decoder itself makes as their codes, which no encoder could find."""
+    """Return images as they are saved: as codes where the decoder made them, since no encoder could find these."""
     pixels = data.pixels
     if isinstance(pixels, Generated) and pixels.autoencoder is autoencoder:
         return {"latents": pixels.latents}

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invkit.errors import LayerError
-from invkit.seeds import seeded
+from invkit.utils.random import seeded
 
 __all__ = ["Embedder", "MapEmbedder", "TokenEmbedder", "VectorEmbedder", "embedder_for"]
 

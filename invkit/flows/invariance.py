@@ -83,7 +83,7 @@ class InvarianceFlow(nn.Module):
         return self.noise_floor * math.sqrt(self.mean.numel())
 
     def perceive(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Give z̃ (B, …): z centred, scaled and, where there is a floor, with noise drawn."""
+        """Return z̃ (B, …): z centred, scaled and, where there is a floor, with noise drawn."""
         if not self.noise_floor:
             return (z - self.mean) / self.scale
         device = z.device if generator is None else generator.device
@@ -91,7 +91,7 @@ class InvarianceFlow(nn.Module):
         return seen.mul_(self.noise * self.scale).add_(z).sub_(self.mean).div_(self.scale)  # z may be large: one copy
 
     def forward(self, latents: Tensor, z_seen: Tensor) -> Transformed:
-        """Give v = t(z̄ | z̃) and its log-determinant, for z̃ from :meth:`perceive`."""
+        """Return v = t(z̄ | z̃) and its log-determinant, for z̃ from :meth:`perceive`."""
         result: Transformed = self.blocks(latents, self.embedder(z_seen))
         return result
 
@@ -101,15 +101,15 @@ class InvarianceFlow(nn.Module):
         return standard_normal_nll(v) - log_det
 
     def condition(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Give h = H(z̃) of representations z (B, …), (B, C), to draw many codes of each by :meth:`inverse_given`."""
+        """Return h = H(z̃) of representations z (B, …), (B, C), to draw many codes of each by :meth:`inverse_given`."""
         return torch.cat([self.embedder(self.perceive(part, generator)) for part in z.split(_PART)])
 
     def inverse(self, v: Tensor, z_seen: Tensor) -> Tensor:
-        """Give z̄ = t⁻¹(v | z̃), (B, N); rows of v and z̃ belong together."""
+        """Return z̄ = t⁻¹(v | z̃), (B, N); rows of v and z̃ belong together."""
         return self.inverse_given(v, self.embedder(z_seen))
 
     def inverse_given(self, v: Tensor, h: Tensor) -> Tensor:
-        """Give z̄ = t⁻¹(v | z̃) for h = H(z̃) (B, C): v is (B, N), or (B, n, N) for n codes of each, and so is z̄."""
+        """Return z̄ = t⁻¹(v | z̃) for h = H(z̃) (B, C): v is (B, N), or (B, n, N) for n codes of each, and so is z̄."""
         if v.ndim == 2:
             return self.blocks.inverse(v, h).value
         if self.blocks.broadcasts:

@@ -62,7 +62,7 @@ class FlowSettings:
 
     @classmethod
     def paper(cls, n_flow: int = 20, width: int = 1024, depth: int = 2) -> FlowSettings:
-        """Give table S10: 20 blocks of width 1024 and depth 2 for t; e has (12, 512, 2)."""
+        """Return table S10: 20 blocks of width 1024 and depth 2 for t; e has (12, 512, 2)."""
         return cls(n_flow, width, depth, coupling="paper", mixing="shuffle", embedder="paper")
 
     def blocks(self, shape: int | Sequence[int], condition_dim: int = 0, seed: int = 0) -> list[FlowBlock]:

@@ -33,7 +33,7 @@ __all__ = ["read_released_cinn", "read_released_semantic"]
 def read_released_cinn(
     weights: str | Path, shape: tuple[int, ...] | None = None, *, local_files_only: bool = False
 ) -> InvarianceFlow:
-    """Give t from a state dict of CompVis/invariances: ``flow.sub_layers.*`` and ``embedder.*``.
+    """Return t from a state dict of CompVis/invariances: ``flow.sub_layers.*`` and ``embedder.*``.
 
     Args:
         weights: a file, a folder or ``hf-hub:owner/name``.
@@ -57,7 +57,7 @@ def read_released_cinn(
 def read_released_semantic(
     weights: str | Path, factors: Mapping[str, int], rho: float = 0.975, *, local_files_only: bool = False
 ) -> SemanticFlow:
-    """Give e from a state dict of CompVis/iin: ``realnvp.flow.N.flow.{0,1,2}``.
+    """Return e from a state dict of CompVis/iin: ``realnvp.flow.N.flow.{0,1,2}``.
 
     Args:
         weights: a file, a folder or ``hf-hub:owner/name``.
@@ -92,7 +92,7 @@ class _Reader:
         return self.state[name]
 
     def count(self, pattern: str) -> int:
-        """Give how many different numbers stand in the place of {} among the names."""
+        """Return how many different numbers stand in the place of {} among the names."""
         found = re.compile(re.escape(pattern).replace(r"\{\}", r"(\d+)"))
         return len({match[1] for name in self.state if (match := found.match(name))})
 
@@ -134,7 +134,7 @@ def _swap(dim: int) -> Permutation:
 
 @torch.no_grad()
 def _actnorm(state: _Reader, name: str) -> ActNorm:
-    """Give their scale · (x + loc) as ours."""
+    """Return their scale · (x + loc) as ours."""
     loc, scale = state[f"{name}.loc"].flatten(), state[f"{name}.scale"].flatten()
     state.read.add(f"{name}.initialized")
     if not (scale > 0).all() or float(scale.log().abs().max()) > LIMIT:

@@ -106,7 +106,7 @@ class SemanticFlow(nn.Module):
         return [name for name in self.factors if name != RESIDUAL]
 
     def shared_mask(self, device: torch.device | None = None) -> Tensor:
-        """Give (K, N), row i true on the dimensions I_i of concept i."""
+        """Return (K, N), row i true on the dimensions I_i of concept i."""
         mask = torch.zeros(len(self.concepts), sum(self.factors.values()), dtype=torch.bool, device=device)
         for row, name in zip(mask, self.concepts, strict=True):
             row[self.slices[name]] = True
@@ -117,16 +117,16 @@ class SemanticFlow(nn.Module):
         self.blocks.initialize(latents)
 
     def forward(self, latents: Tensor) -> Transformed:
-        """Give all factors side by side, (B, N), and the log-determinant."""
+        """Return all factors side by side, (B, N), and the log-determinant."""
         result: Transformed = self.blocks(latents)
         return result
 
     def inverse(self, values: Tensor) -> Tensor:
-        """Give the codes z̄ of factors (B, N)."""
+        """Return the codes z̄ of factors (B, N)."""
         return self.blocks.inverse(values).value
 
     def nll(self, latents_a: Tensor, latents_b: Tensor, concept: Tensor) -> Tensor:
-        """Give the pair loss (eq. 12) of each pair, in nats, (B,).
+        """Return the pair loss (eq. 12) of each pair, in nats, (B,).
 
         Args:
             latents_a: (B, N).
@@ -140,7 +140,7 @@ class SemanticFlow(nn.Module):
         return pair_nll(e_a, e_b, shared, self.rho) - log_det_a - log_det_b
 
     def swap(self, latents: Tensor, donors: Tensor, concept: str) -> Tensor:
-        """Give codes whose factor `concept` comes from the donors: e⁻¹ of e(z̄) with e_i(z̄*) put in."""
+        """Return codes whose factor `concept` comes from the donors: e⁻¹ of e(z̄) with e_i(z̄*) put in."""
         values = self(latents).value.clone()
         values[:, self.slices[concept]] = self(donors).value[:, self.slices[concept]]
         return self.inverse(values)

@@ -36,7 +36,7 @@ class Subnetwork(nn.Module):
         self.main = nn.Sequential(*layers, last)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Give the outputs in x's dtype, whatever autocast does inside.
+        """Return the outputs in x's dtype, whatever autocast does inside.
 
         The condition of many x (B, n, D) may be (B, 1, C): its share of the first layer is then computed once.
         """

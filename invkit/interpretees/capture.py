@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from invkit.errors import LayerError
-from invkit.frozen import frozen
 from invkit.interpretees.addresses import INPUT, OUTPUT, Address, pick, unknown_layer
 from invkit.interpretees.tokens import TOKEN_PARTS, TokenLayout
 from invkit.interpretees.wrapped import eager
+from invkit.utils.autograd import frozen
 
 __all__ = ["capture", "untouched"]
 

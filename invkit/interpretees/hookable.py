@@ -15,7 +15,7 @@ __all__ = ["hookable"]
 def hookable(
     address: Address, modules: Mapping[str, nn.Module], run: Callable[[], object], *, applied: bool
 ) -> nn.Module:
-    """Give the module whose one output, as a whole, is the layer.
+    """Return the module whose one output, as a whole, is the layer.
 
     A module that is called twice is refused: a library that hooks it sees both calls, and keeps the last.
 

@@ -24,7 +24,7 @@ from invkit.interpretees.receptive import receptive_fields
 from invkit.interpretees.scores import ScoreModule
 from invkit.interpretees.tokens import TokenLayout
 from invkit.interpretees.wrapped import bare, plain_name
-from invkit.serialize import fingerprint
+from invkit.utils.io import fingerprint
 
 __all__ = ["ModuleInterpretee", "NamedLayer"]
 
@@ -137,7 +137,7 @@ class ModuleInterpretee(Interpretee):
         return prepared
 
     def resolve(self, layer: str | nn.Module) -> str:
-        """Give the address of a layer that may be handed over as the module itself.
+        """Return the address of a layer that may be handed over as the module itself.
 
         Raises:
             LayerError: it is not part of the model.
@@ -219,18 +219,18 @@ class ModuleInterpretee(Interpretee):
         return getattr(self.preprocess, "shape", None)
 
     def expand(self, layers: Sequence[str | nn.Module]) -> list[str]:
-        """Give addresses for modules, names and globs; a glob matches layers that fire."""
+        """Return addresses for modules, names and globs; a glob matches layers that fire."""
         texts = [self.resolve(layer) for layer in layers]
         if any(sign in text for text in texts for sign in "*?"):
             return expand(texts, [info.address for info in self.layers()])
         return expand(texts, [])
 
     def represent(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Give Φ(x) at each of the layers, float32 on the images' device."""
+        """Return Φ(x) at each of the layers, float32 on the images' device."""
         return self._captured(images, layers, gradients=False)
 
     def features(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Give Φ(x) at each of the layers with gradients to the images, float32 on their device."""
+        """Return Φ(x) at each of the layers with gradients to the images, float32 on their device."""
         return self._captured(images, layers, gradients=True)
 
     def _captured(self, images: Tensor, layers: Sequence[str], *, gradients: bool) -> dict[str, Tensor]:
@@ -245,13 +245,13 @@ class ModuleInterpretee(Interpretee):
         return z.float() if then is None else then(z.float())
 
     def decide(self, images: Tensor) -> Tensor:
-        """Give the model's output, (B, C), or the layer that is named ``output``."""
+        """Return the model's output, (B, C), or the layer that is named ``output``."""
         if "output" in self.named:
             return self.represent(images, ["output"])["output"]
         return self._as_decision(self.forward(images), images)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Give f(x) as :meth:`decide` does, with gradients to the images while torch records any.
+        """Return f(x) as :meth:`decide` does, with gradients to the images while torch records any.
 
         So it is a forward function of captum's methods: ``IntegratedGradients(interpretee)``, and of its layer methods
         with :meth:`module_at`: ``LayerGradCam(interpretee, interpretee.module_at("features.11"))``. Those that hook the
@@ -264,11 +264,11 @@ class ModuleInterpretee(Interpretee):
         return self._as_decision(self._run(images, gradients=True), images)
 
     def _as_decision(self, output: Any, images: Tensor) -> Tensor:
-        """Give f(x) of what the model returned; a subclass whose model returns something else says how."""
+        """Return f(x) of what the model returned; a subclass whose model returns something else says how."""
         return pick(output, Address("output", OUTPUT, 0, ())).float().to(images.device)
 
     def forward(self, images: Tensor) -> Any:
-        """Give whatever the model returns for images (B, 3, H, W) in [0, 1]."""
+        """Return whatever the model returns for images (B, 3, H, W) in [0, 1]."""
         return self._run(images, gradients=False)
 
     def _run(self, images: Tensor, *, gradients: bool) -> Any:
@@ -277,7 +277,7 @@ class ModuleInterpretee(Interpretee):
             return self.module(self._inputs(images))
 
     def module_at(self, layer: str, images: Tensor | None = None) -> nn.Module:
-        """Give the module whose output is the layer, for libraries that hook it themselves (captum's layer methods).
+        """Return the module whose output is the layer, for libraries that hook it themselves (captum's layer methods).
 
         Args:
             layer: an address, or another name such as the paper's ``conv5``.
@@ -291,11 +291,11 @@ class ModuleInterpretee(Interpretee):
         return hookable(self._parse(layer), self._modules, lambda: self.forward(self._image(images)), applied=applied)
 
     def as_module(self) -> ScoreModule:
-        """Give the interpretee as an `nn.Module` of images in [0, 1]: ``DeepLift(interpretee.as_module())``."""
+        """Return the interpretee as an `nn.Module` of images in [0, 1]: ``DeepLift(interpretee.as_module())``."""
         return ScoreModule(self.module, self)
 
     def around(self, model: nn.Module) -> Self:
-        """Give the interpretee of another model of the same architecture, say with other weights."""
+        """Return the interpretee of another model of the same architecture, say with other weights."""
         other = copy(self)  # of the same class, with whatever that keeps
         ModuleInterpretee.__init__(
             other,

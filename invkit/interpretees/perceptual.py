@@ -15,7 +15,7 @@ from invkit.interpretees.module import ModuleInterpretee
 from invkit.interpretees.preprocess import IMAGENET
 from invkit.interpretees.resolve import load_model
 from invkit.interpretees.weights import read_weights
-from invkit.serialize import fingerprint
+from invkit.utils.io import fingerprint
 
 __all__ = ["LPIPS_LAYERS", "PerceptualDistance"]
 
@@ -52,7 +52,7 @@ class PerceptualDistance:
     def lpips(
         cls, *, weights: str | Path | None = None, local_files_only: bool = False, device: torch.device | None = None
     ) -> PerceptualDistance:
-        """Give LPIPS: torchvision's VGG-16 with the published linear heads, which torchmetrics ships.
+        """Return LPIPS: torchvision's VGG-16 with the published linear heads, which torchmetrics ships.
 
         Args:
             weights: of VGG-16; None for those of ImageNet, by torchvision's loader.
@@ -73,7 +73,7 @@ class PerceptualDistance:
         return cls(network, LPIPS_LAYERS, [state[f"lin{k}.model.1.weight"].flatten() for k in range(len(LPIPS_LAYERS))])
 
     def __call__(self, images: Tensor, others: Tensor) -> Tensor:
-        """Give the distance of each pair of images (B, 3, S, S) in [0, 1], (B,), with gradients to both."""
+        """Return the distance of each pair of images (B, 3, S, S) in [0, 1], (B,), with gradients to both."""
         both = self.interpretee.features(torch.cat([images, others]).float(), self.layers)
         for layer, z in both.items():
             if z.ndim != 4:
@@ -91,5 +91,5 @@ class PerceptualDistance:
         return total
 
     def fingerprint(self) -> str:
-        """Give a hash of everything that decides the distance."""
+        """Return a hash of everything that decides the distance."""
         return fingerprint(self.interpretee.fingerprint(), self.layers, *(self.heads or []))

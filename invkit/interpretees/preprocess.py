@@ -40,7 +40,7 @@ class Preprocess:
         return (images - self._of(self.mean, images)) / self._of(self.std, images)
 
     def inverse(self, inputs: Tensor) -> Tensor:
-        """Give images in [0, 1] of prepared ones, at the network's size."""
+        """Return images in [0, 1] of prepared ones, at the network's size."""
         return inputs * self._of(self.std, inputs) + self._of(self.mean, inputs)
 
     @staticmethod

@@ -69,7 +69,7 @@ def _sides(
 
 
 def _side(reached: Sequence[_Reached]) -> int | None:
-    """Give the number of columns that one unit reads, from the units that each of a run of columns reaches."""
+    """Return the number of columns that one unit reads, from the units that each of a run of columns reaches."""
     bands = [each for each in reached if isinstance(each, tuple)]
     moves = [k for k, (before, after) in enumerate(pairwise(bands)) if before[1] != after[1]]
     strides = {after - before for before, after in pairwise(moves)}
@@ -82,7 +82,7 @@ def _side(reached: Sequence[_Reached]) -> int | None:
 def _reached(
     model: nn.Module, modules: Mapping[str, nn.Module], inputs: Tensor, columns: Sequence[int]
 ) -> dict[str, list[_Reached]]:
-    """Give for each module that fires the units which a NaN in each of the columns reaches."""
+    """Return for each module that fires the units which a NaN in each of the columns reaches."""
     marked = inputs.repeat(len(columns), 1, 1, 1)
     for row, column in enumerate(columns):
         marked[row, :, :, column] = torch.nan
@@ -113,7 +113,7 @@ def _reached(
 
 
 def _band(output: Any, row: int, rows: int) -> _Reached:
-    """Give the run of units along the one axis on which NaN or not depends."""
+    """Return the run of units along the one axis on which NaN or not depends."""
     if not isinstance(output, Tensor) or not output.is_floating_point() or output.ndim < 2 or len(output) != rows:
         return _UNKNOWN
     nan = output[row].isnan()

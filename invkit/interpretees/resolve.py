@@ -10,12 +10,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from invkit import processes
 from invkit.core import Interpretee
 from invkit.errors import DataError, PreprocessWarning
 from invkit.interpretees.module import ModuleInterpretee
 from invkit.interpretees.wrapped import bare
 from invkit.plugins import ask, load_named
+from invkit.utils import distributed
 
 __all__ = ["as_interpretee", "load_model", "warn_of_unknown_preprocessing"]
 
@@ -38,7 +38,7 @@ def load_model(name: str, *, weights: str | Path | None = None, local_files_only
 
 
 def as_interpretee(model: Any, preprocess: Callable[[Tensor], Tensor] | None = None) -> Interpretee:
-    """Give the interpretee of a name or a module; one that is handed over passes.
+    """Return the interpretee of a name or a module; one that is handed over passes.
 
     A live module is first offered to the plugins, which may know its preprocessing. It stays on its device; one that is
     loaded here goes to this process's GPU, if there is one.
@@ -57,7 +57,7 @@ def as_interpretee(model: Any, preprocess: Callable[[Tensor], Tensor] | None = N
                 warnings.simplefilter("ignore", PreprocessWarning)
             loaded = load_model(model)
         for part in (getattr(loaded, "module", None), preprocess):
-            processes.put_to_work(part)
+            distributed.put_to_work(part)
         return as_interpretee(loaded) if preprocess is None else _prepared(loaded, preprocess)
     if isinstance(model, Interpretee):
         return model if preprocess is None else _prepared(model, preprocess)
@@ -76,7 +76,7 @@ def as_interpretee(model: Any, preprocess: Callable[[Tensor], Tensor] | None = N
 
 
 def _prepared(interpretee: Interpretee, preprocess: Callable[[Tensor], Tensor]) -> Interpretee:
-    """Give an interpretee another preprocessing, and with it the tokens' grid."""
+    """Return an interpretee another preprocessing, and with it the tokens' grid."""
     if not isinstance(interpretee, ModuleInterpretee):
         raise DataError(
             f"This {type(interpretee).__name__} prepares its images itself",

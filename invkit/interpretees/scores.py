@@ -23,5 +23,5 @@ class ScoreModule(nn.Module):
         self._scores = scores
 
     def forward(self, images: Tensor) -> Tensor:
-        """Give the scores, with gradients to the images while torch records any."""
+        """Return the scores, with gradients to the images while torch records any."""
         return self._scores(images)

@@ -26,7 +26,7 @@ class TokenLayout:
     grid: tuple[int, int] | None = None
 
     def part(self, tokens: Tensor, name: str) -> Tensor:
-        """Give one part of tokens (B, T, C).
+        """Return one part of tokens (B, T, C).
 
         ``cls`` is (B, C); ``registers`` (B, R, C); ``patches`` a map (B, C, rows, columns), or (B, P, C) where their
         number is not the grid's.

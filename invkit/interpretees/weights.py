@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from invkit.errors import ArtefactError
 from invkit.interpretees.wrapped import bare
-from invkit.serialize import read_tensors
+from invkit.utils.io import read_tensors
 
 __all__ = ["fit_weights", "hub_file", "load_weights", "published_weights", "read_weights"]
 
@@ -116,7 +116,7 @@ def fit_weights(module: nn.Module, state: Mapping[str, Tensor], source: str | Pa
 
 
 def published_weights(url: str, *, folder: Path | None = None, local_files_only: bool = False) -> Path:
-    """Give the file of weights that a library publishes, downloaded unless it is there.
+    """Return the file of weights that a library publishes, downloaded unless it is there.
 
     Args:
         url: where they are published; a hash at the end of the file's name (``-1a2b3c4d.pth``) is checked.
@@ -147,7 +147,7 @@ def published_weights(url: str, *, folder: Path | None = None, local_files_only:
 
 
 def hub_file(name: str, files: Sequence[str], *, local_files_only: bool = False) -> Path:
-    """Give the path of the first of some files in a repository of the Hugging Face hub.
+    """Return the path of the first of some files in a repository of the Hugging Face hub.
 
     Args:
         name: ``owner/name``, with ``@revision`` where it is not the newest.

@@ -26,7 +26,7 @@ def bare(model: nn.Module) -> nn.Module:
 
 
 def plain_name(name: str) -> str:
-    """Give the name that a module had before a part around it was compiled."""
+    """Return the name that a module had before a part around it was compiled."""
     return _COMPILED.sub("", name)
 
 

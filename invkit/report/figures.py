@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from invkit.evaluation import Estimate
+from invkit.core import Estimate
 
 __all__ = ["curves", "histories", "image_grid", "prior_sheet", "sample_sheet", "shares", "write_png"]
 

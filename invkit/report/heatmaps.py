@@ -53,7 +53,7 @@ class Heatmap:
         return ScalarMappable(Normalize(low, self.limit, clip=True), colormaps[_SIGNED if self.signed else _POSITIVE])
 
     def over(self, images: Tensor) -> Tensor:
-        """Give the maps in colour over images (B, 3, S, S) in pale grey: the larger a value, the less it shows through.
+        """Return maps in colour over images (B, 3, S, S) in pale grey: the larger a value, the less it shows through.
 
         Returns:
             (B, 3, S, S) in [0, 1].

@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from invkit.serialize import write_bytes
+from invkit.utils.io import write_bytes
 
 __all__ = ["Picture", "Section", "Table", "write_page"]
 

@@ -8,10 +8,10 @@ from typing import Any, Literal, Unpack
 import torch
 from torch import Tensor, nn
 
-from invkit.core import Interpretee
+from invkit.core import Estimate, Interpretee
 from invkit.data import decode_all
 from invkit.errors import SettingsError
-from invkit.evaluation import Estimate, Judge
+from invkit.evaluation import Judge
 from invkit.evaluation.estimate import jackknife
 from invkit.explanation import Explanation
 from invkit.explanation.page import closing_sections
@@ -122,7 +122,7 @@ def adversarial(
 
 
 def _read(judge: Judge, decisions: Decisions, trial: Trial, drawn: Tensor) -> dict[str, Estimate]:
-    """Give which shares of images drawn for each of the trial's, (B, n, 3, S, S), are read as what."""
+    """Return which shares of images drawn for each of the trial's, (B, n, 3, S, S), are read as what."""
     assert decisions.concept is not None
     read = judge.read(drawn.flatten(0, 1))[decisions.concept]
     seen = decisions.outputs[read].unflatten(0, drawn.shape[:2])
@@ -186,7 +186,7 @@ def _told(
 
 
 def _rises(first: Changes, last: Changes) -> tuple[Estimate, Estimate]:
-    """Give by how much samples change more at the last layer than at the first, and more than by noise there."""
+    """Return by how much samples change more at the last layer than at the first, and more than by noise there."""
     units = torch.cat([first.distances["samples"], last.distances["samples"]], 1)
     return (
         jackknife(lambda m: share(m[..., 3], m[..., 5]) - share(m[..., 0], m[..., 2]), units, len(units), first.groups),

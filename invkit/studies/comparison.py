@@ -8,26 +8,26 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor, nn
 
-from invkit.autoencoding import training_settings
-from invkit.core import Interpretee
-from invkit.data import Generated, ImageSet, Rows, decode_all, evenly, rows_that_fit
+from invkit.autoencoders import AutoencoderSettings, training_settings
+from invkit.core import Estimate, Interpretee
+from invkit.data import Generated, ImageSet, Rows, decode_all, evenly
 from invkit.errors import SettingsError
-from invkit.evaluation import Estimate, Features, consistency, frechet_difference, frechet_distance, kernel_distance
+from invkit.evaluation import Features, consistency, frechet_difference, frechet_distance, kernel_distance
+from invkit.explainer import Groundwork
+from invkit.explainer.recipe import representations
 from invkit.explanation import Explanation
 from invkit.explanation.page import closing_sections
 from invkit.flows import Embedder, InvarianceFlow
-from invkit.groundwork import Groundwork
 from invkit.interpretees import as_interpretee
-from invkit.recipe import representations
-from invkit.seeds import generator_for
-from invkit.serialize import fingerprint
-from invkit.settings import AutoencoderSettings
 from invkit.studies.inverting.descent import inverted
 from invkit.studies.inverting.page import Inverted, distances_section, how_section, picture_sections
 from invkit.studies.inverting.regression import regress, trained_regressor
 from invkit.studies.judging import judge_features, trained_judge
 from invkit.studies.preparing import Keywords, checked_layers, explain_layers, lay, read_given
 from invkit.studies.study import Study
+from invkit.utils.io import fingerprint
+from invkit.utils.random import generator_for
+from invkit.utils.resources import rows_that_fit
 
 __all__ = ["comparison"]
 
@@ -153,7 +153,7 @@ def _groups(data: ImageSet, rows: Tensor) -> Tensor | None:
 
 
 def _training(images: ImageSet, given: Any, own: AutoencoderSettings) -> AutoencoderSettings | None:
-    """Give the settings by which the autoencoder was trained, `own` if here; None where nobody knows them."""
+    """Return the settings by which the autoencoder was trained, `own` if here; None where nobody knows them."""
     if isinstance(images.pixels, Generated):
         return None
     return own if given is None else training_settings(given)

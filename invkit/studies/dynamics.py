@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from invkit.core import Interpretee
 from invkit.errors import SettingsError
 from invkit.explanation.page import protocol_section
+from invkit.explanation.profile import Profile
 from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
-from invkit.profiles import Profile
 from invkit.studies.preparing import Keywords, explain_layers, lay, read_given
 from invkit.studies.study import Study, shows, verdict
 
@@ -88,7 +88,7 @@ def dynamics(
 
 
 def _in_order(steps: Iterable[Any]) -> list[Any]:
-    """Give steps in the order of their numbers, which a shell's `*.pt` does not; others as they come."""
+    """Return steps in the order of their numbers, which a shell's `*.pt` does not; others as they come."""
     names = list(steps)
     try:
         return sorted(names, key=float)

@@ -9,13 +9,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from invkit import processes
 from invkit.data import Codes, Concept, ImageSet, as_bytes, decode_all, gathered
 from invkit.evaluation import Features, Judge, JudgeTask
-from invkit.groundwork import Groundwork
+from invkit.explainer import Groundwork
 from invkit.interpretees import ModuleInterpretee
-from invkit.seeds import seeded
 from invkit.training import FitSettings
+from invkit.utils import distributed
+from invkit.utils.random import seeded
 
 __all__ = ["judge_features", "skill", "trained_judge"]
 
@@ -38,7 +38,7 @@ def trained_judge(ground: Groundwork, *, redrawn: bool = True, settings: FitSett
     path = ground.path("judge", vars(settings), redrawn, judge.concepts, *ground.labels)
     parts = [(ground.train, ground.codes), (ground.held_out, ground.held_out_codes)]
     sets = [_half_redrawn(ground, *part) if redrawn else part[0] for part in parts]
-    judge.to(processes.device())
+    judge.to(distributed.device())
     replace(ground, seed=ground.seed + 1).fit(JudgeTask(judge, *sets), settings, path)
     return judge.cpu()
 
@@ -57,13 +57,13 @@ def _half_redrawn(ground: Groundwork, data: ImageSet, codes: Codes) -> ImageSet:
 
 
 def judge_features(judge: Judge) -> Features:
-    """Give the last maps of a judge, averaged over positions, as features of distances."""
+    """Return the last maps of a judge, averaged over positions, as features of distances."""
     interpretee = ModuleInterpretee(judge)
     return Features(interpretee, interpretee.resolve(judge.trunk[-2]))
 
 
 def skill(judge: Judge, images: Tensor, concepts: Mapping[str, Concept]) -> dict[str, float]:
-    """Give how well a judge reads each concept from images (M, 3, S, S): 0 is chance, 1 is all right.
+    """Return how well a judge reads each concept from images (M, 3, S, S): 0 is chance, 1 is all right.
 
     Of classes it is the mean recall of those that are there, rescaled so that chance is 0, and NaN where there is one
     alone; of values R².

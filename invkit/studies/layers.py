@@ -8,14 +8,14 @@ from typing import Any, Unpack
 
 from torch import Tensor, nn
 
-from invkit.core import Interpretee
+from invkit.core import Estimate, Interpretee
 from invkit.data import ImageSet, represent_all
-from invkit.evaluation import Estimate, invariance_rise
+from invkit.evaluation import invariance_rise
 from invkit.explanation import Explanation
 from invkit.explanation.page import protocol_section
+from invkit.explanation.profile import Profile
 from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
-from invkit.profiles import Profile
 from invkit.studies.preparing import Keywords, checked_layers, expect_several, explain_layers, lay, read_given
 from invkit.studies.study import Study, shows, verdict
 
@@ -81,7 +81,7 @@ def _is_no_fall(rise: Estimate) -> bool | None:
 
 
 def _rise(earlier: Explanation, later: Explanation) -> Estimate:
-    """Give by how much invariance rises, over the images of the one that carries fewer with it."""
+    """Return by how much invariance rises, over the images of the one that carries fewer with it."""
     data = min((each.held_out.data for each in (earlier, later)), key=len)
     a, b = ((each.t, _representations(each, data)) for each in (earlier, later))
     return invariance_rise(a, b, groups=data.groups, seed=earlier.seed)
@@ -90,5 +90,5 @@ def _rise(earlier: Explanation, later: Explanation) -> Estimate:
 def _representations(explanation: Explanation, data: ImageSet) -> Tensor:
     if len(explanation.held_out.data) == len(data):
         return explanation.held_out.z  # of as many of the held-out images it carries the same ones
-    found = represent_all(explanation.model, [explanation.layer], data, progress=False)
+    found = represent_all(explanation.model, [explanation.layer], data)
     return found[explanation.layer][slice(None)]

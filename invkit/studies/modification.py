@@ -8,13 +8,14 @@ from typing import Any, Unpack
 
 from torch import Tensor
 
-from invkit.autoencoding import as_autoencoder
+from invkit.autoencoders import as_autoencoder
+from invkit.core import Estimate
 from invkit.data import Generated, ImageSet, decode_all, evenly
 from invkit.errors import SettingsError
-from invkit.evaluation import Estimate, Features, Judge, frechet_distance
+from invkit.evaluation import Features, Judge, frechet_distance
+from invkit.explainer import Groundwork
 from invkit.explanation.fidelity import Fidelity, reconstruction_r2
 from invkit.explanation.page import protocol_section, trust_section
-from invkit.groundwork import Groundwork
 from invkit.studies.editing.arithmetic import AttributeArithmetic
 from invkit.studies.editing.edits import Edited, Editor, Fit, judged_edits, partners
 from invkit.studies.editing.page import how_section, pictures_section, rates_section
@@ -116,7 +117,7 @@ def _check_partners(held_out: ImageSet, edits: int, fit: Fit | None, seed: int) 
 
 
 def _ways(ground: Groundwork, star_gan: bool) -> dict[str, Editor]:
-    """Give invkit's editor and the baselines, by name."""
+    """Return invkit's editor and the baselines, by name."""
     assert ground.e is not None
     names, autoencoder, codes = list(ground.held_out.concepts), ground.autoencoder, ground.held_out_codes.mean[:]
     arithmetic = AttributeArithmetic(ground.codes.mean[:], ground.train.concepts)
@@ -135,7 +136,7 @@ def _ways(ground: Groundwork, star_gan: bool) -> dict[str, Editor]:
 
 
 def _star_gan_editor(ground: Groundwork) -> Editor:
-    """Give the StarGAN of the first concept of classes; unedited images are the images themselves."""
+    """Return the StarGAN of the first concept of classes; unedited images are the images themselves."""
     data = ground.held_out
     concept = next(name for name, known in data.concepts.items() if known.kind == "class")
     module, classes = trained_star_gan(ground, concept), data.concepts[concept].values
@@ -145,7 +146,7 @@ def _star_gan_editor(ground: Groundwork) -> Editor:
 def _distances(
     ground: Groundwork, features: Features, found: Mapping[str, Mapping[str, Edited]]
 ) -> dict[str, dict[str, Estimate]]:
-    """Give Fréchet distances to the held-out images: of edited ones by way and concept, and of as many unedited."""
+    """Return Fréchet distances to the held-out images: of edited ones by way and concept, and of as many unedited."""
     data = ground.held_out
     some = evenly(len(data), _MOST)
     real, alike = features.of(data.take(some)), some if data.groups is None else data.groups[some]

@@ -8,17 +8,17 @@ from typing import Any, TypedDict
 
 from torch import nn
 
-from invkit.autoencoding import TrainedAutoencoder, as_autoencoder
+from invkit.autoencoders import TrainedAutoencoder, as_autoencoder
 from invkit.core import Autoencoder, Interpretee
 from invkit.data import Concept, ImageSet, Rows
 from invkit.errors import DataError, SettingsError
+from invkit.explainer import Groundwork, check_data, parts
+from invkit.explainer.preparation import addresses_in, prepare, read_held_out, read_images
+from invkit.explainer.recipe import explain_each
 from invkit.explanation import Explanation
 from invkit.flows import Embedder
-from invkit.groundwork import Groundwork, check_data, parts
-from invkit.preparation import addresses_in, prepare, read_held_out, read_images
-from invkit.progress import say
-from invkit.recipe import explain_each
 from invkit.settings import Settings
+from invkit.utils.progress import say
 
 __all__ = [
     "Keywords",
@@ -46,7 +46,6 @@ class Keywords(TypedDict, total=False):
     settings: Settings | str | None
     seed: int
     cache: str | Path | None
-    progress: bool
 
 
 def read_given(data: Any, keywords: Keywords) -> tuple[ImageSet, Keywords]:
@@ -58,13 +57,13 @@ def read_given(data: Any, keywords: Keywords) -> tuple[ImageSet, Keywords]:
     Raises:
         TypeError: a keyword that no study has.
         DataError: also too few images.
-        InvkitError: as :func:`invkit.preparation.read_images`.
+        InvkitError: as :func:`invkit.explainer.preparation.read_images`.
     """
     unknown = sorted(keywords.keys() - Keywords.__annotations__.keys())
     if unknown:
         raise TypeError(f"Unknown argument {', '.join(unknown)}; known beside the study's own: "
                         f"{', '.join(Keywords.__annotations__)}")  # fmt: skip
-    autoencoder, progress = as_autoencoder(keywords.get("autoencoder")), keywords.get("progress", True)
+    autoencoder = as_autoencoder(keywords.get("autoencoder"))
     images = read_images(
         data,
         autoencoder,
@@ -72,9 +71,8 @@ def read_given(data: Any, keywords: Keywords) -> tuple[ImageSet, Keywords]:
         size=keywords.get("size"),
         concepts=keywords.get("concepts"),
         groups=keywords.get("groups"),
-        progress=progress,
     )
-    held_out = read_held_out(keywords.get("held_out"), images, progress)
+    held_out = read_held_out(keywords.get("held_out"), images)
     given: Keywords = {**keywords, "autoencoder": autoencoder, "held_out": held_out}
     check(images, {**given, "factor_sizes": None})  # a study may name the concepts of images that it makes of these
     return images, given
@@ -98,13 +96,13 @@ def check(images: ImageSet, keywords: Keywords) -> None:
 
 
 def split(images: ImageSet, keywords: Keywords) -> tuple[ImageSet, ImageSet]:
-    """Give images to train on and to judge by, as the groundwork on what was read would split them."""
+    """Return images to train on and to judge by, as the groundwork on what was read would split them."""
     settings = Settings.of(keywords.get("settings"), images)
     return parts(images, keywords.get("held_out"), settings, keywords.get("seed", 0))
 
 
 def held_out_of(images: ImageSet, keywords: Keywords) -> ImageSet:
-    """Give those to judge by alone, classes under their numbers among the images to train on.
+    """Return those to judge by alone, classes under their numbers among the images to train on.
 
     Raises:
         DataError: they have other concepts.
@@ -117,7 +115,7 @@ def held_out_of(images: ImageSet, keywords: Keywords) -> ImageSet:
 
 
 def class_concept(images: ImageSet, name: str) -> Concept:
-    """Give a concept whose values are classes.
+    """Return a concept whose values are classes.
 
     Raises:
         DataError: there is none of that name, or it is a quantity.
@@ -164,7 +162,6 @@ def lay(
         settings=keywords.get("settings"),
         seed=keywords.get("seed", 0),
         cache=keywords.get("cache"),
-        progress=keywords.get("progress", True),
         whole=True,
     )
 
@@ -177,18 +174,18 @@ def explain_layers(
     name: str = "",
     z: Mapping[str, tuple[Rows, Rows]] | None = None,
 ) -> dict[str, Explanation]:
-    """Explain layers of one model, by address; as :func:`invkit.recipe.explain_each`."""
+    """Explain layers of one model, by address; as :func:`invkit.explainer.recipe.explain_each`."""
     found = {}
     for explanation in explain_each(ground, interpretee, layers, embedder=embedder, name=name, z=z):
         found[explanation.layer] = explanation
-        say(f"{name} {explanation.layer}: invariance {explanation.invariance()}".strip(), show=ground.progress)
+        say(f"{name} {explanation.layer}: invariance {explanation.invariance()}".strip())
     return found
 
 
 def checked_layers(
     interpretee: Interpretee, layers: str | nn.Module | Sequence[str | nn.Module], images: ImageSet
 ) -> list[str]:
-    """Give the addresses of layers, which are tried on two images before any long work.
+    """Return the addresses of layers, which are tried on two images before any long work.
 
     Raises:
         LayerError: one of them is none, or gives nothing usable.

@@ -10,24 +10,24 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor, nn
 
-from invkit.core import Interpretee
+from invkit.core import Estimate, Interpretee
 from invkit.data import Codes, ImageSet, evenly
 from invkit.errors import DataError, SettingsError
-from invkit.evaluation import Estimate, cascade
+from invkit.evaluation import cascade
 from invkit.evaluation.estimate import mean_estimate
+from invkit.explainer import Groundwork, train_t
+from invkit.explainer.recipe import explanation_of, model_key, representations
 from invkit.explanation import Explanation
 from invkit.explanation.fidelity import FEWEST, is_enough
 from invkit.explanation.page import protocol_section
+from invkit.explanation.profile import Profile
 from invkit.flows import Embedder
-from invkit.groundwork import Groundwork, train_t
 from invkit.interpretees import ModuleInterpretee, as_interpretee
-from invkit.profiles import Profile
-from invkit.recipe import explanation_of, model_key, representations
 from invkit.report import Section, Table
-from invkit.seeds import generator_for
-from invkit.serialize import fingerprint
 from invkit.studies.preparing import Keywords, checked_layers, explain_layers, held_out_of, lay, read_given
 from invkit.studies.study import Study, shows, verdict
+from invkit.utils.io import fingerprint
+from invkit.utils.random import generator_for
 
 __all__ = ["explain_shuffled", "finds_nothing", "is_another", "sanity"]
 
@@ -104,7 +104,7 @@ def _check_enough(held_out: ImageSet) -> None:
 
 
 def _with_weights(interpretee: Interpretee, stages: int) -> ModuleInterpretee:
-    """Give an interpretee whose weights can be randomised, or say why there is none."""
+    """Return an interpretee whose weights can be randomised, or say why there is none."""
     if not isinstance(interpretee, ModuleInterpretee):
         raise SettingsError(
             "The weights of this model cannot be reached", expected="an nn.Module", got=type(interpretee).__name__
@@ -187,7 +187,7 @@ def _changes(a: Explanation, b: Explanation) -> dict[str, Estimate]:
 
 
 def _likeness(a: Explanation, b: Explanation) -> Estimate:
-    """Give the mean rank correlation of two explanations' maps of what is open, over held-out images."""
+    """Return the mean rank correlation of two explanations' maps of what is open, over held-out images."""
     from scipy.stats import spearmanr
 
     data = a.held_out.data

@@ -8,19 +8,17 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor, nn
 
-from invkit.autoencoding import train_autoencoder
-from invkit.core import Autoencoder, Interpretee
+from invkit.autoencoders import train_autoencoder
+from invkit.core import Autoencoder, Estimate, Interpretee
 from invkit.data import Generated, ImageSet, as_image_set, encode_all, gathered
 from invkit.errors import DataError
-from invkit.evaluation import Estimate
 from invkit.evaluation.consistency import other_rows
 from invkit.evaluation.estimate import jackknife
+from invkit.explainer.preparation import read_held_out
 from invkit.explanation import Explanation
 from invkit.explanation.page import closing_sections
 from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
-from invkit.preparation import read_held_out
-from invkit.seeds import generator_for
 from invkit.settings import Settings
 from invkit.studies.preparing import (
     Keywords,
@@ -34,6 +32,7 @@ from invkit.studies.preparing import (
 )
 from invkit.studies.shift_page import Domain, Kept, decisions_sections, layers_section, numbers_section
 from invkit.studies.study import Study, shows, verdict
+from invkit.utils.random import generator_for
 
 __all__ = ["kept", "shift"]
 
@@ -88,9 +87,8 @@ def shift(
     keywords = {**keywords, "settings": settings}
     sets = {"foreign": split(foreign, keywords)}
     if home is not None:
-        progress = keywords.get("progress", True)
-        own = as_image_set(home, size=foreign.size, progress=progress)
-        sets["home"] = split(own, {**keywords, "held_out": read_held_out(home_held_out, own, progress)})
+        own = as_image_set(home, size=foreign.size)
+        sets["home"] = split(own, {**keywords, "held_out": read_held_out(home_held_out, own)})
     given: dict[str, Keywords] = {
         name: {**keywords, "held_out": test, **({} if name == "foreign" else {"factor_sizes": None})}
         for name, (_, test) in sets.items()
@@ -143,7 +141,6 @@ def _joint(sets: Mapping[str, tuple[ImageSet, ImageSet]], settings: Settings, ke
         settings=settings.autoencoder,
         seed=keywords.get("seed", 0),
         cache=keywords.get("cache"),
-        progress=keywords.get("progress", True),
     )
     if not trained.result.complete:
         raise KeyboardInterrupt  # as in `lay`
@@ -162,7 +159,7 @@ def _groups(parts: Sequence[ImageSet]) -> Tensor:
 
 @torch.no_grad()
 def kept(explanation: Explanation, seed: int = 0) -> dict[str, Estimate]:
-    """Give how much nearer samples are to their own image than to others: 0 for not at all, 1 for the image itself.
+    """Return how much nearer samples are to their own image than to others: 0 for not at all, 1 for the image itself.
 
     1 − E‖t⁻¹(v|Φ(x)) − E(x)‖² / E‖t⁻¹(v|Φ(x)) − E(x')‖² over held-out images x and others x', in the code
     (`appearance`) and in each concept's factor of e. It is below 0 where samples are surer than right. With a perfect t
@@ -194,7 +191,7 @@ def _nearer(samples: Tensor, own: Tensor, other: Tensor, groups: Tensor) -> Esti
 def _judged(
     found: Mapping[str, Domain], shares: Mapping[str, Kept], concept: str
 ) -> tuple[dict[str, Estimate], bool | None]:
-    """Give the headline, and whether samples of the last layer keep the foreign images' appearance and class."""
+    """Return the headline, and whether samples of the last layer keep the foreign images' appearance and class."""
     headline = {f"invariance of the last layer, {name}": _last(domain).invariance() for name, domain in found.items()}
     decisive = []
     for name, of in shares.items():

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from invkit.core import Interpretee
+from invkit.core import Estimate, Interpretee
 from invkit.data import ImageSet, evenly
 from invkit.errors import LayerError
-from invkit.evaluation import Estimate
 from invkit.explanation import Explanation
 from invkit.explanation.page import figures_table
 from invkit.report import Picture, Section, Table, curves

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from invkit.evaluation import Estimate
+from invkit.core import Estimate
 from invkit.report import Section, Table, write_page
-from invkit.serialize import nulls_for_unknown
+from invkit.utils.io import nulls_for_unknown
 
 __all__ = ["Study", "over_seeds", "shows", "verdict"]
 
@@ -43,7 +43,7 @@ class Study:
         return "\n".join([f"{self.title}: {_VERDICTS[self.holds]}", *(f"  {n}: {e}" for n, e in self.headline.items())])
 
     def to_dict(self) -> dict[str, Any]:
-        """Give claim, verdict and all figures as JSON-able values, None where a figure is unknown."""
+        """Return claim, verdict and all figures as JSON-able values, None where a figure is unknown."""
         told: dict[str, Any] = nulls_for_unknown(
             {
                 "study": self.name,
@@ -85,7 +85,7 @@ def shows(share: Estimate, errors: float = 2.0) -> bool | None:
 
 
 def verdict(*parts: bool | None) -> bool | None:
-    """Give what follows for a claim from its parts: False where one fails, None where one is open and none fails."""
+    """Return what follows for a claim from its parts: False where one fails, None where one is open and none fails."""
     return False if False in parts else None if None in parts else True
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from invkit.data import Concept, ImageSet, as_bytes
 from invkit.data.generated import Generated
 from invkit.errors import DataError, SettingsError
-from invkit.seeds import generator_for
+from invkit.utils.random import generator_for
 
 __all__ = ["cue_conflict", "stylised"]
 
@@ -16,7 +16,7 @@ _BATCH = 512
 
 
 def stylised(images: Tensor, styles: Tensor, strength: float = 1.0) -> Tensor:
-    """Give each image the amplitude spectrum of another, and let it keep its own phase.
+    """Return each image the amplitude spectrum of another, and let it keep its own phase.
 
     Edges lie in the phase (Oppenheim & Lim, The importance of phase in signals, 1981); colour, contrast and how they
     vary from coarse to fine in the amplitude. Each colour channel is mixed on its own, its mean with it. A stand-in for
@@ -44,7 +44,7 @@ def stylised(images: Tensor, styles: Tensor, strength: float = 1.0) -> Tensor:
 def cue_conflict(
     data: ImageSet, seed: int = 0, *, concept: str = "class", copies: int = 1, strength: float = 1.0
 ) -> ImageSet:
-    """Give images whose shape is of one class and whose texture is of another, drawn independently.
+    """Return images whose shape is of one class and whose texture is of another, drawn independently.
 
     The two agree by chance, for about one image in as many as there are classes: the share of variance of one then says
     nothing of the other. Concepts: `shape`, the class of the image; `texture`, that of its style. Images are dealt into
@@ -87,7 +87,7 @@ def cue_conflict(
 
 
 def _dealt(groups: Tensor, copies: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Give the rows of each image's styles, (copies · N,), and the block of each image, (N,).
+    """Return the rows of each image's styles, (copies · N,), and the block of each image, (N,).
 
     Groups are dealt into blocks of `copies` + 1, the last of which takes what is left over; k places further on in its
     block lies the group of an image's k-th style, any one of its images.

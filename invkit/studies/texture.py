@@ -7,10 +7,9 @@ from typing import Any, Unpack
 
 from torch import Tensor, nn
 
-from invkit.core import Interpretee
+from invkit.core import Estimate, Interpretee
 from invkit.data import Generated, ImageSet, as_image_set, evenly
 from invkit.errors import DataError, SettingsError
-from invkit.evaluation import Estimate
 from invkit.explanation import Explanation
 from invkit.explanation.page import closing_sections
 from invkit.flows import Embedder
@@ -81,7 +80,7 @@ def texture(
     if cues is not None:
         images, keywords = _in_conflict(images, cues, strength, keywords)
     present = _present(images, shape, texture)
-    shown = None if probes is None else as_image_set(probes, size=images.size, progress=keywords.get("progress", True))
+    shown = None if probes is None else as_image_set(probes, size=images.size)
     ground = lay(images, keywords, [(each, addresses[name]) for name, each in interpretees.items()], embedder)
     found = {name: explain_layers(ground, each, addresses[name], embedder, name) for name, each in interpretees.items()}
     shares = {name: {layer: _shares(each) for layer, each in per.items()} for name, per in found.items()}
@@ -115,7 +114,7 @@ def _present(images: ImageSet, shape: str, texture: str) -> bool:
 
 
 def _shares(explanation: Explanation) -> Shares:
-    """Give each concept's shares by measure."""
+    """Return each concept's shares by measure."""
     probes = {name: Estimate(**share) for name, share in explanation.figures.get("probe", {}).items()}
     return {"eq. 20": explanation.concepts(), "determined": explanation.determined(), "probe": probes}
 
@@ -123,7 +122,7 @@ def _shares(explanation: Explanation) -> Shares:
 def _judged(
     shares: Mapping[str, Mapping[str, Shares]], shape: str, texture: str
 ) -> tuple[dict[str, Estimate], bool | None]:
-    """Give shape − texture of both networks at their last layers, and the difference, by each measure."""
+    """Return shape − texture of both networks at their last layers, and the difference, by each measure."""
     headline: dict[str, Estimate] = {}
     last = {name: list(per.values())[-1] for name, per in shares.items()}
     for measure in ("eq. 20", "determined", "probe"):

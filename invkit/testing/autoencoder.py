@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from invkit.core import Autoencoder
-from invkit.seeds import generator_for
 from invkit.testing.compare import distance, expect, expect_close, expect_within
 from invkit.testing.report import NotApplicableError, Report, conclude, run_checks
+from invkit.utils.random import generator_for
 
 __all__ = ["AUTOENCODER_CHECKS", "check_autoencoder"]
 
@@ -42,7 +42,7 @@ class Subject:
         return latents.to(self.autoencoder.device)
 
     def fresh(self, training: bool = False) -> Autoencoder:
-        """Give a copy without gradients, in one mode."""
+        """Return a copy without gradients, in one mode."""
         autoencoder = copy.deepcopy(self.autoencoder).train(training)
         autoencoder.zero_grad()
         return autoencoder
@@ -128,7 +128,7 @@ def gradients_reach_the_decoder(s: Subject) -> str:
 
 
 def _reached(s: Subject, loss: Callable[[Autoencoder], Tensor]) -> set[str]:
-    """Give names of the parameters in which a loss has a gradient that isn't zero throughout."""
+    """Return names of the parameters in which a loss has a gradient that isn't zero throughout."""
     autoencoder = s.fresh(training=True)
     loss(autoencoder).backward()
     found = set()

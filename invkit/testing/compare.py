@@ -17,7 +17,7 @@ def expect(condition: bool, message: str) -> None:
 
 
 def distance(actual: Tensor, expected: Tensor) -> float:
-    """Give the largest |actual − expected|, inf for another shape; NaN and infinity equal themselves only."""
+    """Return the largest |actual − expected|, inf for another shape; NaN and infinity equal themselves only."""
     if actual.shape != expected.shape:
         return math.inf
     if actual.numel() == 0:

@@ -41,7 +41,7 @@ class Case:
     condition: Tensor | None
 
     def single(self) -> tuple[Any, Tensor, Tensor | None]:
-        """Give block, x and condition in float32."""
+        """Return block, x and condition in float32."""
         condition = None if self.condition is None else self.condition.float()
         return copy.deepcopy(self.block).float(), self.x.float(), condition
 
@@ -104,7 +104,7 @@ def log_det_is_that_of_the_jacobian(s: Blocks) -> None:
 
 
 def _jacobian(block: Any, x: Tensor, condition: Tensor | None) -> Tensor:
-    """Give ∂y/∂x of each row, (B, D, D); that of the sum over rows holds them all, since rows stand alone."""
+    """Return ∂y/∂x of each row, (B, D, D); that of the sum over rows holds them all, since rows stand alone."""
     jacobian: Tensor = torch.autograd.functional.jacobian(lambda x: block(x, condition).value.sum(0), x)
     return jacobian.movedim(1, 0)
 

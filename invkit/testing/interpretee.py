@@ -281,7 +281,7 @@ def the_fingerprint_follows_the_weights(s: Subject) -> str | None:
 
 @torch.no_grad()
 def _fingerprint_with(s: Subject, tensor: Tensor) -> str:
-    """Give the fingerprint while a tensor is changed."""
+    """Return the fingerprint while a tensor is changed."""
     before = tensor.clone()
     try:
         # infinity plus one is infinity, and a large number plus one may round to itself

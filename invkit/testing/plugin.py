@@ -152,8 +152,8 @@ def _its_images_can_be_read(data: Any) -> str:
         images = data
     elif hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, str):
         first = [data[k] for k in range(min(4, len(data)))]  # without labels: so few make no concept
-        images = as_image_set([i[0] if isinstance(i, (tuple, list)) else i for i in first], progress=False)
+        images = as_image_set([i[0] if isinstance(i, (tuple, list)) else i for i in first])
     else:
-        images = as_image_set(data, progress=False)
+        images = as_image_set(data)
     expect(len(images) > 0, "it has no images")
     return f"{len(images)} images of {images.size} px"

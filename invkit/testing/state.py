@@ -17,7 +17,7 @@ __all__ = ["disturbed", "expect_unchanged", "hooks_of", "in_mode", "models_of", 
 
 
 def models_of(thing: object) -> list[nn.Module]:
-    """Give the modules that an object is or holds as attributes, each once."""
+    """Return the modules that an object is or holds as attributes, each once."""
     held = [thing, *getattr(thing, "__dict__", {}).values()]
     return list({id(value): value for value in held if isinstance(value, nn.Module)}.values())
 

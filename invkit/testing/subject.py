@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from invkit.core import Interpretee, LayerInfo
 from invkit.interpretees import ModuleInterpretee
-from invkit.seeds import generator_for
 from invkit.testing.reference import PlainPass, plain_pass
 from invkit.testing.state import hooks_of, models_of
+from invkit.utils.random import generator_for
 
 __all__ = ["Subject"]
 
@@ -63,7 +63,7 @@ class Subject:
         return self.list_layers()
 
     def random_images(self, n: int, height: int, width: int) -> Tensor:
-        """Give n images in [0, 1], the same at each call, without a draw from the global generator."""
+        """Return n images in [0, 1], the same at each call, without a draw from the global generator."""
         images = torch.rand(n, 3, height, width, generator=generator_for(0, "testing", height, width))
         return images if self.given is None else images.to(self.given.device)
 
@@ -73,7 +73,7 @@ class Subject:
         return plain_pass(self.interpretee, self.images) if isinstance(self.interpretee, ModuleInterpretee) else None
 
     def shapes(self, info: LayerInfo) -> list[tuple[int, ...] | None]:
-        """Give the shapes, batch included, that a listed layer gives at each call; assumed where it can't be known."""
+        """Return shapes, batch included, that a listed layer gives at each call; assumed where it can't be known."""
         assumed = None if info.shape is None else (len(self.images), *info.shape)
         return self.plain.shapes.get(info.address, [assumed]) if self.plain is not None else [assumed]
 

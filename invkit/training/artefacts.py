@@ -9,12 +9,12 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from invkit import processes
 from invkit.errors import ArtefactError
-from invkit.progress import say
-from invkit.serialize import clear_partials, locked, read_tensors, write_tensors
 from invkit.training.loop import fit
 from invkit.training.task import FitResult, FitSettings, Task
+from invkit.utils import distributed
+from invkit.utils.io import clear_partials, locked, read_tensors, write_tensors
+from invkit.utils.progress import say
 
 __all__ = ["fit_or_load"]
 
@@ -25,7 +25,6 @@ def fit_or_load(
     *,
     path: Path | None,
     seed: int = 0,
-    progress: bool = True,
     on_begin: Callable[[], None] | None = None,
     on_evaluate: Callable[[int, nn.Module], None] | None = None,
 ) -> FitResult:
@@ -38,7 +37,6 @@ def fit_or_load(
         settings: how.
         path: file of the weights, named by the caller after all that decides them; None keeps nothing.
         seed: of every draw.
-        progress: show it.
         on_begin: called before training, also one that is resumed, but not where weights are found: makes ready what
             training alone needs.
         on_evaluate: see :func:`fit`.
@@ -50,29 +48,29 @@ def fit_or_load(
     begin = on_begin or (lambda: None)
     if path is None:
         begin()
-        return fit(task, settings, seed=seed, progress=progress, on_evaluate=on_evaluate)
+        return fit(task, settings, seed=seed, on_evaluate=on_evaluate)
     checkpoint = path.with_suffix(".checkpoint")
     with locked(path):
-        if processes.is_main():
+        if distributed.is_main():
             for file in (path, checkpoint):
                 clear_partials(path.parent, file.name)
-        found = _read_whole(path, task.module) if processes.is_main() else None
-        if processes.agreed(found is not None):
+        found = _read_whole(path, task.module) if distributed.is_main() else None
+        if distributed.agreed(found is not None):
             weights, metadata = found or read_tensors(path)
             task.module.load_state_dict(weights)
             task.module.eval()
-            if processes.is_main():
+            if distributed.is_main():
                 checkpoint.unlink(missing_ok=True)  # of a run that died just before it did this
-            say(f"{task.title}: found, made earlier", show=progress)
+            say(f"{task.title}: found, made earlier")
             return FitResult(**json.loads(metadata["result"]))
-        if processes.is_main():
+        if distributed.is_main():
             _read_whole(checkpoint)
         begin()
-        result = fit(task, settings, seed=seed, checkpoint=checkpoint, progress=progress, on_evaluate=on_evaluate)
-        if result.complete and processes.is_main():
+        result = fit(task, settings, seed=seed, checkpoint=checkpoint, on_evaluate=on_evaluate)
+        if result.complete and distributed.is_main():
             write_tensors(path, task.module.state_dict(), {"result": json.dumps(asdict(result))})
             checkpoint.unlink(missing_ok=True)
-        processes.wait()
+        distributed.wait()
     return result
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from invkit.errors import ArtefactError
-from invkit.serialize import read_tensors, write_tensors
+from invkit.utils.io import read_tensors, write_tensors
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 

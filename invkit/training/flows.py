@@ -12,13 +12,12 @@ from torch import Tensor, nn
 
 from invkit.data.concepts import Concept, Pairing
 from invkit.data.imageset import evenly
-from invkit.data.memory import in_parts
-from invkit.data.room import rows_that_fit
 from invkit.data.rows import Codes, Rows
 from invkit.flows import InvarianceFlow, SemanticFlow, pair_nll
 from invkit.flows.invariance import standard_normal_nll
-from invkit.seeds import generator_for
 from invkit.training.task import Task
+from invkit.utils.random import generator_for
+from invkit.utils.resources import in_parts, rows_that_fit
 
 __all__ = ["AmortisedTask", "AnchorTask", "InvarianceTask", "SemanticTask", "held_out_nll"]
 
@@ -52,14 +51,14 @@ class InvarianceTask(Task):
         self._held_out = (Codes(held_out[0].mean[few], held_out[0].std[few]), held_out[1][few])
 
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Give the mean −log p(z̄ | z̃) in nats per dimension."""
+        """Return the mean −log p(z̄ | z̃) in nats per dimension."""
         assert isinstance(module, InvarianceFlow)
         latents = self._codes[rows].sample(generator).to(module.device)
         seen = module.perceive(self._z[rows].to(module.device), generator)
         return module.nll(latents, seen).mean() / latents.shape[1]
 
     def held_out(self, module: nn.Module) -> float:
-        """Give the same of held-out images."""
+        """Return the same of held-out images."""
         assert isinstance(module, InvarianceFlow)
         return float(held_out_nll(module, *self._held_out).mean())
 
@@ -99,20 +98,20 @@ class AmortisedTask(Task):
         self.module = _SharedBlocks(task.module for task in tasks)
 
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Give the mean over layers of −log p(z̄ | z̃) in nats per dimension."""
+        """Return the mean over layers of −log p(z̄ | z̃) in nats per dimension."""
         assert isinstance(module, nn.ModuleList)
         parts = zip(self._tasks, module, rows.tensor_split(len(self._tasks)), strict=True)
         return torch.stack([task.loss(t, part, generator) for task, t, part in parts if len(part)]).mean()
 
     def held_out(self, module: nn.Module) -> float:
-        """Give the same of held-out images."""
+        """Return the same of held-out images."""
         assert isinstance(module, nn.ModuleList)
         return sum(task.held_out(t) for task, t in zip(self._tasks, module, strict=True)) / len(self._tasks)
 
 
 @torch.no_grad()
 def held_out_nll(module: InvarianceFlow, codes: Codes, z: Rows) -> Tensor:
-    """Give −log p(z̄ | z̃) of each image in nats per dimension, (N,); the same noise at every call."""
+    """Return −log p(z̄ | z̃) of each image in nats per dimension, (N,); the same noise at every call."""
     generator = generator_for(0, "held-out")
 
     def nll(rows: slice) -> Tensor:
@@ -145,21 +144,21 @@ class _ConceptTask(Task):
 
     @abstractmethod
     def _prepare(self, module: SemanticFlow, concepts: Mapping[str, Concept]) -> Any:
-        """Give what the loss needs of the concepts."""
+        """Return what the loss needs of the concepts."""
 
     @abstractmethod
     def _loss(
         self, module: SemanticFlow, codes: Codes, targets: Any, rows: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Give the mean loss in nats per dimension."""
+        """Return the mean loss in nats per dimension."""
 
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Give the mean loss in nats per dimension."""
+        """Return the mean loss in nats per dimension."""
         assert isinstance(module, SemanticFlow)
         return self._loss(module, *self._train, rows, generator)
 
     def held_out(self, module: nn.Module) -> float:
-        """Give the same of held-out images."""
+        """Return the same of held-out images."""
         assert isinstance(module, SemanticFlow)
         rows = evenly(len(self._held_out[0]), _HELD_OUT_ROWS)
         return float(self._loss(module, *self._held_out, rows, generator_for(0, "held-out")))

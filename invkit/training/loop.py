@@ -16,15 +16,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invkit import processes
 from invkit.errors import SettingsError, TrainingError
-from invkit.progress import Progress, say
-from invkit.serialize import fingerprint
 from invkit.training.checkpoint import load_checkpoint, save_checkpoint
 from invkit.training.step import State, take_step
 from invkit.training.task import FitResult, FitSettings, Task
+from invkit.utils import distributed
+from invkit.utils.io import fingerprint
+from invkit.utils.progress import Progress, say
 
-__all__ = ["fit", "seconds_of_fit", "seconds_per_step"]
+__all__ = ["fit", "seconds_per_step"]
 
 _RECOVERIES = 4
 _PROBE = 5.0  # seconds that measuring may take
@@ -37,7 +37,6 @@ def fit(
     *,
     seed: int = 0,
     checkpoint: Path | None = None,
-    progress: bool = True,
     on_evaluate: Callable[[int, nn.Module], None] | None = None,
 ) -> FitResult:
     """Train the task's module; afterwards it holds the averaged weights with the best held-out figure.
@@ -51,7 +50,6 @@ def fit(
         settings: how.
         seed: of every draw.
         checkpoint: file to resume from and to write to, atomically, at each evaluation.
-        progress: show it.
         on_evaluate: called at step 0 and after each evaluation, by the main process, with the step and the averaged
             module.
 
@@ -61,22 +59,22 @@ def fit(
         ArtefactError: the checkpoint is damaged, or belongs to other settings.
         SettingsError: a batch has fewer rows than there are processes.
     """
-    if settings.batch_size < processes.count():
+    if settings.batch_size < distributed.count():
         raise SettingsError(
             f"{task.title}: some processes would have no row of a batch",
-            expected=f"batch_size of {processes.count()} or more",
+            expected=f"batch_size of {distributed.count()} or more",
             got=settings.batch_size,
             hint="Take larger batches, or fewer processes.",
         )
     state = State(task, settings)
     key = fingerprint(asdict(settings), seed, task.rows, [list(p.shape) for p in task.module.parameters()])
-    if checkpoint is not None and processes.agreed(checkpoint.exists()):
+    if checkpoint is not None and distributed.agreed(checkpoint.exists()):
         state.restore(*load_checkpoint(checkpoint, key))
         state.result.stopped = "done"
-        say(f"{task.title}: resumed at step {state.result.steps}", show=progress)
-    if not processes.is_main():
+        say(f"{task.title}: resumed at step {state.result.steps}")
+    if not distributed.is_main():
         checkpoint = on_evaluate = None  # the main process writes for all
-    bar = Progress(task.title, settings.steps, start=state.result.steps, show=progress)
+    bar = Progress(task.title, settings.steps, start=state.result.steps)
     if state.result.steps == 0:
         _evaluate(task, state, {})  # where training only makes things worse, the start is kept
         if on_evaluate is not None:
@@ -112,7 +110,7 @@ def fit(
                 save_checkpoint(checkpoint, key, state.tensors(), state.counters())
     bar.close()
     best = {name: value.cpu() for name, value in state.best.items()}  # of a GPU that others may not see
-    task.module.load_state_dict(processes.agreed(best))  # buffers are each process's own
+    task.module.load_state_dict(distributed.agreed(best))  # buffers are each process's own
     task.module.eval()
     return state.result
 
@@ -132,25 +130,14 @@ def seconds_per_step(task: Task, settings: FitSettings) -> float:
     return min(taken[1:])
 
 
-def seconds_of_fit(task: Task, settings: FitSettings) -> float:
-    """Measure a few steps and one evaluation, and give what all of the training takes if nothing ends it early."""
-    module = copy.deepcopy(task.module).eval()  # as training does it: else batch norm would see the held-out images
-    begun = time.monotonic()
-    with torch.no_grad():
-        task.held_out(module)
-    evaluation = time.monotonic() - begun
-    evaluations = 1 + math.ceil(settings.steps / settings.evaluate_every)
-    return settings.steps * seconds_per_step(task, settings) + evaluations * evaluation
-
-
 def _shared(loss: float, interrupted: threading.Event) -> tuple[float, bool]:
-    """Give the mean loss of all processes, and whether any was interrupted.
+    """Return the mean loss of all processes, and whether any was interrupted.
 
     All leave at the same place, or some would wait for the others for ever.
     """
-    if processes.count() == 1:
+    if distributed.count() == 1:
         return loss, interrupted.is_set()
-    loss, stopping = processes.mean(torch.tensor([loss, float(interrupted.is_set())])).tolist()
+    loss, stopping = distributed.mean(torch.tensor([loss, float(interrupted.is_set())])).tolist()
     if stopping:
         interrupted.set()
     return loss, stopping > 0
@@ -180,7 +167,7 @@ def _to_evaluation(
 
 def _evaluate(task: Task, state: State, train: dict[str, float]) -> float:
     with torch.no_grad():
-        held_out = processes.agreed(task.held_out(state.average))
+        held_out = distributed.agreed(task.held_out(state.average))
     result = state.result
     if math.isfinite(held_out) and result.steps:
         result.history.append((result.steps, train.pop("loss"), held_out))

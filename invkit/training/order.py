@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from invkit.seeds import generator_for
+from invkit.utils.random import generator_for
 
 __all__ = ["batch_rows"]
 
@@ -16,7 +16,7 @@ _BLOCK, _WINDOW = 1024, 64 * 1024  # rows that lie together, and rows between wh
 
 
 def batch_rows(rows: int, size: int, step: int, seed: int) -> Tensor:
-    """Give the rows of a step: without replacement within an epoch, the same whenever the step is reached.
+    """Return the rows of a step: without replacement within an epoch, the same whenever the step is reached.
 
     Of very many, an epoch goes through windows of blocks, so that what is read from files in a while lies together.
     """
@@ -37,7 +37,7 @@ def batch_rows(rows: int, size: int, step: int, seed: int) -> Tensor:
 
 @lru_cache(maxsize=2)
 def _order(rows: int, first: int, last: int, seed: int, epoch: int) -> Tensor:
-    """Give the rows of the blocks that come first to last in an epoch, in random order; the last take the remainder."""
+    """Return rows of the blocks that come first to last in an epoch, in random order; the last take the remainder."""
     blocks = rows // _BLOCK
     if last - first == blocks:
         return torch.randperm(rows, generator=generator_for(seed, "epoch", epoch))

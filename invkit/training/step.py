@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invkit import processes
-from invkit.data import out_of_memory
-from invkit.progress import say
-from invkit.seeds import generator_for, seed_for
 from invkit.training.order import batch_rows
 from invkit.training.precision import multiplies_bfloat16
 from invkit.training.task import FitResult, FitSettings, Task
+from invkit.utils import distributed
+from invkit.utils.progress import say
+from invkit.utils.random import generator_for, seed_for
+from invkit.utils.resources import out_of_memory
 
 __all__ = ["State", "take_step"]
 
@@ -42,7 +42,7 @@ class State:
 
     def __init__(self, task: Task, settings: FitSettings, *, shared: bool = True) -> None:
         module = self.module = task.module
-        self.loss = processes.parallel(_Loss(task), unused=len(task.parts) > 1) if shared else _Loss(task)
+        self.loss = distributed.parallel(_Loss(task), unused=len(task.parts) > 1) if shared else _Loss(task)
         self.pieces = 1
         self.average = copy.deepcopy(module).requires_grad_(False).eval()
         self.best = copy.deepcopy(module.state_dict())
@@ -76,7 +76,7 @@ class State:
         return out
 
     def counters(self) -> dict[str, Any]:
-        """Give all else that a checkpoint holds, JSON-able."""
+        """Return all else that a checkpoint holds, JSON-able."""
         return {"result": asdict(self.result), "rate_factor": self.rate_factor}
 
     def restore(self, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
@@ -101,7 +101,7 @@ class State:
 def take_step(task: Task, state: State, settings: FitSettings, seed: int) -> float:
     """Do one optimiser step and give its loss; nothing is changed if the loss isn't finite."""
     step = task.step = state.result.steps
-    rows = batch_rows(task.rows, settings.batch_size, step, seed)[processes.rank() :: processes.count()]
+    rows = batch_rows(task.rows, settings.batch_size, step, seed)[distributed.rank() :: distributed.count()]
     loss = _gradients(task, state, settings, rows, seed)
     norms = [nn.utils.clip_grad_norm_(part.parameters(), settings.clip) for part in task.parts]
     value = loss + 0 * float(sum(norms))  # NaN when any is not finite
@@ -114,8 +114,8 @@ def take_step(task: Task, state: State, settings: FitSettings, seed: int) -> flo
 
 
 def _gradients(task: Task, state: State, settings: FitSettings, rows: Tensor, seed: int) -> float:
-    """Give the loss of a batch, with its gradients set; in ever smaller pieces while memory is too small."""
-    own = (processes.rank(),) if processes.count() > 1 else ()  # each process draws its own noise
+    """Return the loss of a batch, with its gradients set; in ever smaller pieces while memory is too small."""
+    own = (distributed.rank(),) if distributed.count() > 1 else ()  # each process draws its own noise
     device = next(task.module.parameters()).device
     bf16 = settings.bf16 and multiplies_bfloat16(device.type)
     while True:
@@ -130,7 +130,7 @@ def _gradients(task: Task, state: State, settings: FitSettings, rows: Tensor, se
                 total += float(loss.detach())
             return total
         except (RuntimeError, MemoryError) as error:
-            if processes.count() > 1 or state.pieces >= len(rows) or not out_of_memory(error):
+            if distributed.count() > 1 or state.pieces >= len(rows) or not out_of_memory(error):
                 raise
             state.pieces *= 2
             say(f"{task.title}: too little memory, going on with {math.ceil(len(rows) / state.pieces)} rows at once")

@@ -45,7 +45,7 @@ class FitSettings:
     bf16: bool = False
 
     def rate(self, step: int) -> float:
-        """Give the learning rate at a step."""
+        """Return the learning rate at a step."""
         rise = max(1.0, self.warmup * self.steps)
         if step < rise:
             return self.learning_rate * (step + 1) / rise
@@ -80,11 +80,11 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Give the mean loss of some rows (B,), every draw from the generator."""
+        """Return the mean loss of some rows (B,), every draw from the generator."""
 
     @abstractmethod
     def held_out(self, module: nn.Module) -> float:
-        """Give the held-out figure, lower is better; the same noise at every call."""
+        """Return the held-out figure, lower is better; the same noise at every call."""
 
 
 @dataclass

@@ -5,7 +5,8 @@ import json
 import pytest
 from PIL import Image
 
-from invkit.settings import AutoencoderSettings, Settings
+from invkit.autoencoders import AutoencoderSettings
+from invkit.settings import Settings
 from invkit.training import FitSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore:Nobody said")
@@ -32,7 +33,7 @@ def test_it_trains_resumes_and_is_explained_with(run, model, folder, tmp_path, t
     assert set(json.loads(result.stdout)) >= {"psnr", "ssim", "perceptual", "frechet of reconstructions"}
     assert json.loads((out / "manifest.json").read_text())["autoencoder"]["latent_dim"] == 12
     assert (out / "report.html").exists()
-    assert "4 steps take" in run(*options).output
+    assert "4 steps on" in run(*options).output
     assert "found, made earlier" in run(*options).output
     explained = run(
         "explain", model, "0", folder, "--autoencoder", out, "--preset", "quick", "--out", tmp_path / "e", "--quiet"

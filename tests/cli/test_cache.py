@@ -7,13 +7,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from invkit import caches
 from invkit.cli import main
-from invkit.groundwork import lay_groundwork
-from invkit.serialize import locked, write_json, write_tensors
+from invkit.explainer import lay_groundwork
 from invkit.studies.editing.star_gan import trained_star_gan
 from invkit.studies.judging import trained_judge
 from invkit.training import FitSettings
+from invkit.utils import cache as caches
+from invkit.utils.io import locked, write_json, write_tensors
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_what_a_training_writes_is_removed_once_it_has_ended(tmp_path, end, part
 
 
 def test_what_the_rooms_above_keep_is_seen(tmp_path, digits, tiny):
-    ground = lay_groundwork(digits, settings=tiny, cache=tmp_path, progress=False)
+    ground = lay_groundwork(digits, settings=tiny, cache=tmp_path)
     few = FitSettings(steps=1, batch_size=4, learning_rate=1e-3)
     trained_star_gan(ground, "digit", few)
     trained_judge(ground, settings=few)

@@ -11,7 +11,7 @@ from invkit.cli.common import open_model
 pytestmark = pytest.mark.filterwarnings("ignore:Nobody said")  # how a plain module's images are normalised
 
 PLUGIN = """
-from invkit.hookspecs import hookimpl
+from invkit.plugins import hookimpl
 INVKIT_API = 1
 @hookimpl
 def list_models():
@@ -97,7 +97,7 @@ def test_colours_can_be_stated(model):
 
 
 def test_a_model_goes_to_work_on_this_processes_device(model, monkeypatch):
-    monkeypatch.setattr("invkit.processes.device", lambda: torch.device("meta"))  # stands in for a GPU
+    monkeypatch.setattr("invkit.utils.distributed.device", lambda: torch.device("meta"))  # stands in for a GPU
     for to_work, expected in ((True, "meta"), (False, "cpu")):
         found = open_model(model, mean=(0.5, 0.4, 0.3), to_work=to_work)
         assert {p.device.type for p in found.module.parameters()} == {expected}

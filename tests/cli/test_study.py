@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Nobody said")  # how a plain mod
 STUDIES = ("adversarial", "comparison", "dynamics", "layers", "modification", "sanity", "shift", "texture")
 
 PLUGIN = """
-from invkit.hookspecs import hookimpl
+from invkit.plugins import hookimpl
 INVKIT_API = 1
 @hookimpl
 def list_models():
@@ -58,7 +58,7 @@ def study(run, folder, tmp_path):
 
 @pytest.fixture
 def handed(run, folder, tmp_path, monkeypatch):
-    """Give a function that tells what a study would be run with; where it is refused, the error."""
+    """Return a function that tells what a study would be run with; where it is refused, the error."""
 
     def go(name, *arguments):
         takes, found = inspect.signature(getattr(studies, name)), {}
@@ -91,7 +91,7 @@ def _given(options):
 
 
 def _value_of(interpretee):
-    """Give the first weight."""
+    """Return the first weight."""
     return float(next(interpretee.module.parameters()).detach().flatten()[0])
 
 

@@ -19,7 +19,7 @@ def test_every_command_has_help(run, command):
     assert command in run("--help").output
 
 
-@pytest.mark.parametrize("command", [["explain"], ["profile"], ["bench"], ["study", "layers"]])
+@pytest.mark.parametrize("command", [["explain"], ["profile"], ["study", "layers"]])
 def test_the_presets_are_those_of_settings(run, command):
     assert f"--preset [{'|'.join(PRESETS)}]" in run(*command, "--help").output
 

@@ -23,7 +23,7 @@ def test_columns_become_classes_quantities_and_colours_whatever_the_order_of_the
         "faces/3.png,1,30.5,#ff0000,dark\n1.png,0,20,#00ff00,fair\nfaces/0.png,1,10,#0000ff,dark\n"
         "faces/2.png,0,25,#ffffff,fair\nfaces/unused.png,1,1,#000000,fair\n"
     )
-    data = as_image_set(folder, concepts=table, progress=False)
+    data = as_image_set(folder, concepts=table)
     found = data.concepts
     assert {name: concept.kind for name, concept in found.items()} == {
         "smile": "class", "age": "continuous", "shirt": "colour", "hair": "class",
@@ -50,7 +50,7 @@ def test_a_table_that_does_not_fit_is_refused(folder, text, words):
     table = folder / "attributes.csv"
     table.write_text(text)
     with pytest.raises(DataError, match=words):
-        as_image_set(folder, concepts=table, progress=False)
+        as_image_set(folder, concepts=table)
 
 
 def test_a_bare_name_that_fits_images_of_two_folders_is_refused_and_paths_are_not(folder):
@@ -59,15 +59,15 @@ def test_a_bare_name_that_fits_images_of_two_folders_is_refused_and_paths_are_no
     table, lines = folder / "attributes.csv", "file,a\n0.png,1\n1.png,1\n2.png,2\n3.png,2\n"
     table.write_text(lines)
     with pytest.raises(DataError, match=r"2 images have the name 3.png"):
-        as_image_set(folder, concepts=table, progress=False)
+        as_image_set(folder, concepts=table)
     table.write_text(lines + "more/3.png,1\n")
-    assert as_image_set(folder, concepts=table, progress=False).concepts["a"].values.tolist() == [0, 0, 1, 1, 0]
+    assert as_image_set(folder, concepts=table).concepts["a"].values.tolist() == [0, 0, 1, 1, 0]
 
 
 def test_lines_of_images_that_are_not_there_may_lack_values(folder):
     table = folder / "attributes.csv"
     table.write_text("file,a\n0.png,1.5\n1.png,1.5\n2.png,2\n3.png,2\nelsewhere.png,\n")
-    assert as_image_set(folder, concepts=table, progress=False).concepts["a"].kind == "continuous"
+    assert as_image_set(folder, concepts=table).concepts["a"].kind == "continuous"
 
 
 def test_a_table_needs_a_folder_and_a_file(folder):

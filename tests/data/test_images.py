@@ -44,14 +44,14 @@ def centre(data, row=0):
 )
 def test_every_colour_mode_gives_the_colour(tmp_path, mode, suffix):
     save(tmp_path / f"a.{suffix}", mode)
-    got = centre(as_image_set(tmp_path, progress=False))
+    got = centre(as_image_set(tmp_path))
     assert max(abs(a - b) for a, b in zip(got, (200, 100, 50), strict=True)) < 12
 
 
 def test_grey_and_sixteen_bit_grey_become_grey_rgb(tmp_path):
     save(tmp_path / "a.png", "L", value=(120, 120, 120))
     Image.fromarray(np.full((30, 30), 120 * 257, np.uint16)).save(tmp_path / "b.png")
-    data = as_image_set(tmp_path, size=28, progress=False)
+    data = as_image_set(tmp_path, size=28)
     assert centre(data, 0) == [120, 120, 120]
     assert centre(data, 1) == [120, 120, 120]
 
@@ -64,10 +64,10 @@ def test_the_range_of_sixteen_bits_is_not_guessed_from_the_values(tmp_path, suff
         file.write_bytes(b"P5 30 30 65535\n" + value.to_bytes(2, "big") * 900)
     else:
         Image.fromarray(np.full((30, 30), value, np.uint16)).save(file)
-    assert centre(as_image_set(tmp_path, progress=False)) == [value // 257] * 3
+    assert centre(as_image_set(tmp_path)) == [value // 257] * 3
     with Image.open(file) as image:
         items = [(image.copy(), 0)] if image.mode == "I;16" else [(image, 0)]
-        assert centre(as_image_set(items, progress=False)) == [value // 257] * 3
+        assert centre(as_image_set(items)) == [value // 257] * 3
 
 
 @pytest.mark.parametrize(("top", "value"), [(1.0, 0.5), (255.0, 127.5), (65535.0, 32767.5)])
@@ -75,12 +75,12 @@ def test_the_range_of_floats_is_that_of_their_values(tmp_path, top, value):
     values = np.full((30, 30), value, np.float32)
     values[0, 0] = top
     Image.fromarray(values).save(tmp_path / "a.tif")
-    assert centre(as_image_set(tmp_path, progress=False)) == [127] * 3
+    assert centre(as_image_set(tmp_path)) == [127] * 3
 
 
 def test_transparency_lies_on_white(tmp_path):
     Image.new("RGBA", (30, 30), (0, 0, 0, 0)).save(tmp_path / "a.png")
-    assert centre(as_image_set(tmp_path, progress=False)) == [255, 255, 255]
+    assert centre(as_image_set(tmp_path)) == [255, 255, 255]
 
 
 def test_exif_rotation_is_applied(tmp_path):
@@ -89,14 +89,14 @@ def test_exif_rotation_is_applied(tmp_path):
     exif = image.getexif()
     exif[274] = 6  # stored turned: upright needs a quarter turn clockwise
     image.save(tmp_path / "a.png", exif=exif)
-    pixels = as_image_set(tmp_path, size=40, progress=False).images()[0, 0]
+    pixels = as_image_set(tmp_path, size=40).images()[0, 0]
     assert pixels[20, 35] > 0.9
     assert pixels[20, 5] < 0.1
 
 
 def test_a_one_pixel_image_is_enlarged(tmp_path):
     save(tmp_path / "a.png", size=(1, 1))
-    assert as_image_set(tmp_path, size=32, progress=False).pixels.shape == (1, 3, 32, 32)
+    assert as_image_set(tmp_path, size=32).pixels.shape == (1, 3, 32, 32)
 
 
 def test_unreadable_and_truncated_files_are_left_out_and_reported_once(tmp_path):
@@ -107,7 +107,7 @@ def test_unreadable_and_truncated_files_are_left_out_and_reported_once(tmp_path)
     (tmp_path / "cat" / "0.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "dog" / "99.jpg").write_text("no image")
     with pytest.warns(InvkitWarning) as found:
-        data = as_image_set(tmp_path, progress=False)
+        data = as_image_set(tmp_path)
     assert len(found) == 1
     assert "2 of 21 images could not be read and are left out: 0.png (OSError" in str(found[0].message)
     assert "99.jpg (UnidentifiedImageError: cannot identify" in str(found[0].message)
@@ -122,8 +122,8 @@ def test_labels_of_a_folder_stay_with_their_images(tmp_path):
     (tmp_path / "1.png").write_text("no image")
     ages, kept = [float(k) for k in range(10)], [0, 2, 3, 4, 5, 6, 7, 8, 9]
     with warnings.catch_warnings(action="ignore"):
-        data = as_image_set(tmp_path, concepts={"age": ages}, groups=[k // 2 for k in range(10)], progress=False)
-        also = as_image_set(tmp_path, concepts={"age": as_concept("age", ages)}, progress=False)
+        data = as_image_set(tmp_path, concepts={"age": ages}, groups=[k // 2 for k in range(10)])
+        also = as_image_set(tmp_path, concepts={"age": as_concept("age", ages)})
     for found in (data, also):
         assert found.concepts["age"].values.flatten().tolist() == kept
     assert data.groups.tolist() == [k // 2 for k in kept]
@@ -133,7 +133,7 @@ def test_labels_of_a_folder_stay_with_their_images(tmp_path):
             pytest.raises(DataError, match=rf"'age'.*10 values.*also for those.*Got: {count}"),
             pytest.warns(InvkitWarning),
         ):
-            as_image_set(tmp_path, concepts={"age": [0.0] * count}, progress=False)
+            as_image_set(tmp_path, concepts={"age": [0.0] * count})
 
 
 class Flaky(Dataset):
@@ -170,7 +170,7 @@ def test_an_item_that_fails_now_and_then_is_not_lost():
             return super().__getitem__(row)
 
     data = Chance(1000)
-    found = as_image_set(data, progress=False)
+    found = as_image_set(data)
     assert data.failed > 3
     assert rows_of(found) == list(range(1000))
     assert found.concepts["class"].values.tolist() == [row % 7 for row in range(1000)]
@@ -183,7 +183,6 @@ def test_an_item_that_fails_twice_is_read_and_one_that_fails_always_is_left_out_
             data,
             concepts={"age": torch.arange(200.0), "half": as_concept("half", [row // 100 for row in range(200)])},
             groups=[row // 2 for row in range(200)],
-            progress=False,
         )
     assert [str(each.message) for each in told] == [
         "2 of 200 images could not be read and are left out: "
@@ -199,10 +198,10 @@ def test_an_item_that_fails_twice_is_read_and_one_that_fails_always_is_left_out_
 
 def test_a_tenth_may_fail_and_no_more_and_the_rest_is_not_read():
     with pytest.warns(InvkitWarning, match=r"20 of 200.*and 15 more"):
-        assert len(as_image_set(Flaky(failures=dict.fromkeys(range(0, 200, 10), 9)), progress=False)) == 180
+        assert len(as_image_set(Flaky(failures=dict.fromkeys(range(0, 200, 10), 9)))) == 180
     data = Flaky(failures=dict.fromkeys(range(0, 200, 5), 9))
     with pytest.raises(DataError, match=r"10% of 200 at most.*21 of the first 101: 0 \(OSError: row 0: conn") as error:
-        as_image_set(data, progress=False)
+        as_image_set(data)
     assert str(error.value.__cause__) == "row 0:\nconnection reset"
     assert max(data.read) == 100
 
@@ -219,12 +218,12 @@ def test_files_fail_as_items_do(tmp_path, monkeypatch):
         return whole(file)
 
     monkeypatch.setattr(Image, "open", flaky)
-    assert as_image_set(tmp_path, progress=False).pixels.shape == (20, 3, 33, 33)
+    assert as_image_set(tmp_path).pixels.shape == (20, 3, 33, 33)
     monkeypatch.setattr(Image, "open", whole)
     for k in (7, 11, 13):
         (tmp_path / f"{k:02d}.png").write_text("no image")
     with pytest.raises(DataError, match=r"10% of 20 at most.*3 of the first 14: 07.png \(Unidentified"):
-        as_image_set(tmp_path, progress=False)
+        as_image_set(tmp_path)
 
 
 def test_what_can_be_read_only_once_tells_where_it_failed():
@@ -242,7 +241,7 @@ def test_what_can_be_read_only_once_tells_where_it_failed():
         (([0.0, torch.zeros(3, 30, 30), "image"][k] for k in (1, 1, 2)), "Item 2 .*TypeError"),
     ]:
         with pytest.raises(DataError, match=words) as error:
-            as_image_set(source, progress=False)
+            as_image_set(source)
         assert isinstance(error.value.__cause__, (OSError, TypeError))
 
 
@@ -251,7 +250,7 @@ def test_a_bad_image_of_a_data_set_is_told_by_its_own_number():
     images[8][0, 0, 0] = float("nan")
     for source in (images, iter(images), DataLoader(images, batch_size=5)):
         with pytest.raises(DataError, match="index 8"):
-            as_image_set(source, progress=False)
+            as_image_set(source)
 
 
 def test_arrays_tensors_datasets_and_loaders_agree(tmp_path):
@@ -267,7 +266,7 @@ def test_arrays_tensors_datasets_and_loaders_agree(tmp_path):
         [(image, int(label)) for image, label in zip(floats, labels, strict=True)],
     ]
     for source in sources:
-        data = as_image_set(source, progress=False)
+        data = as_image_set(source)
         torch.testing.assert_close(data.images(), floats)
         if not isinstance(source, (torch.Tensor, np.ndarray)):
             assert data.concepts["class"].values.tolist() == labels.tolist()
@@ -286,28 +285,28 @@ def test_arrays_that_torch_cannot_see_are_read(turned):
     rgb = np.random.default_rng(0).integers(0, 256, (6, 28, 28, 3), np.uint8)
     array, plain = turned(rgb), torch.from_numpy(rgb).movedim(-1, 1) / 255
     for source in (array, [*array], DataLoader([*array], collate_fn=np.stack)):
-        torch.testing.assert_close(as_image_set(source, progress=False).images(), plain)
+        torch.testing.assert_close(as_image_set(source).images(), plain)
 
 
 def test_an_array_may_hold_names_of_files_or_images_of_several_sizes(tmp_path):
     names = [str(save(tmp_path / f"{k}.png", value=(50 * k, 0, 0))) for k in (2, 0, 1)]
     for kind in (str, object):
-        assert [centre(as_image_set(np.array(names, kind), progress=False), row)[0] for row in range(3)] == [100, 0, 50]
+        assert [centre(as_image_set(np.array(names, kind)), row)[0] for row in range(3)] == [100, 0, 50]
     images = np.empty(2, object)
     images[:] = [np.full((side, 40, 3), side, np.uint8) for side in (30, 50)]
-    assert [centre(as_image_set(images, progress=False), row)[0] for row in range(2)] == [30, 50]
+    assert [centre(as_image_set(images), row)[0] for row in range(2)] == [30, 50]
 
 
 def test_an_image_of_other_channels_is_told_by_its_own_shape():
     for shape in [(4, 32, 48), (32, 48, 4), (2, 32, 48)]:
         with pytest.raises(DataError, match=f"shape {re.escape(str((1, *shape)))}"):
-            as_image_set([torch.zeros(shape, dtype=torch.uint8)] * 20, progress=False)
+            as_image_set([torch.zeros(shape, dtype=torch.uint8)] * 20)
 
 
 def test_items_may_have_their_channels_first_or_last_or_none():
     image = torch.randint(256, (3, 28, 28), dtype=torch.uint8)
     for item, wanted in [(image, image), (image.movedim(0, -1), image), (image[0], image[0]), (image[:1], image[:1])]:
-        assert torch.equal(as_image_set([item] * 2, progress=False).pixels[1], wanted.expand(3, 28, 28))
+        assert torch.equal(as_image_set([item] * 2).pixels[1], wanted.expand(3, 28, 28))
 
 
 def test_labels_may_be_words_and_those_that_are_neither_words_nor_numbers_are_left_out():
@@ -325,7 +324,7 @@ def test_labels_may_be_words_and_those_that_are_neither_words_nor_numbers_are_le
 )
 def test_a_batch_of_targets_that_are_no_labels_has_none(target):
     loader = DataLoader([(torch.rand(3, 28, 28), target)] * 8, batch_size=4)
-    assert not as_image_set(loader, progress=False).concepts
+    assert not as_image_set(loader).concepts
 
 
 @pytest.mark.parametrize("label", [lambda k: f"{k}.jpg", lambda k: k, lambda k: float("nan")])
@@ -333,18 +332,18 @@ def test_labels_that_nobody_asked_for_and_that_are_no_concept_are_left_out_and_t
     items = [(torch.rand(3, 28, 28), label(k)) for k in range(6)]
     for source in (items, DataLoader(items, batch_size=4)):
         with pytest.warns(InvkitWarning, match="that come with the data are left out.*'class'") as told:
-            assert not as_image_set(source, progress=False).concepts
+            assert not as_image_set(source).concepts
         assert len(told) == 1
-    own = as_image_set(items, concepts={"class": [0, 1] * 3}, progress=False)  # instead of them, so nothing to tell
+    own = as_image_set(items, concepts={"class": [0, 1] * 3})  # instead of them, so nothing to tell
     assert own.concepts["class"].values.tolist() == [0, 1] * 3
     with pytest.raises(DataError, match="'other'"):
-        as_image_set(torch.rand(6, 3, 28, 28), concepts={"other": [label(k) for k in range(6)]}, progress=False)
+        as_image_set(torch.rand(6, 3, 28, 28), concepts={"other": [label(k) for k in range(6)]})
 
 
 def test_arrays_of_one_number_are_labels():
     items = [(torch.rand(3, 28, 28), np.array([k % 3])) for k in range(9)]  # as MedMNIST gives
     for source in (items, DataLoader(items, batch_size=4)):
-        assert as_image_set(source, progress=False).concepts["class"].values.tolist() == [0, 1, 2] * 3
+        assert as_image_set(source).concepts["class"].values.tolist() == [0, 1, 2] * 3
 
 
 class Named(TensorDataset):
@@ -363,7 +362,7 @@ def test_classes_have_the_names_of_the_data_set():
         (DataLoader(data, batch_size=4), [1, 0, 1, 0, 2, 2]),
         (DataLoader(Subset(Subset(data, [5, 4, 3, 2, 1]), [0, 1, 2, 4]), batch_size=4), [2, 2, 0, 0]),
     ]:
-        found = as_image_set(source, progress=False).concepts["class"]
+        found = as_image_set(source).concepts["class"]
         known = dict(zip((0, 1, 2), ("shirt", "coat", "boot"), strict=True))
         assert [found.names[k] for k in found.values] == [known[k] for k in values]
 
@@ -379,7 +378,7 @@ def test_classes_have_the_names_of_the_data_set():
     ],
 )
 def test_names_that_do_not_fit_are_not_used(data):
-    concept = as_image_set(data, progress=False).concepts["class"]
+    concept = as_image_set(data).concepts["class"]
     assert concept.names == tuple(str(k) for k in sorted(set(data.tensors[1].tolist())))
 
 
@@ -391,7 +390,7 @@ class Stream(IterableDataset):
 
 
 def test_a_loader_of_what_has_no_length_is_read():
-    found = as_image_set(DataLoader(Stream(), batch_size=8), progress=False)
+    found = as_image_set(DataLoader(Stream(), batch_size=8))
     assert rows_of(found) == list(range(20))
     assert found.concepts["class"].values.tolist() == [row % 7 for row in range(20)]
 
@@ -399,12 +398,12 @@ def test_a_loader_of_what_has_no_length_is_read():
 def test_a_loader_of_what_is_no_tensor_is_told():
     loader = DataLoader([{"image": torch.rand(3, 28, 28)}] * 4, batch_size=2)
     with pytest.raises(DataError, match="Batch 0 of the data could not be read"):
-        as_image_set(loader, progress=False)
+        as_image_set(loader)
 
 
 def test_an_image_set_keeps_the_places_of_its_images():
-    some = as_image_set(torch.rand(9, 3, 30, 30), progress=False).take(torch.tensor([7, 2]))
-    again = as_image_set(some, size=28, concepts={"age": [1.0, 2.0]}, progress=False)
+    some = as_image_set(torch.rand(9, 3, 30, 30)).take(torch.tensor([7, 2]))
+    again = as_image_set(some, size=28, concepts={"age": [1.0, 2.0]})
     assert again.numbers_of(slice(None)).tolist() == [7, 2]
     assert again.concepts["age"].values.flatten().tolist() == [1.0, 2.0]
 
@@ -419,11 +418,11 @@ def test_large_images_of_a_data_set_are_kept_small_and_as_bytes(monkeypatch, kin
     images = torch.rand(6, 3, 1, 1).expand(6, 3, 224, 300)
     images = images if kind.is_floating_point else as_bytes(images)
     data = TensorDataset(images)
-    found = as_image_set(DataLoader(data, batch_size=4) if loader else data, progress=False)
+    found = as_image_set(DataLoader(data, batch_size=4) if loader else data)
     assert {(part.dtype, part.shape[1:]) for part in seen} == {(torch.uint8, (3, 64, 64))}
-    whole = as_image_set(images, size=64, progress=False)
+    whole = as_image_set(images, size=64)
     torch.testing.assert_close(found.images(), whole.images(), atol=0.01, rtol=0)
-    assert as_image_set(data, size=100, progress=False).size == 100
+    assert as_image_set(data, size=100).size == 100
 
 
 def test_images_that_are_bytes_are_given_as_they_are():
@@ -436,10 +435,10 @@ def test_a_torchvision_dataset_of_pil_images_brings_its_labels(tmp_path):
     for k, name in enumerate(["a", "b"]):
         for i in range(2):
             save(tmp_path / name / f"{i}.png", value=(k * 200, 0, 0))
-    data = as_image_set(ImageFolder(str(tmp_path)), size=28, progress=False)
+    data = as_image_set(ImageFolder(str(tmp_path)), size=28)
     assert data.pixels.shape == (4, 3, 28, 28)
     assert data.concepts["class"].values.tolist() == [0, 0, 1, 1]
-    folder = as_image_set(tmp_path, size=28, progress=False)
+    folder = as_image_set(tmp_path, size=28)
     assert data.concepts["class"].names == folder.concepts["class"].names == ("a", "b")
     assert data.numbered_as(folder).fingerprint() == data.fingerprint()  # either may be held out
 
@@ -462,16 +461,16 @@ NAN[2, 0, 0, 0] = float("nan")
 )
 def test_bad_images_are_refused_with_what_expected_and_got(data, words):
     with pytest.raises(DataError) as error:
-        as_image_set(data, progress=False)
+        as_image_set(data)
     for word in words:
         assert word in str(error.value)
 
 
 def test_missing_and_empty_folders_are_told_apart(tmp_path):
     with pytest.raises(DataError, match="no such folder"):
-        as_image_set(tmp_path / "nowhere", progress=False)
+        as_image_set(tmp_path / "nowhere")
     with pytest.raises(DataError, match="none below it"):
-        as_image_set(tmp_path, progress=False)
+        as_image_set(tmp_path)
 
 
 def test_links_to_folders_are_followed_as_imagefolder_does_but_not_in_circles(tmp_path):
@@ -493,7 +492,7 @@ def test_links_to_folders_are_followed_as_imagefolder_does_but_not_in_circles(tm
 
 def test_labels_of_the_wrong_length_are_refused():
     with pytest.raises(DataError, match=r"'digit'.*3 values.*Got: 2"):
-        as_image_set(torch.rand(3, 3, 30, 30), concepts={"digit": [0, 0]}, progress=False)
+        as_image_set(torch.rand(3, 3, 30, 30), concepts={"digit": [0, 0]})
 
 
 def test_an_image_set_has_concepts_groups_and_numbers_of_each_image_or_none():
@@ -543,7 +542,7 @@ def idx(array):
 @pytest.mark.parametrize(("name", "kind"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
 def test_mnist_and_fashion_mnist_are_read_from_torchvisions_folder(tmp_path, name, kind):
     with pytest.raises(DataError, match=rf"{kind} is not there.*download=True"):
-        as_image_set(f"{name}:{tmp_path}", progress=False)
+        as_image_set(f"{name}:{tmp_path}")
     raw = tmp_path / kind / "raw"
     raw.mkdir(parents=True)
     pixels = np.random.default_rng(0).integers(0, 256, (5, 28, 28), np.uint8)
@@ -551,13 +550,13 @@ def test_mnist_and_fashion_mnist_are_read_from_torchvisions_folder(tmp_path, nam
     for part in ("train", "t10k"):
         (raw / f"{part}-images-idx3-ubyte").write_bytes(idx(pixels))
         (raw / f"{part}-labels-idx1-ubyte").write_bytes(idx(labels))
-    data = as_image_set(f"{name}:{tmp_path}", progress=False)
+    data = as_image_set(f"{name}:{tmp_path}")
     assert torch.equal(data.pixels[:, 0], torch.from_numpy(pixels))
     assert data.concepts["class"].values.tolist() == labels.tolist()
 
 
 def test_color_digits_go_by_their_name():
-    assert torch.equal(as_image_set("color-digits", progress=False).pixels, color_digits().pixels)
+    assert torch.equal(as_image_set("color-digits").pixels, color_digits().pixels)
 
 
 SIX = TensorDataset(torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1).expand(6, 3, 28, 28))
@@ -584,8 +583,8 @@ class Backwards(BatchSampler):
 @pytest.mark.parametrize("beside", [{"concepts": {"age": AGES}}, {"groups": AGES}])
 def test_a_loader_of_another_order_takes_no_labels_beside_it(loader, beside):
     with pytest.raises(DataError, match="shuffles"):
-        as_image_set(loader, progress=False, **beside)
-    assert len(as_image_set(loader, progress=False)) == 6  # alone it is read
+        as_image_set(loader, **beside)
+    assert len(as_image_set(loader)) == 6  # alone it is read
 
 
 @pytest.mark.parametrize(
@@ -593,15 +592,15 @@ def test_a_loader_of_another_order_takes_no_labels_beside_it(loader, beside):
     [DataLoader(SIX, 4), DataLoader(SIX, batch_sampler=BatchSampler(SequentialSampler(SIX), 4, False))],
 )
 def test_labels_beside_a_loader_that_keeps_the_order_go_to_their_images(loader):
-    found = as_image_set(loader, concepts={"age": AGES}, progress=False)
+    found = as_image_set(loader, concepts={"age": AGES})
     assert found.concepts["age"].values.flatten().tolist() == found.pixels[:, 0, 0, 0].tolist() == AGES
 
 
 def test_a_loader_of_images_without_numbers_takes_labels_in_their_order():
-    found = as_image_set(DataLoader(Stream(), 8), concepts={"age": [float(k) for k in range(20)]}, progress=False)
+    found = as_image_set(DataLoader(Stream(), 8), concepts={"age": [float(k) for k in range(20)]})
     assert found.concepts["age"].values.flatten().tolist() == rows_of(found)
 
 
 def test_groups_may_be_names():
-    found = as_image_set(torch.rand(4, 3, 28, 28), groups=["eva", "ben", "eva", "ann"], progress=False)
+    found = as_image_set(torch.rand(4, 3, 28, 28), groups=["eva", "ben", "eva", "ann"])
     assert found.groups[0] == found.groups[2] != found.groups[1]

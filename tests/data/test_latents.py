@@ -17,7 +17,7 @@ def test_the_batch_goes_by_where_the_model_is_and_not_by_what_the_machine_has(on
     seen, model = [], ModuleInterpretee(nn.Sequential(nn.Conv2d(3, 1, 3, 100)), Preprocess())
     model.module.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     images = ImageSet(torch.zeros(12, 3, 1, 1, dtype=torch.uint8).expand(12, 3, 256, 256))
-    represent_all(model, ["0"], images, progress=False)
+    represent_all(model, ["0"], images)
     assert max(seen) == (12 if on_gpu else latents._PIXELS // 256**2)
 
 

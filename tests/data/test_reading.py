@@ -14,7 +14,7 @@ def test_images_come_in_order_whichever_is_read_first():
         time.sleep(0.002 * (number % 3 == 0))
         return number * number
 
-    assert list(read_each(read, 50, threads=4, progress=False)) == [(k, k * k) for k in range(50)]
+    assert list(read_each(read, 50, threads=4)) == [(k, k * k) for k in range(50)]
 
 
 def test_several_are_read_at_once_and_only_some_ahead():
@@ -26,7 +26,7 @@ def test_several_are_read_at_once_and_only_some_ahead():
             both.wait()  # comes back only where two threads are here
         return number
 
-    found = read_each(read, 1000, threads=2, progress=False)
+    found = read_each(read, 1000, threads=2)
     assert next(found) == (0, 0)
     time.sleep(0.05)
     assert len(begun) < 20
@@ -45,7 +45,7 @@ def test_what_fails_is_tried_again_and_then_left_out():
         return number
 
     with pytest.warns(InvkitWarning, match=r"1 of 40 images.*5 \(OSError: gone\)"):
-        assert [k for k, _ in read_each(read, 40, threads=3, progress=False)] == [k for k in range(40) if k != 5]
+        assert [k for k, _ in read_each(read, 40, threads=3)] == [k for k in range(40) if k != 5]
     assert len(tries) == 3
 
 
@@ -57,7 +57,7 @@ def test_too_many_that_fail_end_it_early():
         raise OSError("gone")
 
     with pytest.raises(DataError, match="Too many of the images"):
-        list(read_each(read, 1000, threads=3, progress=False))
+        list(read_each(read, 1000, threads=3))
     assert len(set(begun)) < 200
 
 
@@ -66,4 +66,4 @@ def test_memory_that_ran_out_is_not_tried_again():
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        list(read_each(read, 10, threads=2, progress=False))
+        list(read_each(read, 10, threads=2))

@@ -17,7 +17,7 @@ from invkit.data import store as store_module
 from invkit.data.rows import FileRows
 from invkit.data.store import Place, fill, latent_stores
 from invkit.errors import ArtefactError
-from invkit.serialize import read_tensors, write_tensors
+from invkit.utils.io import read_tensors, write_tensors
 
 N, PART = 100, 8
 
@@ -43,7 +43,7 @@ class Work:
         shapes = {name: tuple(values.shape[1:]) for name, values in self.truth.items()}
         places = {name: Place(shapes, self.folder and self.folder / name, {"of": "made up"}) for name in self.names}
         stores = latent_stores(N, places)
-        fill(stores, self.compute, title="latents", lock=self.folder, batch=self.batch, progress=False)
+        fill(stores, self.compute, title="latents", lock=self.folder, batch=self.batch)
         return stores
 
     def compute(self, rows, wanted):
@@ -89,13 +89,13 @@ def test_stores_of_parts_of_several_sizes_are_filled_in_one_pass(tmp_path, monke
     work = Work(tmp_path / "x")
     large = latent_stores(N, {"z": Place({"a": (5,), "b": (2, 3)}, tmp_path / "x" / "z", {})})["z"]
     work.names = ("small", "z")
-    fill({"small": small, "z": large}, work.compute, title="latents", batch=7, progress=False)
+    fill({"small": small, "z": large}, work.compute, title="latents", batch=7)
     for store in (small, large):
         assert all(torch.equal(store[key][:], values) for key, values in work.truth.items())
     assert work.rows == list(range(N))
     small.folder.joinpath("000010.safetensors").unlink()
     work.rows = []
-    fill({"small": small, "z": large}, work.compute, title="latents", batch=2, progress=False)
+    fill({"small": small, "z": large}, work.compute, title="latents", batch=2)
     assert work.rows == [20, 21]
 
 
@@ -360,7 +360,7 @@ def in_fork(work):
 
 
 def dies_at(touch, folder, work):
-    """Give work that kills itself where it opens, renames, removes or makes a file or folder for so many times."""
+    """Return work that kills itself where it opens, renames, removes or makes a file or folder for so many times."""
     seen = 0
 
     def hook(event, args):

@@ -15,12 +15,13 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import invkit
-from invkit.data import ImageSet, Stored, as_concept, as_image_set, augmented, gathered, room
+from invkit.data import ImageSet, Stored, as_concept, as_image_set, augmented, gathered
 from invkit.data import images as images_module
 from invkit.data import stored as stored_module
 from invkit.errors import ArtefactError, DataError
-from invkit.serialize import fingerprint
 from invkit.settings import Settings
+from invkit.utils import resources as room
+from invkit.utils.io import fingerprint
 
 N, SIZE = 60, 28
 
@@ -101,10 +102,10 @@ def test_a_set_in_a_file_is_the_set_in_memory(little):
 
 def test_loaders_and_wide_arrays_go_into_files_too(little):
     images = pixels() / 255
-    loaded = as_image_set(DataLoader(TensorDataset(images, torch.arange(N) % 3), batch_size=7), progress=False)
+    loaded = as_image_set(DataLoader(TensorDataset(images, torch.arange(N) % 3), batch_size=7))
     assert isinstance(loaded.pixels, Stored)
     assert torch.equal(loaded.images(), images)
-    wide = as_image_set(torch.rand(N, 3, SIZE, 2 * SIZE), progress=False)
+    wide = as_image_set(torch.rand(N, 3, SIZE, 2 * SIZE))
     assert isinstance(wide.pixels, Stored)
     assert wide.size == SIZE
 
@@ -120,11 +121,11 @@ def arrays():
 @pytest.mark.parametrize("which", range(12))
 def test_a_large_array_is_the_same_where_it_lies(little, which, monkeypatch):
     array = list(arrays())[which]
-    large = as_image_set(array, size=SIZE, progress=False)
+    large = as_image_set(array, size=SIZE)
     assert isinstance(large.pixels, Stored)
     assert large.pixels.file.data_ptr() == torch.as_tensor(array).data_ptr()
     monkeypatch.undo()
-    small = as_image_set(array, size=SIZE, progress=False)
+    small = as_image_set(array, size=SIZE)
     assert isinstance(small.pixels, torch.Tensor)
     assert large.fingerprint() == small.fingerprint()
     assert torch.equal(large.images(slice(2, 5)), small.images(slice(2, 5)))
@@ -136,7 +137,7 @@ def test_a_bad_image_of_a_large_array_is_found(little, monkeypatch):
     array = torch.rand(N, SIZE, SIZE, 3)
     array[33, 0, 0, 0] = float("nan")
     with pytest.raises(DataError, match="index 33"):
-        as_image_set(array, progress=False)
+        as_image_set(array)
 
 
 MAPPED = """
@@ -153,7 +154,7 @@ array[::100] = 0.5
 del array
 stored.memory_to_keep = lambda: 2**20
 before = own()
-images = as_image_set(np.load(sys.argv[1], mmap_mode="r"), progress=False)
+images = as_image_set(np.load(sys.argv[1], mmap_mode="r"))
 train, test = images.split(0.1, 0)
 print(own() - before, images.pixels.file.nbytes / 2**20, float(images.images(slice(1)).mean()))
 """
@@ -209,8 +210,7 @@ def test_an_explanation_of_images_in_a_file_has_the_same_figures(little, network
     filed = replace(some, pixels=gathered(some.bytes()))
     assert isinstance(filed.pixels, Stored)
     one, two = (
-        invkit.explain(network, "3", data, settings=settings, preprocess=invkit.Preprocess(), progress=False)
-        for data in (some, filed)
+        invkit.explain(network, "3", data, settings=settings, preprocess=invkit.Preprocess()) for data in (some, filed)
     )
     assert one.figures == two.figures
     assert isinstance(two.held_out.data.pixels, torch.Tensor)  # or the file would stay as long as the explanation
@@ -235,7 +235,7 @@ def own():  # what no other process and no file shares
 
 stored.memory_to_keep = lambda: 2**20
 before = own()
-images = as_image_set(Drawn(), progress=False)
+images = as_image_set(Drawn())
 train, test = images.split(0.1, 0)
 print(own() - before, images.pixels.file.nbytes / 2**20, float(train.images(slice(7)).mean()))
 """

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from invkit.evaluation import Estimate
+from invkit.core import Estimate
 
 
 @pytest.mark.parametrize(

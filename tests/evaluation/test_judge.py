@@ -11,7 +11,7 @@ from invkit.training import FitSettings, fit
 def test_a_short_training_already_reads_the_background():
     data = color_digits(copies=1)
     judge = Judge.of(data)
-    fit(JudgeTask(judge, data, data), FitSettings(steps=60, batch_size=64, learning_rate=3e-3), progress=False)
+    fit(JudgeTask(judge, data, data), FitSettings(steps=60, batch_size=64, learning_rate=3e-3))
     read = judge.read(data.images(slice(200)))
     truth = {name: concept.values[:200] for name, concept in data.concepts.items()}
     assert (read["background"] - truth["background"]).abs().mean() < 0.15
@@ -27,7 +27,7 @@ def test_the_unit_of_a_number_changes_nothing(digits, scale):
         data = ImageSet(digits.pixels, {"digit": digits.concepts["digit"], "level": as_concept("level", unit * level)})
         torch.manual_seed(0)
         judge = Judge.of(data)
-        fit(JudgeTask(judge, data, data), FitSettings(steps=25, batch_size=64, learning_rate=3e-3), progress=False)
+        fit(JudgeTask(judge, data, data), FitSettings(steps=25, batch_size=64, learning_rate=3e-3))
         read[unit] = judge.read(data.images())
     torch.testing.assert_close(read[scale]["level"] / scale, read[1.0]["level"], rtol=1e-2, atol=1e-3)
     assert (read[scale]["digit"] == read[1.0]["digit"]).float().mean() > 0.98

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from invkit.core import Estimate
 from invkit.data import as_concept
-from invkit.evaluation import Estimate, order_disagreements, probe
+from invkit.evaluation import order_disagreements, probe
 
 
 def test_a_probe_reads_what_is_linear_and_nothing_from_noise():

@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from invkit.evaluation import Estimate, lights
+from invkit.core import Estimate
+from invkit.evaluation import lights
 
 GOOD = {
     "reconstruction": Estimate(0.97, 0.01, 600),

@@ -5,9 +5,9 @@ from typing import ClassVar
 import pytest
 import torch
 
-from invkit.core import Transformed
+from invkit.core import Estimate, Transformed
 from invkit.errors import DataError
-from invkit.evaluation import Estimate, concept_shares, determined_shares, invariance, invariance_rise, within_share
+from invkit.evaluation import concept_shares, determined_shares, invariance, invariance_rise, within_share
 from invkit.evaluation.estimate import jackknife
 
 

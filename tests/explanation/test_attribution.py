@@ -117,7 +117,7 @@ def trained(digits, tiny):
     model = nn.Sequential(
         nn.Conv2d(3, 8, 5, 2), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.Conv2d(8, 8, 3, 2), nn.ReLU(inplace=True)
     )
-    return invkit.explain(ModuleInterpretee(model), "4", digits, settings=tiny, progress=False)
+    return invkit.explain(ModuleInterpretee(model), "4", digits, settings=tiny)
 
 
 def linear_attribution(matrix, x, b):

@@ -30,7 +30,11 @@ class Colours(nn.Module):
 @pytest.fixture(scope="module")
 def small():
     return invkit.explain(
-        Colours(), "seen", color_digits(copies=1), settings=Settings.tiny(), preprocess=lambda x: x, progress=False
+        Colours(),
+        "seen",
+        color_digits(copies=1),
+        settings=Settings.tiny(),
+        preprocess=lambda x: x,
     )
 
 
@@ -73,7 +77,7 @@ def test_the_diversity_of_a_concept_is_what_the_layer_leaves_open_of_it(small):
 def test_embeddings_take_no_decision_to_agree_on():
     embedding = ModuleInterpretee(Colours(), scores_classes=False)
     few = color_digits(copies=1)
-    figures = invkit.explain(embedding, "seen", few, settings=Settings.tiny(), progress=False).fidelity().figures
+    figures = invkit.explain(embedding, "seen", few, settings=Settings.tiny()).fidelity().figures
     assert "distance of reconstructions at output" in figures
     assert not any("agreement" in name for name in figures)
 
@@ -82,7 +86,7 @@ def test_too_few_held_out_images_are_told():
     few = color_digits("test", copies=1).take(torch.arange(19))
     found = invkit.explain(
         Colours(), "seen", color_digits(copies=1).take(torch.arange(80)), held_out=few, settings=Settings.tiny(),
-        preprocess=lambda x: x, progress=False,
+        preprocess=lambda x: x,
     )  # fmt: skip
     assert not found.fidelity().figures
     assert [(light.colour, "too few" in light.text) for light in found.fidelity().lights] == [("red", True)]
@@ -95,7 +99,11 @@ def test_a_layer_that_says_nothing_is_told():
 
     data = color_digits(copies=1).take(torch.arange(200))
     found = invkit.explain(
-        nn.Sequential(Nothing()), "0", data, settings=Settings.tiny(), preprocess=lambda x: x, progress=False
+        nn.Sequential(Nothing()),
+        "0",
+        data,
+        settings=Settings.tiny(),
+        preprocess=lambda x: x,
     )
     lights = {light.about: light for light in found.fidelity().lights}
     assert lights["What t finds in the layer"].colour == "red"
@@ -115,9 +123,7 @@ def test_a_trained_explanation_is_green_and_each_of_three_defects_is_red(quick, 
     model = Colours()
 
     def explain(settings=quick, **more):
-        return invkit.explain(
-            model, "seen", data, settings=settings, preprocess=lambda x: x, cache=tmp_path, progress=False, **more
-        )
+        return invkit.explain(model, "seen", data, settings=settings, preprocess=lambda x: x, cache=tmp_path, **more)
 
     right = explain()
     found = colours(right.fidelity())
@@ -134,7 +140,7 @@ def test_a_trained_explanation_is_green_and_each_of_three_defects_is_red(quick, 
     broken = colours(explain(autoencoder=collapsed.eval()).fidelity())
     assert broken["The images' codes"] == broken["What t finds in the layer"] == "red"
 
-    ground = lay(data, {"settings": quick, "cache": tmp_path, "progress": False})
+    ground = lay(data, {"settings": quick, "cache": tmp_path})
     shuffled = explain_shuffled(ground, as_interpretee(model, lambda x: x), "seen", None)
     wrong = colours(shuffled.fidelity())
     assert wrong["What t finds in the layer"] == wrong["Samples look the same to the layer"] == "red"

@@ -52,7 +52,7 @@ def test_trained_t_meets_the_exact_conditional(case):
         Codes(codes.mean[32_000:], codes.std[32_000:]),
     )
     task = InvarianceTask(t, train, z[:32_000], (test, z[32_000:]))
-    result = fit(task, FitSettings(steps=1500, batch_size=512, learning_rate=3e-3), progress=False)
+    result = fit(task, FitSettings(steps=1500, batch_size=512, learning_rate=3e-3))
 
     assert result.best == pytest.approx(float(entropy), abs=0.03)
     assert invariance(t, z[32_000:]).value == pytest.approx(float(left_open), abs=0.02)

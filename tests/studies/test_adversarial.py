@@ -6,14 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from invkit.core import Interpretee
+from invkit.core import Estimate, Interpretee
 from invkit.data import Concept, ImageSet, color_digits
 from invkit.errors import DataError, LayerError, SettingsError
-from invkit.evaluation import Estimate
 from invkit.evaluation.consistency import other_rows
+from invkit.explainer.recipe import explain
 from invkit.flows import InvarianceFlow
 from invkit.interpretees import ModuleInterpretee, NamedLayer
-from invkit.recipe import explain
 from invkit.studies.adversarial import adversarial
 from invkit.studies.attacking.attacks import Attack, sign_noise
 from invkit.studies.attacking.changes import changes
@@ -158,7 +157,7 @@ def test_a_targeted_attack_leaves_images_of_the_target_alone(linear):
 @pytest.fixture(scope="module")
 def shown(tiny, digits):
     """The input itself, explained."""
-    return explain(ModuleInterpretee(nn.Flatten()), "input", digits, settings=tiny, progress=False)
+    return explain(ModuleInterpretee(nn.Flatten()), "input", digits, settings=tiny)
 
 
 def test_a_change_to_another_image_counts_one_and_no_change_counts_nothing(shown, digits):
@@ -195,7 +194,7 @@ def test_changes_are_measured_with_few_representations_in_memory(shown, digits, 
     x, asked, condition = digits.images(torch.arange(150)), [], InvarianceFlow.condition
     trial = trial_of(x, (x + 0.1).clamp(0, 1), x)
     whole = changes(shown, trial)
-    monkeypatch.setattr("invkit.data.room._AT_ONCE", 0)  # bytes: none but for the 64 images that there are always
+    monkeypatch.setattr("invkit.utils.resources._AT_ONCE", 0)  # bytes: none but for the 64 images that there are always
     monkeypatch.setattr(InvarianceFlow, "condition", lambda t, z, *more: asked.append(len(z)) or condition(t, z, *more))
     found = changes(shown, trial)
     assert max(asked) == 64
@@ -209,7 +208,7 @@ def test_the_study_runs_from_images_to_a_page(tiny, network, tmp_path):
     data = color_digits(copies=1).take(torch.arange(300))
     study = adversarial(
         ModuleInterpretee(network), ["0", "3"], data, concept=None, epsilon=0.3, images=60, settings=tiny,
-        progress=False, cache=tmp_path / "cache",
+        cache=tmp_path / "cache",
     )  # fmt: skip
     changed, by_noise = list(study.headline.values())[:2]
     assert changed.value > by_noise.value
@@ -265,7 +264,7 @@ def test_wrongly_numbered_classes_are_told_before_any_training(tiny, linear, mon
     x = grey(200)
     data = ImageSet(x, {"side": Concept("class", 1 - linear(x).argmax(1), ("b", "a"))})
     with pytest.raises(DataError, match="decides rightly on too few"):
-        adversarial(ModuleInterpretee(linear), ["input", "0"], data, concept="side", settings=tiny, progress=False)
+        adversarial(ModuleInterpretee(linear), ["input", "0"], data, concept="side", settings=tiny)
 
 
 def test_decisions_on_held_out_images_are_asked_for_once(tiny, linear):
@@ -277,7 +276,7 @@ def test_decisions_on_held_out_images_are_asked_for_once(tiny, linear):
             return super().decide(images)
 
     model = Counted(linear)
-    adversarial(model, ["input", "0"], ImageSet(grey(200)), concept=None, images=10, settings=tiny, progress=False)
+    adversarial(model, ["input", "0"], ImageSet(grey(200)), concept=None, images=10, settings=tiny)
     assert model.asked == 30 + 2 * 10  # held out; attacked, and changed by noise
 
 
@@ -288,7 +287,12 @@ def test_images_of_one_group_are_refused_before_any_training(tiny, linear, monke
     data = ImageSet(grey(200))
     with pytest.raises(DataError, match=r"all of one group.*1 of one"):
         adversarial(
-            ModuleInterpretee(linear), ["input", "0"], data, concept=None, images=1, settings=tiny, progress=False
+            ModuleInterpretee(linear),
+            ["input", "0"],
+            data,
+            concept=None,
+            images=1,
+            settings=tiny,
         )
 
 
@@ -301,7 +305,7 @@ def test_changed_decisions_in_one_group_alone_give_no_verdict(tiny, linear):
     held_out = ImageSet(x, groups=(torch.arange(40) - 19).clamp(min=0))
     study = adversarial(
         ModuleInterpretee(linear), ["input", "0"], ImageSet(grey(200)), concept=None, held_out=held_out,
-        settings=tiny, progress=False,
+        settings=tiny,
     )  # fmt: skip
     assert study.figures["attack"]["changed"] == 20
     assert study.figures["attack"]["behind the layers' figures"] == 40
@@ -312,7 +316,7 @@ def test_an_attack_that_changes_nothing_gets_no_verdict_and_says_so(tiny, linear
     x = grey(200)
     study = adversarial(
         ModuleInterpretee(linear), ["input", "0"], ImageSet(x), concept=None, epsilon=1e-6, settings=tiny,
-        progress=False,
+
     )  # fmt: skip
     assert study.holds is None
     attack = study.figures["attack"]
@@ -338,7 +342,6 @@ def test_a_judge_tells_what_samples_of_attacked_images_show(tiny, linear, monkey
         epsilon=0.2,
         judge=True,
         settings=tiny,
-        progress=False,
     )
     assert next(iter(study.figures["read"])) == "the images before the attack"
     shares = study.figures["read"]["0"]

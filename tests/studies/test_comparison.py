@@ -9,22 +9,20 @@ import torch
 from torch import nn
 
 import invkit
-from invkit.autoencoders import BigAutoencoder, ConvAutoencoder
-from invkit.autoencoding import training_settings
-from invkit.core import Interpretee
+from invkit.autoencoders import AutoencoderSettings, BigAutoencoder, ConvAutoencoder, ImageMetric, training_settings
+from invkit.core import Estimate, Interpretee
 from invkit.data import FileRows, ImageSet
 from invkit.errors import LayerError, SettingsError
-from invkit.evaluation import Estimate, Features
+from invkit.evaluation import Features
+from invkit.explainer import lay_groundwork, train_t
 from invkit.flows import VectorEmbedder
-from invkit.groundwork import lay_groundwork, train_t
 from invkit.interpretees import ModuleInterpretee, PerceptualDistance
-from invkit.seeds import generator_for
-from invkit.settings import AutoencoderSettings
 from invkit.studies.comparison import comparison
 from invkit.studies.inverting.descent import inverted, total_variation
 from invkit.studies.inverting.regression import RegressionTask, Regressor, decoder_like, regress, trained_regressor
 from invkit.studies.judging import trained_judge
-from invkit.training import FitSettings, ImageMetric, fit
+from invkit.training import FitSettings, fit
+from invkit.utils.random import generator_for
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +47,7 @@ def test_what_a_layer_threw_away_is_regressed_to_its_mean():
     z = torch.zeros(200, 4)
     module = Regressor(VectorEmbedder((4,), 8), decoder_like(ConvAutoencoder(28, 8, width=8), AutoencoderSettings(), 8))
     task = RegressionTask(module, lambda z, _: z, (data, z), (data, z), ImageMetric())
-    fit(task, FitSettings(steps=150, batch_size=50, learning_rate=1e-2, ema=0.9), progress=False)
+    fit(task, FitSettings(steps=150, batch_size=50, learning_rate=1e-2, ema=0.9))
     with torch.no_grad():
         assert module(z[:1]).mean() == pytest.approx(0.5, abs=0.05)
         assert task.held_out(module) == pytest.approx(float(ImageMetric().nll(torch.tensor(0.25))), abs=0.05)
@@ -57,7 +55,7 @@ def test_what_a_layer_threw_away_is_regressed_to_its_mean():
 
 def test_the_regressor_reads_what_t_reads_and_is_found_again(tiny, digits, tmp_path):
     plain = ImageSet(digits.pixels)
-    ground = lay_groundwork(plain, settings=tiny, cache=tmp_path, progress=False)
+    ground = lay_groundwork(plain, settings=tiny, cache=tmp_path)
     z = tuple(part.images().mean((2, 3)) for part in (ground.train, ground.held_out))
     t, _ = train_t(ground, z, "toy", None, "t")
     own = tiny.autoencoder
@@ -89,7 +87,7 @@ def test_descent_finds_the_images_of_an_invertible_layer():
 def test_the_study_of_a_toy_network(network, digits, pixels, tiny, tmp_path):
     study = comparison(
         network, "4", digits, features=pixels, gradient=True, latent_dim=20, preprocess=invkit.Preprocess(),
-        settings=tiny, cache=tmp_path, progress=False,
+        settings=tiny, cache=tmp_path,
     )  # fmt: skip
     assert len(study.headline) == 3
     last = study.figures["layers"]["4"]
@@ -109,10 +107,10 @@ def test_large_representations_are_read_by_few_rows(network, digits, pixels, tin
         return found
 
     monkeypatch.setattr(FileRows, "__getitem__", counted)
-    monkeypatch.setattr("invkit.data.room._AT_ONCE", 0)  # bytes: none but for the images that there are always
+    monkeypatch.setattr("invkit.utils.resources._AT_ONCE", 0)  # bytes: none but for the images that there are always
     comparison(
         network, "0", digits, features=pixels, latent_dim=20, preprocess=invkit.Preprocess(),
-        settings=replace(tiny, held_out=0.6), cache=tmp_path, progress=False,
+        settings=replace(tiny, held_out=0.6), cache=tmp_path,
     )  # fmt: skip
     assert max(asked) == 100  # of 180 held-out images, that an explanation carries with it
 
@@ -122,7 +120,13 @@ def test_a_study_gives_no_verdict_on_half_trained_parts_and_goes_on_where_it_was
 ):
     monkeypatch.setitem(trained_judge.__kwdefaults__, "settings", replace(tiny.fit_t, steps=4))
     run = partial(
-        comparison, network, "4", digits, latent_dim=20, preprocess=invkit.Preprocess(), settings=tiny, progress=False
+        comparison,
+        network,
+        "4",
+        digits,
+        latent_dim=20,
+        preprocess=invkit.Preprocess(),
+        settings=tiny,
     )
     parts = ["autoencoder", "z̄ alone", "e, towards its concepts", "e", "judge", "t of 4", "regression from 4"]
     for title in parts:
@@ -136,7 +140,7 @@ def test_a_study_gives_no_verdict_on_half_trained_parts_and_goes_on_where_it_was
 
 def test_without_concepts_features_are_asked_for(network, digits, tiny):
     with pytest.raises(SettingsError, match=r"Features\.inception"):
-        comparison(network, "1", ImageSet(digits.pixels), settings=tiny, preprocess=invkit.Preprocess(), progress=False)
+        comparison(network, "1", ImageSet(digits.pixels), settings=tiny, preprocess=invkit.Preprocess())
 
 
 def test_descent_in_a_model_without_gradients_is_refused_before_any_work(digits, pixels, tiny):
@@ -154,7 +158,7 @@ def test_descent_in_a_model_without_gradients_is_refused_before_any_work(digits,
             return "closed"
 
     with pytest.raises(LayerError, match="no gradients"):
-        comparison(Closed(), "a", digits, features=pixels, gradient=True, settings=tiny, progress=False)
+        comparison(Closed(), "a", digits, features=pixels, gradient=True, settings=tiny)
 
 
 @pytest.fixture
@@ -169,11 +173,11 @@ def test_a_decoder_of_unknown_training_gets_no_verdict(network, digits, pixels, 
     settings = replace(tiny, autoencoder=None)
     run = partial(
         comparison, network, "4", digits, features=pixels, latent_dim=20, preprocess=invkit.Preprocess(),
-        settings=settings, progress=False,
+        settings=settings,
     )  # fmt: skip
     few = FitSettings(steps=3, batch_size=8, learning_rate=1e-3)
     own = AutoencoderSettings(latent_dim=8, width=4, pixel="l1", fit=few)
-    given = invkit.train_autoencoder(digits, settings=own, progress=False)
+    given = invkit.train_autoencoder(digits, settings=own)
     assert training_settings(given) == own
     known = run(autoencoder=given)
     assert known.holds is True
@@ -190,7 +194,13 @@ def test_a_decoder_of_unknown_training_gets_no_verdict(network, digits, pixels, 
 def test_a_decoder_that_sees_fewer_images_than_the_autoencoder_did_gets_no_verdict(network, digits, pixels, tiny):
     """Mirrored and cropped images are drawn anew for the autoencoder; z is of stored ones."""
     run = partial(
-        comparison, network, "4", digits, features=pixels, latent_dim=20, preprocess=invkit.Preprocess(), progress=False
+        comparison,
+        network,
+        "4",
+        digits,
+        features=pixels,
+        latent_dim=20,
+        preprocess=invkit.Preprocess(),
     )
     augmenting = replace(tiny, autoencoder=replace(tiny.autoencoder, augment=True))
     denied, shared = (run(settings=replace(augmenting, copies=copies)) for copies in (1, 2))
@@ -204,7 +214,7 @@ def test_a_decoder_that_sees_fewer_images_than_the_autoencoder_did_gets_no_verdi
 
 def test_settings_of_a_saved_autoencoder_are_known(digits, tmp_path):
     own = AutoencoderSettings(latent_dim=8, width=4, fit=FitSettings(steps=3, batch_size=8, learning_rate=1e-3))
-    trained = invkit.train_autoencoder(digits, settings=own, progress=False)
+    trained = invkit.train_autoencoder(digits, settings=own)
     assert training_settings(trained.save(tmp_path / "saved")) == own
     assert training_settings(trained.autoencoder) is None
 
@@ -212,9 +222,9 @@ def test_settings_of_a_saved_autoencoder_are_known(digits, tmp_path):
 def test_settings_that_an_autoencoder_was_not_trained_by_are_no_known_ones(digits, tmp_path, interrupt):
     own = AutoencoderSettings(latent_dim=8, width=4, fit=FitSettings(steps=3, batch_size=8, learning_rate=1e-3))
     mine = PerceptualDistance(ModuleInterpretee(nn.Conv2d(3, 2, 3), invkit.Preprocess()), ["output"])
-    by_mine = invkit.train_autoencoder(digits, settings=own, perceptual=mine, progress=False)
+    by_mine = invkit.train_autoencoder(digits, settings=own, perceptual=mine)
     interrupt("autoencoder")
-    short = invkit.train_autoencoder(digits, settings=own, progress=False)
+    short = invkit.train_autoencoder(digits, settings=own)
     for name, each in {"by a distance": by_mine, "short": short}.items():
         assert training_settings(each) is None
         assert training_settings(each.save(tmp_path / name)) is None

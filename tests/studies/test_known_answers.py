@@ -19,7 +19,6 @@ def shared(quick, tmp_path_factory):
         "settings": quick,
         "preprocess": lambda x: x,
         "cache": tmp_path_factory.mktemp("studies"),
-        "progress": False,
     }
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from invkit.core import Estimate
 from invkit.errors import SettingsError
-from invkit.evaluation import Estimate, invariance_rise
+from invkit.evaluation import invariance_rise
 from invkit.studies import layers, over_seeds
 from invkit.studies.study import verdict
 
@@ -44,12 +45,12 @@ def test_the_claim_is_of_the_whole_rise_and_of_no_sure_fall(digits, network, tin
     monkeypatch.setattr(
         importlib.import_module("invkit.studies.layers"), "invariance_rise", lambda *_, **__: next(found)
     )
-    settings = {"settings": tiny, "preprocess": lambda x: x, "progress": False}
+    settings = {"settings": tiny, "preprocess": lambda x: x}
     assert layers(network, ["0", "3", "4"], digits, **settings).holds is expected
 
 
 def test_the_rise_is_the_difference_of_the_invariances_with_any_seed(digits, network, tiny):
-    study = layers(network, ["0", "4"], digits, settings=tiny, preprocess=lambda x: x, seed=3, progress=False)
+    study = layers(network, ["0", "4"], digits, settings=tiny, preprocess=lambda x: x, seed=3)
     first, last = (study.headline[f"invariance at {layer}"].value for layer in ("0", "4"))
     assert study.headline["last less first"].value == pytest.approx(last - first, abs=1e-9)
 
@@ -57,7 +58,7 @@ def test_the_rise_is_the_difference_of_the_invariances_with_any_seed(digits, net
 def test_a_study_over_seeds_has_the_mean_and_its_standard_error(digits, network, tiny, tmp_path):
     def run(seed):
         wanted = ["0", "4"]
-        return layers(network, wanted, digits, settings=tiny, preprocess=lambda x: x, seed=seed, progress=False)
+        return layers(network, wanted, digits, settings=tiny, preprocess=lambda x: x, seed=seed)
 
     both = over_seeds(run, [0, 1])
     values = [run(seed).headline["last less first"].value for seed in (0, 1)]
@@ -71,12 +72,14 @@ def test_a_study_over_seeds_has_the_mean_and_its_standard_error(digits, network,
 def test_layers_of_very_different_sizes_are_compared_over_the_same_images(
     digits, network, tiny, monkeypatch, wide_first
 ):
-    monkeypatch.setattr("invkit.data.room._AT_ONCE", 2**14)  # bytes: room for the scores of all held-out images alone
+    monkeypatch.setattr(
+        "invkit.utils.resources._AT_ONCE", 2**14
+    )  # bytes: room for the scores of all held-out images alone
     module, wanted, found = importlib.import_module("invkit.studies.layers"), ["0", "4"][:: 1 if wide_first else -1], {}
     explain_layers = module.explain_layers
     monkeypatch.setattr(module, "explain_layers", lambda *a: found.update(explain_layers(*a)) or found)
     most = replace(tiny, held_out=0.6)
-    study = layers(network, wanted, digits, settings=most, preprocess=lambda x: x, progress=False)
+    study = layers(network, wanted, digits, settings=most, preprocess=lambda x: x)
     few, many = found["0"], found["4"]
     assert [len(each.held_out.data) for each in (few, many)] == [100, 180]
     with torch.no_grad():

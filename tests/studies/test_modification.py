@@ -9,12 +9,13 @@ from torch import nn
 
 import invkit
 from invkit.autoencoders import ConvAutoencoder
+from invkit.core import Estimate
 from invkit.data import Concept, Generated, ImageSet
-from invkit.demo.run import legible
 from invkit.errors import DataError, SettingsError
-from invkit.evaluation import Estimate, Features, Judge
-from invkit.groundwork import lay_groundwork
+from invkit.evaluation import Features, Judge
+from invkit.explainer import lay_groundwork
 from invkit.interpretees import ModuleInterpretee
+from invkit.studies.demo.run import legible
 from invkit.studies.editing.arithmetic import AttributeArithmetic
 from invkit.studies.editing.edits import Edited, Editor, judged_edits, partners
 from invkit.studies.editing.shares import judged_shares, spelt, trusted
@@ -226,7 +227,7 @@ def test_a_judge_is_trained_anew_for_other_labels(digits, tiny, tmp_path):
     for shift in (0, 1, 0):
         labels = {"digit": (digits.concepts["digit"].values + shift) % 10}
         data = invkit.as_image_set(digits.pixels, concepts=labels)
-        trained_judge(lay_groundwork(data, settings=tiny, cache=tmp_path, progress=False), settings=few)
+        trained_judge(lay_groundwork(data, settings=tiny, cache=tmp_path), settings=few)
     assert len(list(tmp_path.glob("judge-*.safetensors"))) == 2
 
 
@@ -236,7 +237,7 @@ def test_an_autoencoder_without_an_encoder_is_refused_before_any_training(digits
         importlib.import_module("invkit.studies.modification"), "lay", lambda *_: pytest.fail("training began")
     )
     with pytest.raises(SettingsError, match="can be encoded"):
-        modification(made, settings=tiny, progress=False)
+        modification(made, settings=tiny)
 
 
 def test_arithmetic_of_a_class_goes_between_means():
@@ -269,7 +270,13 @@ def test_the_judges_features_are_its_last_maps_averaged(digits):
 def test_the_study_in_small(digits, tiny, tmp_path):
     judge = Judge.of(digits)
     study = modification(
-        digits, judge=judge, features=PIXELS, fit=legible, edits=40, settings=tiny, cache=tmp_path, progress=False
+        digits,
+        judge=judge,
+        features=PIXELS,
+        fit=legible,
+        edits=40,
+        settings=tiny,
+        cache=tmp_path,
     )
     names = [*digits.concepts]
     assert len(study.headline) == 2 * 2 * len(names)
@@ -291,17 +298,17 @@ def test_a_concept_that_no_held_out_image_can_get_is_told_before_any_work(digits
     glasses = Concept("class", torch.zeros(len(digits), dtype=torch.long), ("no", "yes"))
     data = ImageSet(digits.pixels, {**digits.concepts, "glasses": glasses})
     with pytest.raises(DataError, match="No image can get the 'glasses' of another"):
-        modification(data, settings=tiny, progress=False)
+        modification(data, settings=tiny)
 
 
 def test_images_without_concepts_are_refused(digits, tiny):
     with pytest.raises(SettingsError, match="no concepts to swap"):
-        modification(ImageSet(digits.pixels), settings=tiny, progress=False)
+        modification(ImageSet(digits.pixels), settings=tiny)
     colours = ImageSet(digits.pixels, {"background": digits.concepts["background"]})
     with pytest.raises(SettingsError, match="judge reads other concepts"):
-        modification(colours, settings=tiny, progress=False, judge=Judge.of(digits))
+        modification(colours, settings=tiny, judge=Judge.of(digits))
     with pytest.raises(SettingsError, match="told a class"):
-        modification(colours, settings=tiny, progress=False, star_gan=True)
+        modification(colours, settings=tiny, star_gan=True)
 
 
 def test_star_gans_losses_share_no_gradient(digits):
@@ -322,7 +329,7 @@ def test_star_gans_losses_share_no_gradient(digits):
 
 
 def test_a_star_gan_that_was_cut_short_is_no_baseline(digits, tiny, interrupt):
-    ground = lay_groundwork(digits, settings=tiny, progress=False, whole=True)
+    ground = lay_groundwork(digits, settings=tiny, whole=True)
     interrupt("StarGAN")
     with pytest.raises(KeyboardInterrupt):
         trained_star_gan(ground, "digit")
@@ -342,7 +349,7 @@ def test_star_gan_learns_to_change_a_background():
     images = 0.2 + 0.6 * bright.float()[:, None, None, None] + 0.1 * torch.rand(600, 3, 28, 28)
     data = ImageSet(images, {"bright": Concept("class", bright)})
     task = StarGANTask(StarGAN(2, width=8), data, data, "bright")
-    fit(task, FitSettings(steps=200, batch_size=32, learning_rate=2e-3, betas=(0.5, 0.99), ema=0.9), progress=False)
+    fit(task, FitSettings(steps=200, batch_size=32, learning_rate=2e-3, betas=(0.5, 0.99), ema=0.9))
     other = redrawn(task.module, images[:40], 1 - bright[:40])
     print(other.mean((1, 2, 3))[:4])
     assert (((other.mean((1, 2, 3)) > 0.5).long()) == 1 - bright[:40]).float().mean() > 0.9

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import invkit
-from invkit.autoencoding import trained
+from invkit.autoencoders import trained
 from invkit.interpretees import ModuleInterpretee
 from invkit.studies import comparison, modification, shift
 from invkit.studies.judging import trained_judge
@@ -21,8 +21,8 @@ from invkit.studies.judging import trained_judge
 )
 def test_an_autoencoder_is_loaded_once(study, network, digits, tiny, tmp_path, monkeypatch):
     monkeypatch.setitem(trained_judge.__kwdefaults__, "settings", tiny.fit_t)
-    made = invkit.train_autoencoder(digits, settings=tiny.autoencoder, progress=False).save(tmp_path)
+    made = invkit.train_autoencoder(digits, settings=tiny.autoencoder).save(tmp_path)
     loaded, load = [], trained.load_autoencoder
     monkeypatch.setattr(trained, "load_autoencoder", lambda given: loaded.append(given) or load(given))
-    study(ModuleInterpretee(network), digits, autoencoder=made, settings=tiny, progress=False)
+    study(ModuleInterpretee(network), digits, autoencoder=made, settings=tiny)
     assert loaded == [made]

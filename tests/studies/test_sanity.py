@@ -5,17 +5,16 @@ import importlib
 import pytest
 import torch
 
-from invkit.core import Interpretee
+from invkit.core import Estimate, Interpretee
 from invkit.data import color_digits
 from invkit.errors import DataError, SettingsError
-from invkit.evaluation import Estimate
 from invkit.studies import sanity
 from invkit.studies.sanity import finds_nothing, is_another
 
 
 def test_a_study_of_sanity_explains_the_model_randomised_ones_and_shuffled_pairs(digits, network, tiny, tmp_path):
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    study = sanity(network, "3", digits, settings=tiny, preprocess=lambda x: x, progress=False, cache=tmp_path)
+    study = sanity(network, "3", digits, settings=tiny, preprocess=lambda x: x, cache=tmp_path)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert list(study.figures["explanations"]) == [
         "as it is", "randomised 1, 43% of the weights", "randomised 2, 100% of the weights", "with shuffled pairs",
@@ -23,7 +22,7 @@ def test_a_study_of_sanity_explains_the_model_randomised_ones_and_shuffled_pairs
     page = study.to_html(tmp_path / "page.html").read_text()
     assert "Samples: model with shuffled pairs" in page
     files = sorted(tmp_path.rglob("t-*.safetensors"))
-    again = sanity(network, "3", digits, settings=tiny, preprocess=lambda x: x, progress=False, cache=tmp_path)
+    again = sanity(network, "3", digits, settings=tiny, preprocess=lambda x: x, cache=tmp_path)
     assert again.headline == study.headline
     assert sorted(tmp_path.rglob("t-*.safetensors")) == files
 
@@ -31,7 +30,7 @@ def test_a_study_of_sanity_explains_the_model_randomised_ones_and_shuffled_pairs
 def test_shuffled_pairs_that_were_cut_short_prove_nothing(digits, network, tiny, tmp_path, interrupt):
     interrupt("t with shuffled pairs")
     with pytest.raises(KeyboardInterrupt):
-        sanity(network, "3", digits, settings=tiny, preprocess=lambda x: x, progress=False, cache=tmp_path)
+        sanity(network, "3", digits, settings=tiny, preprocess=lambda x: x, cache=tmp_path)
 
 
 def test_a_model_without_weights_is_refused():
@@ -44,7 +43,7 @@ def test_a_model_without_weights_is_refused():
 
 
 def test_no_weights_no_stages_and_several_layers_are_refused_before_any_work(digits, network, tiny):
-    plain = {"settings": tiny, "preprocess": lambda x: x, "progress": False}
+    plain = {"settings": tiny, "preprocess": lambda x: x}
     with pytest.raises(SettingsError, match=r"no weights to randomise.*Flatten"):
         sanity(torch.nn.Flatten(), "output", digits, **plain)
     with pytest.raises(SettingsError, match=r"no weights to randomise.*stages=0"):
@@ -59,9 +58,9 @@ def test_too_few_held_out_images_are_refused_before_any_work(digits, network, ti
     )
     few = digits.take(torch.arange(10))
     with pytest.raises(DataError, match=r"Too few held-out.*Got: 1[0-9]"):
-        sanity(network, "3", digits.take(torch.arange(100)), settings=tiny, preprocess=lambda x: x, progress=False)
+        sanity(network, "3", digits.take(torch.arange(100)), settings=tiny, preprocess=lambda x: x)
     with pytest.raises(DataError, match="Too few held-out"):
-        sanity(network, "3", digits, held_out=few, settings=tiny, preprocess=lambda x: x, progress=False)
+        sanity(network, "3", digits, held_out=few, settings=tiny, preprocess=lambda x: x)
 
 
 @pytest.mark.parametrize(

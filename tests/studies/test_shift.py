@@ -7,9 +7,9 @@ from torch import nn
 
 from invkit.data import Concept, ImageSet, color_digits, encode_all
 from invkit.errors import DataError
+from invkit.explainer.recipe import explain
 from invkit.explanation import Explanation, HeldOut
 from invkit.interpretees import ModuleInterpretee, NamedLayer
-from invkit.recipe import explain
 from invkit.studies.shift import kept, shift
 from invkit.studies.shift_page import decisions_sections
 
@@ -31,7 +31,7 @@ class CopyFlow:
 
 @pytest.fixture(scope="module")
 def base(tiny, digits):
-    return explain(ModuleInterpretee(nn.Flatten()), "input", digits, settings=tiny, progress=False)
+    return explain(ModuleInterpretee(nn.Flatten()), "input", digits, settings=tiny)
 
 
 def with_codes(base, z, noise):
@@ -85,7 +85,7 @@ def squares(n=200):
 def test_the_study_compares_both_domains_through_one_autoencoder(tiny, network, tmp_path):
     home = color_digits(copies=1).take(torch.arange(200))
     study = shift(
-        ModuleInterpretee(network), ["0", "3"], squares(), home=home, settings=tiny, progress=False,
+        ModuleInterpretee(network), ["0", "3"], squares(), home=home, settings=tiny,
         cache=tmp_path / "cache",
     )  # fmt: skip
     shares = [study.figures[name]["3"] for name in ("foreign", "home")]
@@ -102,7 +102,7 @@ def test_half_an_autoencoder_of_both_domains_will_not_do(tiny, network, interrup
     home = color_digits(copies=1).take(torch.arange(200))
     interrupt("autoencoder")
     with pytest.raises(KeyboardInterrupt):
-        shift(ModuleInterpretee(network), "3", squares(), home=home, settings=tiny, progress=False)
+        shift(ModuleInterpretee(network), "3", squares(), home=home, settings=tiny)
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,7 @@ def test_a_layer_that_says_nothing_speaks_against_the_claim_once_the_images_are_
 
         scores = nn.Linear(3, 4)
 
-    few, study = (
-        shift(ModuleInterpretee(Blank()), "output", squares(n), settings=tiny, progress=False) for n in (200, 4000)
-    )
+    few, study = (shift(ModuleInterpretee(Blank()), "output", squares(n), settings=tiny) for n in (200, 4000))
     assert few.holds is None
     assert study.holds is False
     assert list(study.headline) == [
@@ -143,11 +141,11 @@ def test_held_out_images_that_will_not_do_are_refused_before_any_work(tiny, netw
     for held_out, words in ((one, "no other images.*40 of one group"), (bare, "other concepts")):
         with pytest.raises(DataError, match=words):
             shift(
-                ModuleInterpretee(network), "3", squares(), home=squares(), settings=tiny, progress=False,
+                ModuleInterpretee(network), "3", squares(), home=squares(), settings=tiny,
                 **{of: held_out},
             )  # fmt: skip
 
 
 def test_a_concept_that_is_not_there_is_refused_before_any_work(tiny, network):
     with pytest.raises(DataError, match="no classes called 'clas'"):
-        shift(ModuleInterpretee(network), "3", squares(), concept="clas", settings=tiny, progress=False)
+        shift(ModuleInterpretee(network), "3", squares(), concept="clas", settings=tiny)

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from invkit.evaluation import Estimate
+from invkit.core import Estimate
 from invkit.studies import Study
 from invkit.studies.study import shows
 

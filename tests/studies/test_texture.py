@@ -53,7 +53,7 @@ def squares(n=400, seed=0):
 
 def test_the_headline_is_the_difference_of_the_differences(tiny, tmp_path):
     models = {"plain": ModuleInterpretee(Colour()), "stylised": ModuleInterpretee(Place())}
-    study = texture(models, "pool", squares(), settings=tiny, progress=False)
+    study = texture(models, "pool", squares(), settings=tiny)
     own = {name: study.figures[name]["pool"]["concepts"] for name in models}
     expected = [own[name]["shape"]["value"] - own[name]["texture"]["value"] for name in ("stylised", "plain")]
     difference = study.headline["stylised − plain (eq. 20)"]
@@ -64,7 +64,7 @@ def test_the_headline_is_the_difference_of_the_differences(tiny, tmp_path):
 
 def test_the_probe_finds_texture_in_one_network_and_shape_in_the_other(tiny):
     models = {"colour": ModuleInterpretee(Colour()), "place": ModuleInterpretee(Place())}
-    study = texture(models, "output", squares(), settings=tiny, progress=False)
+    study = texture(models, "output", squares(), settings=tiny)
     assert study.headline["shape − texture, colour (probe)"].value < -0.5
     assert study.headline["shape − texture, place (probe)"].value > 0.5
 
@@ -82,7 +82,7 @@ def test_cue_conflicts_are_made_apart_for_training_and_for_judging(tiny, monkeyp
     )
     study = texture(
         {"a": ModuleInterpretee(Colour()), "b": ModuleInterpretee(Place())}, "pool", data, cues="class",
-        settings=tiny, progress=False,
+        settings=tiny,
     )  # fmt: skip
     train, test = data.split(tiny.held_out, 0)
     assert torch.equal(laid["train"].pixels, cue_conflict(train, 0).pixels)
@@ -96,7 +96,7 @@ def test_images_of_a_decoder_need_no_concepts(tiny, tmp_path):
     data = ImageSet(Generated(autoencoder, torch.randn(200, 12)))
     probes = squares(3)
     models = {"plain": ModuleInterpretee(Colour()), "stylised": ModuleInterpretee(Place())}
-    study = texture(models, "pool", data, probes=probes, settings=tiny, progress=False)
+    study = texture(models, "pool", data, probes=probes, settings=tiny)
     assert study.holds is None
     assert list(study.headline) == ["invariance at the last layer, plain", "invariance at the last layer, stylised"]
     assert "Samples for other images" in study.to_html(tmp_path / "page.html").read_text()
@@ -119,7 +119,7 @@ def test_what_cannot_be_compared_is_refused_before_any_work(tiny):
 @pytest.mark.slow
 def test_the_verdict_is_for_a_network_that_sees_places_beside_one_that_sees_colours_and_not_the_other_way_round(quick):
     def study(**models):
-        return texture(models, "pool", squares(2000), settings=quick, progress=False)
+        return texture(models, "pool", squares(2000), settings=quick)
 
     colour, place = ModuleInterpretee(Colour()), ModuleInterpretee(Place())
     found = study(plain=colour, stylised=place)

@@ -5,7 +5,7 @@ import pytest
 from invkit.testing import check_plugin
 
 RIGHT = """
-from invkit.hookspecs import hookimpl
+from invkit.plugins import hookimpl
 
 INVKIT_API = 1
 

@@ -5,8 +5,8 @@ import torch
 
 from invkit.data import Codes
 from invkit.flows import FlowSettings, InvarianceFlow
-from invkit.seeds import generator_for
 from invkit.training import AmortisedTask, FitSettings, InvarianceTask, fit
+from invkit.utils.random import generator_for
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_blocks_are_saved_once_and_a_restored_flow_is_the_same(tasks):
 def test_training_lowers_every_layers_figure_and_blocks_stay_shared(tasks):
     task = AmortisedTask(tasks())
     before = [each.held_out(each.module) for each in task._tasks]
-    fit(task, FitSettings(steps=200, batch_size=64, learning_rate=1e-2, evaluate_every=50), progress=False)
+    fit(task, FitSettings(steps=200, batch_size=64, learning_rate=1e-2, evaluate_every=50))
     after = [each.held_out(each.module) for each in task._tasks]
     assert all(b < a - 0.2 for a, b in zip(before, after, strict=True))
     assert task.module[0].blocks is task.module[1].blocks

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from invkit.data import Codes, as_concept, room
+from invkit.data import Codes, as_concept
 from invkit.flows import FlowSettings, InvarianceFlow, SemanticFlow
-from invkit.seeds import generator_for
 from invkit.training import AnchorTask, InvarianceTask, SemanticTask, held_out_nll
+from invkit.utils import resources as room
+from invkit.utils.random import generator_for
 
 FLOW = FlowSettings(n_flow=2, width=16, map_width=8)
 

@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from invkit.errors import ArtefactError, SettingsError, TrainingError
-from invkit.serialize import read_tensors
-from invkit.training import FitSettings, Task, fit, fit_or_load, seconds_of_fit
+from invkit.training import FitSettings, Task, fit, fit_or_load
+from invkit.training.loop import seconds_per_step
 from invkit.training.order import batch_rows
+from invkit.utils.io import read_tensors
 
 SETTINGS = FitSettings(steps=60, batch_size=16, learning_rate=1e-2, evaluate_every=10)
 
@@ -46,7 +47,7 @@ def weights(task):
 def test_it_learns_and_keeps_the_best_average():
     task = Line()
     before = task.held_out(task.module.eval())
-    result = fit(task, SETTINGS, progress=False)
+    result = fit(task, SETTINGS)
     assert result.best < 0.5 * before
     assert task.held_out(task.module) == pytest.approx(result.best)
     assert [step for step, *_ in result.history] == [10, 20, 30, 40, 50, 60]
@@ -56,7 +57,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not():
     runs = []
     for seed in (0, 0, 1):
         task = Line()
-        fit(task, SETTINGS, seed=seed, progress=False)
+        fit(task, SETTINGS, seed=seed)
         runs.append(weights(task))
     assert torch.equal(runs[0], runs[1])
     assert not torch.equal(runs[0], runs[2])
@@ -65,9 +66,9 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not():
 def test_it_trains_where_the_caller_has_gradients_switched_off():
     task, same = Line(), Line()
     with torch.no_grad():
-        fit(task, SETTINGS, progress=False)
+        fit(task, SETTINGS)
         assert not torch.is_grad_enabled()
-    fit(same, SETTINGS, progress=False)
+    fit(same, SETTINGS)
     assert torch.equal(weights(task), weights(same))
 
 
@@ -76,7 +77,7 @@ def test_to_measure_a_training_changes_nothing():
     task.module = nn.Sequential(nn.BatchNorm1d(1), *task.module)
     before = {name: value.clone() for name, value in task.module.state_dict().items()}
     state = torch.get_rng_state()
-    assert seconds_of_fit(task, SETTINGS) > 0
+    assert seconds_per_step(task, SETTINGS) > 0
     assert torch.equal(torch.get_rng_state(), state)
     assert task.module.training
     for name, value in task.module.state_dict().items():
@@ -87,7 +88,7 @@ def test_global_random_state_is_left_as_found():
     state = torch.get_rng_state()
     task = Line()
     torch.set_rng_state(state)
-    fit(task, SETTINGS, progress=False)
+    fit(task, SETTINGS)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -97,16 +98,16 @@ def test_an_interruption_loses_no_step(tmp_path):
             os.kill(os.getpid(), signal.SIGINT)
         return loss
 
-    fit(Line(interrupt), SETTINGS, checkpoint=tmp_path / "c", progress=False)
+    fit(Line(interrupt), SETTINGS, checkpoint=tmp_path / "c")
     rest = Line()
-    fit(rest, SETTINGS, checkpoint=tmp_path / "c", progress=False)
+    fit(rest, SETTINGS, checkpoint=tmp_path / "c")
     assert rest.steps == SETTINGS.steps - 7
 
 
 @pytest.mark.parametrize("stop", [5, 25, 59])
 def test_a_resumed_run_ends_like_an_uninterrupted_one(tmp_path, stop):
     whole = Line()
-    fit(whole, SETTINGS, progress=False)
+    fit(whole, SETTINGS)
 
     def interrupt(step, loss):
         if step == stop:
@@ -115,9 +116,9 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(tmp_path, stop):
 
     path = tmp_path / "run.checkpoint"
     first = Line(interrupt)
-    assert fit(first, SETTINGS, checkpoint=path, progress=False).stopped == "interrupted"
+    assert fit(first, SETTINGS, checkpoint=path).stopped == "interrupted"
     second = Line()
-    result = fit(second, SETTINGS, checkpoint=path, progress=False)
+    result = fit(second, SETTINGS, checkpoint=path)
     assert result.stopped == "done"
     assert torch.equal(weights(second), weights(whole))
 
@@ -136,54 +137,54 @@ def test_a_second_interrupt_stops_at_once():
 
     try:
         with pytest.raises(KeyboardInterrupt):
-            fit(Line(interrupt), SETTINGS, progress=False)
+            fit(Line(interrupt), SETTINGS)
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
 
 
 def test_a_passing_nan_is_recovered_from():
-    result = fit(Line(lambda step, loss: loss * float("nan") if step == 25 else loss), SETTINGS, progress=False)
+    result = fit(Line(lambda step, loss: loss * float("nan") if step == 25 else loss), SETTINGS)
     assert (result.recoveries, result.steps, result.stopped) == (1, 60, "done")
 
 
 def test_a_lasting_nan_is_reported_with_its_cause():
     with pytest.raises(TrainingError, match=r"line diverged.*step 1\b.*first non-finite gradient: 0.weight"):
-        fit(Line(lambda _, loss: loss * float("nan")), SETTINGS, progress=False)
+        fit(Line(lambda _, loss: loss * float("nan")), SETTINGS)
 
 
 def test_a_batch_with_fewer_rows_than_processes_is_told(monkeypatch):
-    monkeypatch.setattr("invkit.processes.count", lambda: 17)
+    monkeypatch.setattr("invkit.utils.distributed.count", lambda: 17)
     with pytest.raises(SettingsError, match=r"line: some processes.*Expected: batch_size of 17 or more.*Got: 16"):
-        fit(Line(), SETTINGS, progress=False)
+        fit(Line(), SETTINGS)
 
 
 def test_it_stops_early_when_nothing_improves():
     settings = FitSettings(steps=1000, learning_rate=0.0, batch_size=16, evaluate_every=10, patience=3)
-    result = fit(Line(), settings, progress=False)
+    result = fit(Line(), settings)
     assert (result.stopped, result.steps) == ("early", 30)
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
     path = tmp_path / "run.checkpoint"
-    fit(Line(), SETTINGS, checkpoint=path, progress=False)
+    fit(Line(), SETTINGS, checkpoint=path)
     with pytest.raises(ArtefactError, match="another run"):
-        fit(Line(), FitSettings(steps=61, batch_size=16), checkpoint=path, progress=False)
+        fit(Line(), FitSettings(steps=61, batch_size=16), checkpoint=path)
 
 
 def test_a_truncated_checkpoint_is_refused(tmp_path):
     path = tmp_path / "run.checkpoint"
-    fit(Line(), SETTINGS, checkpoint=path, progress=False)
+    fit(Line(), SETTINGS, checkpoint=path)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ArtefactError, match="damaged or truncated"):
-        fit(Line(), SETTINGS, checkpoint=path, progress=False)
+        fit(Line(), SETTINGS, checkpoint=path)
 
 
 def test_finished_work_is_found_again_and_not_repeated(tmp_path):
     path = tmp_path / "line.safetensors"
     first, second = Line(), Line()
-    made = fit_or_load(first, SETTINGS, path=path, progress=False)
-    found = fit_or_load(second, SETTINGS, path=path, progress=False)
+    made = fit_or_load(first, SETTINGS, path=path)
+    found = fit_or_load(second, SETTINGS, path=path)
     assert second.steps == 0
     assert found.best == made.best
     assert torch.equal(weights(first), weights(second))
@@ -197,7 +198,7 @@ def test_a_run_killed_at_random_moments_loses_nothing(tmp_path):
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path; from dataclasses import replace\n"
         "from test_loop import Line, SETTINGS, fit_or_load\n"
-        "fit_or_load(Line(), replace(SETTINGS, steps=4000, patience=10**6), path=Path(sys.argv[2]), progress=False)\n"
+        "fit_or_load(Line(), replace(SETTINGS, steps=4000, patience=10**6), path=Path(sys.argv[2]))\n"
     )
     command = [sys.executable, "-c", script, str(Path(__file__).parent)]
     undisturbed, path = tmp_path / "a" / "line.safetensors", tmp_path / "b" / "line.safetensors"
@@ -225,7 +226,7 @@ def test_a_run_killed_at_random_moments_loses_nothing(tmp_path):
 def test_a_full_disk_is_reported_and_the_old_file_kept(tmp_path):
     script = (
         "import resource, signal, sys; from pathlib import Path; import torch\n"
-        "from invkit.serialize import write_tensors, read_tensors; from invkit.errors import ArtefactError\n"
+        "from invkit.utils.io import write_tensors, read_tensors; from invkit.errors import ArtefactError\n"
         "path = Path(sys.argv[1]); write_tensors(path, {'a': torch.ones(10)})\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "try: write_tensors(path, {'a': torch.zeros(10**6)})\n"

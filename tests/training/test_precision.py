@@ -42,5 +42,5 @@ class Product(Task):
 def test_training_runs_under_autocast_only_there(wanted, has, monkeypatch):
     monkeypatch.setattr("invkit.training.step.multiplies_bfloat16", lambda _: has)
     task = Product()
-    fit(task, FitSettings(steps=1, batch_size=2, bf16=wanted), progress=False)
+    fit(task, FitSettings(steps=1, batch_size=2, bf16=wanted))
     assert task.seen == {torch.bfloat16 if wanted and has else torch.float32}

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from invkit.data import rows_that_fit
-from invkit.evaluation import Estimate
+from invkit.core import Estimate
 from invkit.evaluation.consistency import other_rows
 from invkit.evaluation.estimate import jackknife
 from invkit.explanation import Explanation
-from invkit.seeds import generator_for
 from invkit.studies.attacking.trial import Trial
+from invkit.utils.random import generator_for
+from invkit.utils.resources import rows_that_fit
 
 __all__ = ["Changes", "changes", "share"]
 
@@ -38,19 +38,19 @@ class Changes:
     groups: Tensor
 
     def estimate(self, what: str, cause: str) -> Estimate:
-        """Give the mean distance as a share of that to another image."""
+        """Return the mean distance as a share of that to another image."""
         units, k = self.distances[what], CAUSES.index(cause)
         return jackknife(lambda m: share(m[..., k], m[..., 2]), units, len(units), self.groups)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all estimates as JSON-able values."""
+        """Return all estimates as JSON-able values."""
         return {
             what: {cause: vars(self.estimate(what, cause)) for cause in CAUSES[:2]} for what in self.distances
         }  # fmt: skip
 
 
 def share(moved: Tensor, other: Tensor) -> Tensor:
-    """Give a distance as a share of that to another image; 0 where both are: a t that ignores z."""
+    """Return a distance as a share of that to another image; 0 where both are: a t that ignores z."""
     return moved / other.clamp(min=1e-12)
 
 
@@ -94,6 +94,6 @@ def _represented(explanation: Explanation, trial: Trial, other: Tensor, seed: in
 
 
 def _squared(moved: Tensor, own: Tensor) -> Tensor:
-    """Give the mean over samples of ‖moved − own‖², (B, n, D) to (B,); 0 where it is of rounding."""
+    """Return the mean over samples of ‖moved − own‖², (B, n, D) to (B,); 0 where it is of rounding."""
     found, size = (x.square().sum(-1).mean(1) for x in (moved - own, own))
     return torch.where(found > _ROUNDING * size, found, 0.0)

@@ -37,11 +37,11 @@ class Decisions:
     classes: tuple[str, ...] = ()
 
     def name(self, number: int) -> str:
-        """Give a class's name, or its number where it has none."""
+        """Return a class's name, or its number where it has none."""
         return self.names[number] if number < len(self.names) else str(number)
 
     def number(self, target: int | str) -> int:
-        """Give the number of a class, by number or by its name in the network or, failing that, among the images.
+        """Return the number of a class, by number or by its name in the network or, failing that, among the images.
 
         Raises:
             SettingsError: there is none.
@@ -59,7 +59,7 @@ class Decisions:
 
 
 def decide_all(interpretee: Interpretee, images: Tensor | ImageSet) -> Tensor:
-    """Give the class that the network decides for, (B,)."""
+    """Return the class that the network decides for, (B,)."""
     parts = images.parts(_BATCH) if isinstance(images, ImageSet) else images.split(_BATCH)
     return torch.cat([interpretee.decide(part).argmax(1) for part in parts])
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from invkit.core import Estimate
 from invkit.data import evenly
-from invkit.evaluation import Estimate
 from invkit.explanation import Explanation
 from invkit.report import Picture, Section, Table, curves
 from invkit.studies.attacking.changes import Changes

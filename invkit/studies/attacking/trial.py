@@ -9,14 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from invkit.core import Interpretee
+from invkit.core import Estimate, Interpretee
 from invkit.data import ImageSet, evenly
 from invkit.errors import DataError
-from invkit.evaluation import Estimate
 from invkit.evaluation.estimate import mean_estimate
-from invkit.seeds import generator_for
 from invkit.studies.attacking.attacks import Attack, sign_noise
 from invkit.studies.attacking.decisions import Decisions, decide_all
+from invkit.utils.random import generator_for
 
 __all__ = ["Trial", "logits_of", "right_decisions", "try_attack"]
 
@@ -53,12 +52,12 @@ class Trial:
         return len(self.clean)
 
     def take(self, rows: Tensor) -> Trial:
-        """Give the trial of these rows, (n,) of numbers or (B,) of bool."""
+        """Return the trial of these rows, (n,) of numbers or (B,) of bool."""
         chosen: dict[str, Any] = {k: value[rows] for k, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **chosen)
 
     def mean(self, values: Tensor) -> Estimate:
-        """Give that of a value of each image, (B,), with its standard error over groups."""
+        """Return that of a value of each image, (B,), with its standard error over groups."""
         return mean_estimate(values, self.groups)
 
 
@@ -142,7 +141,7 @@ def right_decisions(
 
 
 def logits_of(interpretee: Interpretee) -> Callable[[Tensor], Tensor]:
-    """Give f, from images to logits (B, C), with gradients to the images.
+    """Return f, from images to logits (B, C), with gradients to the images.
 
     Calling it raises a LayerError where the model gives none.
     """

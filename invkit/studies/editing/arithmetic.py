@@ -30,7 +30,7 @@ class AttributeArithmetic:
         self._directions = {name: _regressed(concept.targets(), latents) for name, concept in concepts.items()}
 
     def edit(self, latents: Tensor, concept: str, own: Tensor, target: Tensor) -> Tensor:
-        """Give edited codes (B, D).
+        """Return edited codes (B, D).
 
         Args:
             latents: (B, D).
@@ -42,7 +42,7 @@ class AttributeArithmetic:
 
 
 def _regressed(values: Tensor, latents: Tensor) -> Tensor:
-    """Give B (d, D) of latents ≈ values B + constant."""
+    """Return B (d, D) of latents ≈ values B + constant."""
     x = (values - values.mean(0)).double()
     covariance = x.T @ x / len(x)
     covariance += _PENALTY * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=x.dtype)

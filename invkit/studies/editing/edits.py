@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from invkit.core import Autoencoder
+from invkit.core import Autoencoder, Estimate
 from invkit.data import Concept, ImageSet, decode_all
 from invkit.errors import DataError
-from invkit.evaluation import Estimate, Judge
+from invkit.evaluation import Judge
 from invkit.evaluation.estimate import mean_estimate
 from invkit.flows import SemanticFlow
-from invkit.seeds import generator_for
+from invkit.utils.random import generator_for
 
 __all__ = ["Edited", "Editor", "Fit", "judged_edits", "partners", "went_over"]
 
@@ -47,7 +47,7 @@ class Editor:
         codes: Tensor,
         edit: Callable[[Tensor, Tensor, str], Tensor],
     ) -> Editor:
-        """Give one that edits codes (M, N) of all images and decodes them; `edit` gives codes (B, N)."""
+        """Return one that edits codes (M, N) of all images and decodes them; `edit` gives codes (B, N)."""
         return cls(
             concepts,
             lambda rows: decode_all(autoencoder, codes[rows]),
@@ -56,7 +56,7 @@ class Editor:
 
     @classmethod
     def of_swaps(cls, autoencoder: Autoencoder, e: SemanticFlow, codes: Tensor) -> Editor:
-        """Give the one of the paper: D(e⁻¹(·)) with e_i of the donor put in (sec. 3.2)."""
+        """Return the one of the paper: D(e⁻¹(·)) with e_i of the donor put in (sec. 3.2)."""
         return cls.of_codes(e.concepts, autoencoder, codes, lambda a, b, c: e.swap(codes[a], codes[b], c))
 
 
@@ -89,20 +89,20 @@ class Edited:
         return min(len(groups[self.apart].unique()) for groups in (self.groups, self.donor_groups))
 
     def rate(self, concept: str) -> Estimate:
-        """Give the share of the images in which a concept changed; NaN where the judge tells no pair apart."""
+        """Return the share of the images in which a concept changed; NaN where the judge tells no pair apart."""
         return self._mean(self.changed[concept].double())
 
     def stayed(self, concept: str) -> Estimate:
-        """Give the share in which it did not."""
+        """Return the share in which it did not."""
         return self._mean(1 - self.changed[concept].double())
 
     def kept(self, swapped: str) -> Estimate | None:
-        """Give the share in which another concept than the swapped stayed, averaged over them; None without any."""
+        """Return the share in which another concept than the swapped stayed, averaged over them; None without any."""
         others = [changed.double() for name, changed in self.changed.items() if name != swapped]
         return self._mean(1 - torch.stack(others).mean(0)) if others else None
 
     def _mean(self, values: Tensor) -> Estimate:
-        """Give the mean; its error is that of images and donors, clustered two ways (Cameron et al., 2011)."""
+        """Return the mean; its error is that of images and donors, clustered two ways (Cameron et al., 2011)."""
         if not self.apart.any():
             return Estimate(math.nan, math.nan, 0)
         values, images, donors = (x[self.apart] for x in (values, self.groups, self.donor_groups))

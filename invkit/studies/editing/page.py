@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from invkit.core import Estimate
 from invkit.data import ImageSet, evenly
-from invkit.evaluation import Estimate
 from invkit.report import Picture, Section, Table
 from invkit.studies.editing.edits import Edited, Editor, Fit
 from invkit.studies.side_by_side import side_by_side
@@ -39,7 +39,7 @@ def how_section(ways: Sequence[str]) -> Section:
 def rates_section(
     text: str, found: Mapping[str, Mapping[str, Edited]], distances: Mapping[str, Mapping[str, Estimate]]
 ) -> Section:
-    """Give how often each concept changed by a swap of each, and Fréchet distances of edited images."""
+    """Return how often each concept changed by a swap of each, and Fréchet distances of edited images."""
     names = list(next(iter(next(iter(found.values())).values())).changed)
     rows = [
         [

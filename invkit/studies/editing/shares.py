@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from invkit.evaluation import Estimate, Light, lights
+from invkit.core import Estimate
+from invkit.evaluation import Light, lights
 from invkit.explanation.fidelity import Fidelity
 from invkit.studies.editing.edits import Edited
 
@@ -17,7 +18,7 @@ _LEGIBLE = 0.5  # how well a judge must read a concept for its word to count, 1 
 
 
 def judged_shares(found: Mapping[str, Edited], reads: Mapping[str, float]) -> dict[str, tuple[Estimate, bool | None]]:
-    """Give each share that should be high, and whether it is, beyond two standard errors; None where that is open.
+    """Return each share that should be high, and whether it is, beyond two standard errors; None where that is open.
 
     The error is at least what a share at the bound would have: that of a few images which all agree would be nothing.
 

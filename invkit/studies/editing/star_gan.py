@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from invkit import processes
 from invkit.data import ImageSet, evenly
-from invkit.frozen import frozen
-from invkit.groundwork import Groundwork
-from invkit.seeds import seeded
+from invkit.explainer import Groundwork
 from invkit.training import FitSettings, Task
+from invkit.utils import distributed
+from invkit.utils.autograd import frozen
+from invkit.utils.random import seeded
 
 __all__ = ["StarGAN", "StarGANTask", "redrawn", "trained_star_gan"]
 
@@ -79,7 +79,7 @@ class StarGAN(nn.Module):
         return torch.sigmoid(change + torch.logit(images, 0.01))
 
     def judge(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the discriminator's scores for images taken for real, (B, 1, h, w), and for classes, (B, K)."""
+        """Return the discriminator's scores for images taken for real, (B, 1, h, w), and for classes, (B, K)."""
         seen = self.critic["trunk"](2 * images - 1)
         return self.critic["source"](seen).float(), self.critic["class"](seen).float()
 
@@ -111,7 +111,7 @@ class StarGANTask(Task):
         return list(self.module.children())
 
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Give the sum of the generator's and the discriminator's loss."""
+        """Return the sum of the generator's and the discriminator's loss."""
         assert isinstance(module, StarGAN)
         device = next(module.parameters()).device
         images, own = self._data.images(rows).to(device), self._labels[rows].to(device)
@@ -129,7 +129,7 @@ class StarGANTask(Task):
         return fooled + _CLASS * told + _CYCLE * back + apart + _CLASS * named
 
     def held_out(self, module: nn.Module) -> float:
-        """Give the mean error of held-out images that are drawn with the next class, and back."""
+        """Return the mean error of held-out images that are drawn with the next class, and back."""
         assert isinstance(module, StarGAN)
         device, total = next(module.parameters()).device, 0.0
         images, own = self._judged
@@ -150,7 +150,7 @@ def trained_star_gan(ground: Groundwork, concept: str, settings: FitSettings = _
     with seeded(ground.seed, "build", "StarGAN"):
         module = StarGAN(ground.train.concepts[concept].classes)
     path = ground.path("stargan", asdict(settings), concept, *ground.labels)
-    task = StarGANTask(module.to(processes.device()), ground.train, ground.held_out, concept)
+    task = StarGANTask(module.to(distributed.device()), ground.train, ground.held_out, concept)
     ground.fit(task, settings, path)
     return module.cpu()
 

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from invkit.core import Interpretee
-from invkit.seeds import generator_for
+from invkit.utils.random import generator_for
 
 __all__ = ["inverted", "total_variation"]
 
 
 def total_variation(images: Tensor) -> Tensor:
-    """Give the mean of squared differences to the pixels below and to the right, of each image (B, 3, S, S), (B,)."""
+    """Return the mean of squared differences to the pixels below and to the right, of each image (B, 3, S, S), (B,)."""
     down, right = images.diff(dim=2).square(), images.diff(dim=3).square()
     return down.flatten(1).mean(1) + right.flatten(1).mean(1)
 

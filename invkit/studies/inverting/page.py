@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from invkit.evaluation import Estimate
+from invkit.core import Estimate
 from invkit.report import Picture, Section, Table, curves
 from invkit.studies.side_by_side import side_by_side
 
@@ -38,7 +38,7 @@ def how_section() -> Section:
 
 
 def distances_section(found: Mapping[str, Inverted], known: Mapping[str, Mapping[str, Estimate]]) -> Section:
-    """Give curves and a table over layers; `known` is what no layer changes."""
+    """Return curves and a table over layers; `known` is what no layer changes."""
     layers, first = list(found), next(iter(found.values())).figures
     names = list(dict.fromkeys(name for figures in first.values() for name in figures))
     pictures = []

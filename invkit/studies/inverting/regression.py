@@ -9,16 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from invkit import processes
-from invkit.autoencoders import BigAutoencoder, ConvAutoencoder
-from invkit.autoencoding.building import build_autoencoder, perceptual_of
+from invkit.autoencoders import AutoencoderSettings, BigAutoencoder, ConvAutoencoder, ImageMetric
+from invkit.autoencoders.building import build_autoencoder, perceptual_of
 from invkit.core import Autoencoder
-from invkit.data import ImageSet, Rows, evenly, rows_that_fit
+from invkit.data import ImageSet, Rows, evenly
+from invkit.explainer import Groundwork
 from invkit.flows import Embedder, InvarianceFlow, embedder_for
-from invkit.groundwork import Groundwork
-from invkit.seeds import generator_for, seeded
-from invkit.settings import AutoencoderSettings
-from invkit.training import ImageMetric, Task
+from invkit.training import Task
+from invkit.utils import distributed
+from invkit.utils.random import generator_for, seeded
+from invkit.utils.resources import rows_that_fit
 
 __all__ = ["RegressionTask", "Regressor", "regress", "trained_regressor"]
 
@@ -42,7 +42,7 @@ class Regressor(nn.Module):
         self.embedder, self.decoder = embedder, decoder
 
     def forward(self, z_seen: Tensor) -> Tensor:
-        """Give images (B, 3, S, S) in [0, 1] of z̃ (B, …)."""
+        """Return images (B, 3, S, S) in [0, 1] of z̃ (B, …)."""
         code = F.leaky_relu(self.embedder(z_seen), 0.2)
         return self.decoder.decode(code.unflatten(1, self.decoder.latent_shape))
 
@@ -89,7 +89,7 @@ class RegressionTask(Task):
         self._judged = (held_out[0].images(rows), held_out[1][rows])
 
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Give −log p(x | z) in nats per image value, at the metric's maximum-likelihood scale."""
+        """Return −log p(x | z) in nats per image value, at the metric's maximum-likelihood scale."""
         images, z = self._data
         return self._nll(module, images.images(rows), self._see(z[rows], generator))
 
@@ -99,7 +99,7 @@ class RegressionTask(Task):
         return self.metric.nll(torch.stack([*terms.values()]).sum())
 
     def held_out(self, module: nn.Module) -> float:
-        """Give the same of held-out images."""
+        """Return the same of held-out images."""
         generator, total = generator_for(0, "held-out"), 0.0
         images, z = self._judged
         for x, part in zip(images.split(_BATCH), z.split(_BATCH), strict=True):
@@ -143,7 +143,7 @@ def trained_regressor(
     def begin() -> None:
         rows = torch.randperm(len(z[0]), generator=generator_for(ground.seed, "initialise"))
         embedder.initialize((z[0][rows[: rows_that_fit(_SOME, shape)]] - t.mean) / t.scale, t.noise)
-        device = processes.device()
+        device = distributed.device()
         module.to(device)
         task.metric = ImageMetric(settings.pixel, perceptual_of(settings, device), settings.perceptual_weight)
 
@@ -153,6 +153,6 @@ def trained_regressor(
 
 @torch.no_grad()
 def regress(module: Regressor, t: InvarianceFlow, z: Rows, rows: Tensor, generator: torch.Generator) -> Tensor:
-    """Give the regressor's images (M, 3, S, S) of these rows (M,) of representations z."""
+    """Return the regressor's images (M, 3, S, S) of these rows (M,) of representations z."""
     module.eval()
     return torch.cat([module(t.perceive(z[part], generator)) for part in rows.split(_BATCH)])

@@ -15,9 +15,9 @@ from invkit_biggan.weights import calibrate
 from scipy.stats import kstest, truncnorm
 
 import invkit
-from invkit import hookspecs
 from invkit.core import Autoencoder
 from invkit.errors import ArtefactError, DataError, InvkitError, SettingsError
+from invkit.plugins import hookspecs
 from invkit.settings import Settings
 from invkit.testing import check_autoencoder
 
@@ -226,9 +226,7 @@ def test_a_network_is_explained_on_images_that_the_generator_makes(decoder, tmp_
         images.images(slice(3, 5)), decoder.decode(images.pixels.latents[3:5]).detach(), **ROUNDING
     )
     network = torch.nn.Sequential(torch.nn.AvgPool2d(32), torch.nn.Flatten())
-    explanation = invkit.explain(
-        network, "1", images, settings=Settings.tiny(), progress=False, preprocess=invkit.Preprocess()
-    )
+    explanation = invkit.explain(network, "1", images, settings=Settings.tiny(), preprocess=invkit.Preprocess())
     assert "psnr" not in explanation.figures
     z = explanation.held_out.z
     torch.testing.assert_close(explanation.represent(explanation.held_out.data.images()), z, **ROUNDING)

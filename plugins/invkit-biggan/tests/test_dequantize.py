@@ -20,7 +20,7 @@ def embeddings():
 
 @pytest.fixture(scope="module")
 def trained(embeddings):
-    return train_dequantizer(embeddings, width=96, settings=QUICK, progress=False)
+    return train_dequantizer(embeddings, width=96, settings=QUICK)
 
 
 def test_the_layers_are_those_of_the_table():
@@ -66,8 +66,8 @@ def test_draws_differ_stay_near_their_class_and_spread_at_least_by_the_noise(emb
 
 def test_a_seed_decides_the_training_and_a_file_keeps_it(embeddings, trained, tmp_path):
     path = tmp_path / "dequantiser.safetensors"
-    first = train_dequantizer(embeddings, width=96, settings=QUICK, progress=False, path=path)
-    found = train_dequantizer(embeddings, width=96, settings=QUICK, progress=False, path=path)
+    first = train_dequantizer(embeddings, width=96, settings=QUICK, path=path)
+    found = train_dequantizer(embeddings, width=96, settings=QUICK, path=path)
     for vae in (first, found):
         assert all(torch.equal(v, vae.state_dict()[k]) for k, v in trained.state_dict().items())
 
@@ -75,7 +75,7 @@ def test_a_seed_decides_the_training_and_a_file_keeps_it(embeddings, trained, tm
 def test_training_leaves_every_global_generator_alone(embeddings, monkeypatch):
     seeds, state = [], torch.get_rng_state()
     monkeypatch.setattr("torch.cuda.manual_seed_all", seeds.append)
-    train_dequantizer(embeddings, width=8, settings=FitSettings(steps=1, batch_size=50), progress=False)
+    train_dequantizer(embeddings, width=8, settings=FitSettings(steps=1, batch_size=50))
     assert torch.equal(torch.get_rng_state(), state)
     assert not seeds
 

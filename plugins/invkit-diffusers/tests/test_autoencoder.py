@@ -11,9 +11,9 @@ from invkit_diffusers.autoencoder import DiffusersAutoencoder
 from invkit_diffusers.codebook import neighbour_distance
 
 import invkit
-from invkit import hookspecs
 from invkit.errors import DataError, SettingsError
 from invkit.interpretees import ModuleInterpretee
+from invkit.plugins import hookspecs
 from invkit.settings import Settings
 from invkit.testing import check_autoencoder
 
@@ -209,7 +209,6 @@ def test_a_network_is_explained_through_it(class_name, size, build, tmp_path):
         size=size,
         autoencoder=autoencoder,
         settings=replace(tiny, t=flow, e=flow),
-        progress=False,
     )
     assert found.t.dim == math.prod(autoencoder.latent_shape)
     assert found.sample(x[:2], 3).shape == (2, 3, 3, size, size)

@@ -24,7 +24,6 @@ def test_explain_goes_end_to_end(name, tmp_path):
         preprocess=invkit.Preprocess(),
         autoencoder=autoencoder,
         settings=Settings.tiny(),
-        progress=False,
     )
     assert found.sample(images[:1], n=2).shape == (1, 2, 3, 64, 64)
     assert 0 <= found.invariance().value <= 1

@@ -101,7 +101,12 @@ def test_a_layer_of_onet_is_explained_end_to_end(tmp_path, onet, draw_face, tiny
     skins, mouths = torch.randint(120, 250, (96, 3)).tolist(), torch.randint(30, 220, (96, 3)).tolist()
     faces = torch.cat([draw_face(tuple(s), mouth=tuple(m), scale=2) for s, m in zip(skins, mouths, strict=True)])
     explanation = invkit.explain(
-        onet, "prelu5", faces, concepts={"redness": [s[0] / 255 for s in skins]}, size=32, settings=tiny, progress=False
+        onet,
+        "prelu5",
+        faces,
+        concepts={"redness": [s[0] / 255 for s in skins]},
+        size=32,
+        settings=tiny,
     )
     assert explanation.sample(faces[:2], n=3).shape == (2, 3, 3, 32, 32)
     assert 0 < explanation.invariance().value <= 1.5

@@ -15,9 +15,9 @@ from invkit_timm import claim_model, list_models, load_model
 from PIL import Image
 from torch import nn
 
-from invkit import hookspecs
 from invkit.errors import DataError, LayerError
 from invkit.interpretees import Preprocess
+from invkit.plugins import hookspecs
 
 #: name, options of timm, number of tokens before the patches, block to look at
 TRANSFORMERS = [

@@ -178,5 +178,5 @@ def test_a_model_without_weights_lists_its_layers():
 
 def test_a_detectors_backbone_goes_through_explain():
     images = torch.rand(80, 3, 32, 32)
-    found = invkit.explain(detector(), "backbone.body.16", images, settings=invkit.Settings.tiny(), progress=False)
+    found = invkit.explain(detector(), "backbone.body.16", images, settings=invkit.Settings.tiny())
     assert found.held_out.z.shape[1:] == (960, 2, 2)

@@ -1,6 +1,6 @@
 """LeNet-5 (LeCun et al., 1998) for invkit: a model that neither timm nor torchvision has."""
 
-from invkit.hookspecs import hookimpl
+from invkit.plugins import hookimpl
 
 INVKIT_API = 1
 

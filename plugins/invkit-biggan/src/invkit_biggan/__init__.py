@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from invkit.hookspecs import hookimpl
+from invkit.plugins import hookimpl
 
 INVKIT_API = 1
 
@@ -24,7 +24,7 @@ def list_autoencoders() -> list[str]:
 
 @hookimpl
 def load_autoencoder(name: str, weights: str | None, local_files_only: bool) -> Any:
-    """Give a decoder with published weights from a file or folder, or with random ones."""
+    """Return a decoder with published weights from a file or folder, or with random ones."""
     if name not in _NAMES:
         return None
     from invkit_biggan.weights import load

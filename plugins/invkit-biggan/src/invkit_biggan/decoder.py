@@ -13,7 +13,7 @@ from invkit.autoencoders.biggan import BigGAN
 from invkit.core import Autoencoder
 from invkit.data import Generated, ImageSet, as_concept
 from invkit.errors import DataError, InvkitError, SettingsError
-from invkit.seeds import generator_for
+from invkit.utils.random import generator_for
 from invkit_biggan.deep import BigGANDeep
 from invkit_biggan.dequantize import EmbeddingVAE, train_dequantizer
 from invkit_biggan.sampling import truncated_normal
@@ -115,7 +115,7 @@ class BigGANDecoder(Autoencoder):
         )
 
     def decode(self, latents: Tensor, truncation: float | None = None) -> Tensor:
-        """Give images (B, 3, S, S) in [0, 1] of codes (B, N); differentiable.
+        """Return images (B, 3, S, S) in [0, 1] of codes (B, N); differentiable.
 
         Args:
             latents: codes, z̃ first.
@@ -173,7 +173,7 @@ class BigGANDecoder(Autoencoder):
         classes: Sequence[int] | None = None,
         dequantizer: EmbeddingVAE | None = None,
     ) -> ImageSet:
-        """Give the data to explain a model on: n codes, whose images are made whenever they are asked for.
+        """Return the data to explain a model on: n codes, whose images are made whenever they are asked for.
 
         Args:
             n: how many; 20,000 and more for figures to rely on.
@@ -203,7 +203,7 @@ class BigGANDecoder(Autoencoder):
         start: int = 0,
         dequantizer: EmbeddingVAE | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Give batches of codes and images as :meth:`sample` does, one at a time, so that no data set is stored.
+        """Return batches of codes and images as :meth:`sample` does, one at a time, so that no data set is stored.
 
         Args:
             batch_size: of each.

@@ -49,7 +49,7 @@ class _Norm(nn.Module):
             self.bias = nn.Parameter(torch.zeros(channels))
 
     def statistics(self, truncation: float) -> tuple[Tensor, Tensor]:
-        """Give mean and variance of each channel at a truncation in [0, 1]."""
+        """Return mean and variance of each channel at a truncation in [0, 1]."""
         # the division is the published one, which decides on which side of an entry a rounded value falls
         position = truncation / (1.0 / (_STATISTICS - 1))
         low = int(position)
@@ -153,5 +153,5 @@ class BigGANDeep(nn.Module):
         return self.embeddings.weight.T
 
     def forward(self, z: Tensor, embedding: Tensor, truncation: float = 1.0) -> Tensor:
-        """Give images (B, 3, S, S) in [−1, 1] of z (B, 128), embeddings (B, 128) and the truncation of z, in (0, 1]."""
+        """Return images (B, 3, S, S) in [−1, 1] of z (B, 128), embeddings (B, 128) and a truncation in (0, 1]."""
         return self.generator(torch.cat([z, embedding], 1), truncation)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from invkit.core import Posterior
 from invkit.errors import DataError
-from invkit.seeds import generator_for, seeded
 from invkit.training import FitSettings, Task, fit_or_load
+from invkit.utils.random import generator_for, seeded
 
 __all__ = ["DequantizerTask", "EmbeddingVAE", "train_dequantizer"]
 
@@ -71,13 +71,13 @@ class EmbeddingVAE(nn.Module):
         self.scale.copy_((embeddings - self.center).square().mean().sqrt())
 
     def encode(self, embeddings: Tensor) -> Posterior:
-        """Give the distribution of latents of embeddings (B, dim); log σ² is bounded softly to (−14, 6)."""
+        """Return the distribution of latents of embeddings (B, dim); log σ² is bounded softly to (−14, 6)."""
         features = self.encoder((embeddings - self.center) / self.scale)
         log_variance = 10 * torch.tanh((self.to_log_variance(features) + 4) / 10) - 4
         return Posterior(self.to_mean(features), (0.5 * log_variance).exp())
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Give the mean embeddings (B, dim) of latents (B, dim)."""
+        """Return the mean embeddings (B, dim) of latents (B, dim)."""
         return self.decoder(latents) * self.scale + self.center
 
     @torch.no_grad()
@@ -87,7 +87,7 @@ class EmbeddingVAE(nn.Module):
         return mean + self.noise * self.scale * _normal(mean, generator)
 
     def loss(self, embeddings: Tensor, generator: torch.Generator) -> Tensor:
-        """Give the mean negative evidence bound, −log p(h | latent) + KL, in nats per (scaled) dimension."""
+        """Return the mean negative evidence bound, −log p(h | latent) + KL, in nats per (scaled) dimension."""
         posterior = self.encode(embeddings)
         error = ((self.decode(posterior.sample(generator)) - embeddings) / self.scale).square().mean() / self.noise**2
         kl = posterior.kl().mean()
@@ -112,12 +112,12 @@ class DequantizerTask(Task):
         self._embeddings = embeddings
 
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Give the loss of some classes in nats per dimension."""
+        """Return the loss of some classes in nats per dimension."""
         assert isinstance(module, EmbeddingVAE)
         return module.loss(self._embeddings[rows.to(self._embeddings.device)], generator)
 
     def held_out(self, module: nn.Module) -> float:
-        """Give the same of all classes, with the same noise at every call."""
+        """Return the same of all classes, with the same noise at every call."""
         assert isinstance(module, EmbeddingVAE)
         return float(module.loss(self._embeddings, generator_for(0, "held-out")))
 
@@ -130,7 +130,6 @@ def train_dequantizer(
     settings: FitSettings | None = None,
     path: Path | None = None,
     seed: int = 0,
-    progress: bool = True,
 ) -> EmbeddingVAE:
     """Train the VAE of table S17, or load it if the file is there.
 
@@ -141,7 +140,6 @@ def train_dequantizer(
         settings: None for 3,000 steps.
         path: file to keep it in, see :func:`invkit.training.fit_or_load`.
         seed: of every draw.
-        progress: show it.
 
     Raises:
         DataError: embeddings of another shape.
@@ -155,5 +153,5 @@ def train_dequantizer(
         vae = EmbeddingVAE(embeddings.shape[1], width, noise)
     vae.fit_scale(embeddings)
     task = DequantizerTask(vae.to(embeddings.device), embeddings)
-    fit_or_load(task, settings, path=path, seed=seed, progress=progress)
+    fit_or_load(task, settings, path=path, seed=seed)
     return vae.requires_grad_(False)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from invkit.errors import ArtefactError
 from invkit.interpretees import fit_weights, read_weights
-from invkit.seeds import generator_for
+from invkit.utils.random import generator_for
 from invkit_biggan.decoder import BigGANDecoder
 
 __all__ = ["calibrate", "load"]
@@ -21,7 +21,7 @@ def _file(name: str) -> str:
 
 
 def load(name: str, weights: str | None, *, local_files_only: bool = False) -> BigGANDecoder:
-    """Give a decoder in eval mode.
+    """Return a decoder in eval mode.
 
     Args:
         name: of the architecture.
@@ -58,7 +58,7 @@ def _origin(name: str) -> str:
 
 
 def _telling(name: str, state: dict[str, Tensor], source: str) -> tuple[Tensor, Tensor]:
-    """Give two tensors that tell the number of classes and the width."""
+    """Return two tensors that tell the number of classes and the width."""
     if "deep" in name:
         keys = ["embeddings.weight", "generator.bn.weight"]
     else:

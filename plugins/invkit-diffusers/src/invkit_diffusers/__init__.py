@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from invkit.hookspecs import hookimpl
+from invkit.plugins import hookimpl
 from invkit_diffusers.published import PUBLISHED
 
 INVKIT_API = 1
@@ -24,7 +24,7 @@ def list_autoencoders() -> list[str]:
 
 @hookimpl
 def load_autoencoder(name: str, weights: str | None, local_files_only: bool) -> Any:
-    """Give an autoencoder with the published weights, others, or random ones; None for any other name.
+    """Return an autoencoder with the published weights, others, or random ones; None for any other name.
 
     Args:
         name: ``autoencoder-kl-SIZE``, ``autoencoder-tiny-SIZE`` or ``vq-model-SIZE``, SIZE being the side of the

@@ -53,7 +53,7 @@ class DiffusersAutoencoder(Autoencoder):
         self.config = {"module": {"_class_name": class_name, **plain}, "image_size": image_size}
 
     def encode(self, images: Tensor) -> Posterior:
-        """Give the distribution of codes (B, C, S / f, S / f), float32, of images (B, 3, S, S) in [0, 1].
+        """Return the distribution of codes (B, C, S / f, S / f), float32, of images (B, 3, S, S) in [0, 1].
 
         Raises:
             DataError: images of another shape.
@@ -68,7 +68,7 @@ class DiffusersAutoencoder(Autoencoder):
         return Posterior((mean.float() - shift) * scale, std.float() * scale)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Give the images (B, 3, S, S), float32 in [0, 1], of codes (B, C, S / f, S / f); differentiable.
+        """Return the images (B, 3, S, S), float32 in [0, 1], of codes (B, C, S / f, S / f); differentiable.
 
         A VQModel quantises the codes first; its gradient is as if it did not.
 
@@ -91,7 +91,7 @@ class DiffusersAutoencoder(Autoencoder):
 
 
 def _live(module: nn.Module | Mapping[str, Any]) -> Any:
-    """Give a module as it is, and build one of a config."""
+    """Return a module as it is, and build one of a config."""
     if not isinstance(module, Mapping):
         return module
     name = module.get("_class_name")
@@ -122,7 +122,7 @@ def _check_colours(class_name: str, options: Mapping[str, Any]) -> None:
 
 
 def _side(image_size: int, down: int, up: int) -> int:
-    """Give the codes' side."""
+    """Return the codes' side."""
     if down != up:
         raise SettingsError(
             "This network makes images of another size than it takes",

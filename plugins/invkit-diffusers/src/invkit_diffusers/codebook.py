@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from invkit.seeds import generator_for
+from invkit.utils.random import generator_for
 
 __all__ = ["neighbour_distance", "scatter"]
 
@@ -16,7 +16,7 @@ _ROWS = 1024  # entries that are compared with all at once: 32 MiB for 8,192
 
 @torch.no_grad()
 def neighbour_distance(codebook: Tensor, entries: Tensor) -> Tensor:
-    """Give the distance from some entries to the nearest other that differs.
+    """Return the distance from some entries to the nearest other that differs.
 
     Args:
         codebook: (K, D), two different rows at least.

@@ -21,19 +21,19 @@ class Codes(ABC):
 
     @abstractmethod
     def posterior(self, network: Any, images: Tensor) -> Posterior:
-        """Give the distribution of codes (B, C, H, W), unscaled, of images (B, 3, S, S) in [−1, 1]."""
+        """Return the distribution of codes (B, C, H, W), unscaled, of images (B, 3, S, S) in [−1, 1]."""
 
     def channels(self, config: Mapping[str, Any]) -> int:
-        """Give C."""
+        """Return C."""
         return int(config["latent_channels"])
 
     def factors(self, config: Mapping[str, Any]) -> tuple[int, int]:
-        """Give how often smaller the codes' sides are than the images', and how often larger D makes them."""
+        """Return how often smaller the codes' sides are than the images', and how often larger D makes them."""
         factor = 2 ** (len(config["block_out_channels"]) - 1)
         return factor, factor
 
     def shift_and_scale(self, config: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-        """Give what is taken off a code and what it is multiplied by then, for about unit variance; (), or (C, 1, 1).
+        """Return what is taken off a code and what it is multiplied by then, for about unit variance; (), or (C, 1, 1).
 
         By channel where a config has `latents_mean` and `latents_std`, as diffusers' pipeline for SDXL does it.
         """
@@ -48,7 +48,7 @@ class KLCodes(Codes):
     """AutoencoderKL: the encoder gives mean and deviation itself."""
 
     def posterior(self, network: Any, images: Tensor) -> Posterior:
-        """Give its `latent_dist`."""
+        """Return its `latent_dist`."""
         found = network.encode(images).latent_dist
         return Posterior(found.mean, found.std)
 
@@ -66,7 +66,7 @@ class TinyCodes(Codes):
         return 2 ** (len(config["num_encoder_blocks"]) - 1), up ** (len(config["num_decoder_blocks"]) - 1)
 
     def posterior(self, network: Any, images: Tensor) -> Posterior:
-        """Give a normal distribution about its codes."""
+        """Return a normal distribution about its codes."""
         mean = network.encode(images).latents
         step = 2 * network.config["latent_magnitude"] / 255
         return Posterior(mean, torch.full_like(mean, step / math.sqrt(12)))
@@ -95,7 +95,7 @@ class VQCodes(Codes):
         return torch.tensor(0.0), torch.tensor(1.0)
 
     def posterior(self, network: Any, images: Tensor) -> Posterior:
-        """Give a normal distribution about its codes."""
+        """Return a normal distribution about its codes."""
         mean = network.encode(images).latents
         with torch.no_grad():
             entries = network.quantize(mean)[2][2]

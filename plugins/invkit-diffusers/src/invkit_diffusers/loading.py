@@ -10,7 +10,7 @@ from torch import Tensor
 
 from invkit.errors import ArtefactError, InvkitError
 from invkit.interpretees import fit_weights, hub_file, read_weights
-from invkit.serialize import read_json
+from invkit.utils.io import read_json
 from invkit_diffusers.autoencoder import DiffusersAutoencoder
 from invkit_diffusers.codebook import scatter
 from invkit_diffusers.published import PUBLISHED
@@ -25,7 +25,7 @@ _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_
 
 
 def load(family: str, image_size: int, weights: str | None, *, local_files_only: bool = False) -> DiffusersAutoencoder:
-    """Give an autoencoder in eval mode, in float32.
+    """Return an autoencoder in eval mode, in float32.
 
     Args:
         family: a key of :data:`invkit_diffusers.published.PUBLISHED`.
@@ -72,7 +72,7 @@ def _find_config(weights: str, folders: Sequence[str], local_files_only: bool) -
 
 
 def _find_weights(weights: str, config: Path, folders: Sequence[str], local_files_only: bool) -> Path:
-    """Give the file of weights beside a config."""
+    """Return the file of weights beside a config."""
     if weights.startswith(_HUB):
         folder = config.parent.name if config.parent.name in folders else ""
         files = [str(PurePosixPath(folder, name)) for name in _WEIGHTS]
@@ -110,6 +110,6 @@ def _built(config: Path, class_name: str, image_size: int) -> DiffusersAutoencod
 
 
 def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give tensors by today's names."""
+    """Return tensors by today's names."""
     old = re.compile(rf"(?<=\.attentions\.)(\d+)\.({'|'.join(_OLD_NAMES)})\.")
     return {old.sub(lambda found: f"{found[1]}.{_OLD_NAMES[found[2]]}.", name): t for name, t in state.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from invkit.hookspecs import hookimpl
+from invkit.plugins import hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ def list_models() -> list[str]:
 
 @hookimpl
 def load_model(name: str, weights: str | None, local_files_only: bool) -> Any:
-    """Give one of :func:`list_models`, or None.
+    """Return one of :func:`list_models`, or None.
 
     Args:
         name: of the model.
@@ -44,7 +44,7 @@ def load_model(name: str, weights: str | None, local_files_only: bool) -> Any:
 
 @hookimpl
 def claim_model(module: nn.Module, preprocess: Callable[[Tensor], Tensor] | None) -> Any:
-    """Give the interpretee of a live FaceNet, P-, R- or O-Net of facenet-pytorch; `preprocess` replaces its own."""
+    """Return the interpretee of a live FaceNet, P-, R- or O-Net of facenet-pytorch; `preprocess` replaces its own."""
     if type(module).__module__.partition(".")[0] != "facenet_pytorch":
         return None
     from invkit_facenet.models import as_interpretee
@@ -53,7 +53,7 @@ def claim_model(module: nn.Module, preprocess: Callable[[Tensor], Tensor] | None
 
 
 def distance(a: Tensor, b: Tensor) -> Tensor:
-    """Give the Euclidean distance between embeddings: small for one person, large for two.
+    """Return the Euclidean distance between embeddings: small for one person, large for two.
 
     Args:
         a: embeddings (…, 512) of length 1, as FaceNet's `decide` gives them.

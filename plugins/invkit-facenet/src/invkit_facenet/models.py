@@ -37,7 +37,7 @@ _PUBLISHED = {"vggface2": "20180402-114759-vggface2.pt", "casia-webface": "20180
 
 
 def standardise(size: int | None) -> Preprocess:
-    """Give facenet-pytorch's fixed standardisation, (255 x − 127.5) / 128, at a size in pixels.
+    """Return facenet-pytorch's fixed standardisation, (255 x − 127.5) / 128, at a size in pixels.
 
     MTCNN's detection has the same: (x − 127.5) · 0.0078125, and 0.0078125 = 1 / 128.
     """
@@ -63,7 +63,7 @@ FACENET_LAYERS = {
 
 
 def _best_window(probabilities: Tensor) -> Tensor:
-    """Give (B, 2) at the window with the likeliest face; R- and O-Net, which give (B, 2), see one window."""
+    """Return (B, 2) at the window with the likeliest face; R- and O-Net, which give (B, 2), see one window."""
     windows = probabilities.reshape(*probabilities.shape[:2], -1)
     best = windows[:, 1].argmax(1)
     return windows[torch.arange(len(windows), device=best.device), :, best]
@@ -91,7 +91,7 @@ class FaceDetector(ModuleInterpretee):
 
 
 def as_interpretee(module: nn.Module, preprocess: Callable[[Tensor], Tensor] | None = None) -> ModuleInterpretee | None:
-    """Give the interpretee of a net of facenet-pytorch, or None for another module (MTCNN takes no tensors)."""
+    """Return the interpretee of a net of facenet-pytorch, or None for another module (MTCNN takes no tensors)."""
     kind = type(module).__name__
     if kind not in _SIZES:
         return None
@@ -120,7 +120,7 @@ def _read_into(module: nn.Module, source: str, local_files_only: bool) -> None:
 
 
 def _published(name: str, local_files_only: bool) -> Path:
-    """Give the file of the published weights: in the wheel, in facenet-pytorch's cache, or downloaded to there.
+    """Return the file of the published weights: in the wheel, in facenet-pytorch's cache, or downloaded to there.
 
     facenet-pytorch's own `load_weights` would unpickle it, which executes code in torch before 2.6.
     """

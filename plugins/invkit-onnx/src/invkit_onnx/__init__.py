@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from invkit.errors import ArtefactError
-from invkit.hookspecs import hookimpl
+from invkit.plugins import hookimpl
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ INVKIT_API = 1
 
 @hookimpl
 def load_model(name: str, weights: str | None) -> Any:
-    """Give the network in a file.
+    """Return the network in a file.
 
     Warns:
         InvkitWarning: an ONNX file does not say how images are normalised; it is given them in [0, 1], at the size that
@@ -44,7 +44,7 @@ def load_model(name: str, weights: str | None) -> Any:
 
 
 def convert(file: str | Path) -> tuple[nn.Module, tuple[int, int] | None]:
-    """Give the network in an ONNX file as a torch module in evaluation mode.
+    """Return the network in an ONNX file as a torch module in evaluation mode.
 
     Its modules are the file's nodes, under their names with slashes for dots.
 

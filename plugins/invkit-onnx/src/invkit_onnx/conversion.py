@@ -66,7 +66,7 @@ def _without_aliases(network: Any) -> Any:
 
 
 def _size(network: Any, path: Path) -> tuple[int, int] | None:
-    """Give height and width of the one input that is no weight; None where they are free."""
+    """Return height and width of the one input that is no weight; None where they are free."""
     weights = {weight.name for weight in network.graph.initializer}
     inputs = [each for each in network.graph.input if each.name not in weights]
     shapes = [[axis.dim_value for axis in each.type.tensor_type.shape.dim] for each in inputs]  # 0: free

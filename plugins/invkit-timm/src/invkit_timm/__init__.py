@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from invkit.hookspecs import hookimpl
+from invkit.plugins import hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,7 +34,7 @@ def list_models() -> list[str]:
 
 @hookimpl
 def load_model(name: str, weights: str | None, local_files_only: bool) -> Interpretee | None:
-    """Give a timm model with its preprocessing, tokens and categories; None if timm has none of that name.
+    """Return a timm model with its preprocessing, tokens and categories; None if timm has none of that name.
 
     Args:
         name: an architecture (``resnet18``), one with a tag (``resnet18.a1_in1k``), or timm's own
@@ -56,7 +56,7 @@ def load_model(name: str, weights: str | None, local_files_only: bool) -> Interp
 
 @hookimpl
 def claim_model(module: nn.Module, preprocess: Callable[[Tensor], Tensor] | None) -> Interpretee | None:
-    """Give the interpretee of a live timm model, prepared as its `pretrained_cfg` says; None for any other.
+    """Return the interpretee of a live timm model, prepared as its `pretrained_cfg` says; None for any other.
 
     Args:
         module: the user's model.

@@ -22,7 +22,7 @@ class TimmTokens(TokenLayout):
     """
 
     def part(self, tokens: Tensor, name: str) -> Tensor:
-        """Give one part of tokens (B, T, C).
+        """Return one part of tokens (B, T, C).
 
         Raises:
             KeyError: there is no such token here.
@@ -47,7 +47,7 @@ def _config(model: nn.Module) -> Mapping[str, Any]:
 
 
 def describe(model: nn.Module, preprocess: Callable[[Tensor], Tensor] | None = None) -> ModuleInterpretee:
-    """Give the interpretee of a timm model.
+    """Return the interpretee of a timm model.
 
     Args:
         model: of timm.
@@ -71,7 +71,7 @@ def describe(model: nn.Module, preprocess: Callable[[Tensor], Tensor] | None = N
 
 
 def preprocessing(model: nn.Module) -> Preprocess:
-    """Give timm's resize and normalisation.
+    """Return timm's resize and normalisation.
 
     The whole image is squashed to the model's size; timm's evaluation crops its centre (`crop_pct`). The size is the
     one that the model was built for; a model that takes any gets the size that it was trained at.
@@ -92,7 +92,7 @@ def _colours(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def tokens(model: nn.Module, preprocess: Callable[[Tensor], Tensor]) -> TokenLayout | None:
-    """Give the layout of a transformer's tokens, or None where timm says nothing of prefix tokens."""
+    """Return the layout of a transformer's tokens, or None where timm says nothing of prefix tokens."""
     prefix = getattr(model, "num_prefix_tokens", None)
     if not isinstance(prefix, int):
         return None
@@ -116,7 +116,7 @@ def _grid(model: nn.Module, preprocess: Callable[[Tensor], Tensor]) -> tuple[int
 
 
 def categories(model: nn.Module) -> tuple[str, ...]:
-    """Give the names of the classes: the model's own, or ImageNet's where their number tells which of its sets."""
+    """Return the names of the classes: the model's own, or ImageNet's where their number tells which of its sets."""
     from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 
     config, classes = _config(model), getattr(model, "num_classes", 0)

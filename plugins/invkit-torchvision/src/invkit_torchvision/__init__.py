@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from invkit.hookspecs import hookimpl
+from invkit.plugins import hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,7 +27,7 @@ def list_models() -> list[str]:
 
 @hookimpl
 def load_model(name: str, weights: str | None, local_files_only: bool) -> Interpretee | None:
-    """Give a model with its preprocessing, categories, tokens and the paper's names.
+    """Return a model with its preprocessing, categories, tokens and the paper's names.
 
     Args:
         name: as torchvision lists it.
@@ -45,7 +45,7 @@ def load_model(name: str, weights: str | None, local_files_only: bool) -> Interp
 
 @hookimpl
 def claim_model(module: nn.Module, preprocess: Callable[[Tensor], Tensor] | None) -> Interpretee | None:
-    """Give the interpretee of a live model of torchvision; subclasses and parts of models are left alone.
+    """Return the interpretee of a live model of torchvision; subclasses and parts of models are left alone.
 
     Warns:
         InvkitWarning: `preprocess` is None, so that the one of the default weights is assumed.

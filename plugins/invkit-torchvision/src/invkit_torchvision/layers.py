@@ -44,7 +44,7 @@ def _named(model: nn.Module) -> dict[str, NamedLayer]:
 
 
 def token_layout(model: nn.Module) -> TokenLayout | None:
-    """Give the layout of a vision transformer's tokens: one class token, then the patches."""
+    """Return the layout of a vision transformer's tokens: one class token, then the patches."""
     if not isinstance(model, models.VisionTransformer):
         return None
     side = model.image_size // model.patch_size

@@ -37,7 +37,7 @@ class DetectionInterpretee(ModuleInterpretee):
         return torch.stack([self._best(found) for found in output]).to(images.device)
 
     def _best(self, found: dict[str, Tensor]) -> Tensor:
-        """Give the best score of each category in an image, (C,), 0 where none was found."""
+        """Return the best score of each category in an image, (C,), 0 where none was found."""
         scores = found["scores"].float()
         return scores.new_zeros(_categories(self.module)).scatter_reduce(0, found["labels"], scores, "amax")
 
@@ -68,7 +68,7 @@ def load(name: str, weights: str | None, local_files_only: bool) -> ModuleInterp
 
 
 def claim(module: nn.Module, preprocess: Callable[[Tensor], Tensor] | None) -> ModuleInterpretee | None:
-    """Give the interpretee of a live model, or None if it is none that has a name here."""
+    """Return the interpretee of a live model, or None if it is none that has a name here."""
     family = [name for name in names() if _kind(name) is type(module)]
     if not family:
         return None

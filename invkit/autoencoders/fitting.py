@@ -1,0 +1,152 @@
+"""Training an autoencoder, or finding the one that was trained before."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from invkit.autoencoders.building import build_autoencoder, load_encoder, perceptual_of
+from invkit.autoencoders.discriminator import PatchDiscriminator
+from invkit.autoencoders.metric import ImageMetric
+from invkit.autoencoders.settings import AutoencoderSettings
+from invkit.autoencoders.sheet import examples, sheet
+from invkit.autoencoders.task import AutoencoderTask
+from invkit.core import Autoencoder
+from invkit.data import ImageSet
+from invkit.errors import SettingsError
+from invkit.interpretees import PerceptualDistance
+from invkit.report.figures import write_png
+from invkit.training import FitResult, fit_or_load
+from invkit.utils import distributed
+from invkit.utils.io import fingerprint
+from invkit.utils.progress import say
+from invkit.utils.random import seeded
+
+__all__ = ["device_of", "file_of", "fit_autoencoder", "key_of"]
+
+
+def key_of(train: ImageSet, held_out: ImageSet, seed: int) -> tuple[str, list[str]]:
+    """Return the hash of all that decides an autoencoder beside its settings, and those of the pixels of both sets."""
+    pixels = [part.fingerprint(with_concepts=False) for part in (train, held_out)]
+    return fingerprint(pixels, seed, version("invkit")), pixels
+
+
+def fit_autoencoder(
+    train: ImageSet,
+    held_out: ImageSet,
+    settings: AutoencoderSettings,
+    *,
+    key: str,
+    perceptual: PerceptualDistance | None = None,
+    seed: int = 0,
+    cache: Path | None = None,
+    sheets: Path | None = None,
+    device: str | torch.device | None = None,
+) -> tuple[Autoencoder, FitResult]:
+    """Train an autoencoder on images, or find one that was trained on them with the same settings.
+
+    `key` is the images' :func:`key_of`; all else as of :func:`train_autoencoder`, with the metric of the settings where
+    no `perceptual` is given. What is found needs no weights of VGG-16 or of a ResNet.
+    """
+    where = device_of(device)
+    path = None if cache is None else file_of(settings, key, cache, perceptual)
+    autoencoder, task = _untrained(train, held_out, settings, seed, where)
+
+    def begin() -> None:
+        _make_trainable(autoencoder, task, settings, perceptual)
+        count = sum(p.numel() for p in autoencoder.parameters()) / 1e6
+        kind = type(autoencoder).__name__
+        once = ", once for all that is explained on these images" if path is not None else ""
+        say(
+            f"autoencoder: {kind} at {train.size} px, {count:.1f} million parameters; "
+            f"{settings.fit.steps} steps on {where.type}{once}"
+        )
+
+    result = fit_or_load(
+        task,
+        settings.fit,
+        path=path,
+        seed=seed,
+        on_begin=begin,
+        on_evaluate=_sheet_writer(sheets, held_out),
+    )
+    return autoencoder.eval(), result
+
+
+def file_of(settings: AutoencoderSettings, key: str, cache: Path, perceptual: PerceptualDistance | None = None) -> Path:
+    """Name the file of an autoencoder after all that decides its weights; `key` is the images' :func:`key_of`."""
+    name = fingerprint(
+        key, asdict(settings), _content(settings.encoder_weights), perceptual and perceptual.fingerprint()
+    )
+    return cache / f"autoencoder-{name}.safetensors"
+
+
+def _untrained(
+    train: ImageSet, held_out: ImageSet, settings: AutoencoderSettings, seed: int, where: torch.device
+) -> tuple[Autoencoder, AutoencoderTask]:
+    """Build an autoencoder and its training without what others trained: enough for weights to be loaded."""
+    autoencoder, critic = build_autoencoder(settings, train.size, seed), None
+    if settings.discriminator:
+        with seeded(seed, "build", "discriminator"):
+            critic = PatchDiscriminator().to(where)
+    return autoencoder, AutoencoderTask(
+        autoencoder.to(where),
+        train,
+        held_out,
+        critic=critic,
+        critic_from=settings.discriminator_from,
+        kl_weight=settings.kl_weight,
+        augment=settings.augment,
+    )
+
+
+def _make_trainable(
+    autoencoder: Autoencoder,
+    task: AutoencoderTask,
+    settings: AutoencoderSettings,
+    perceptual: PerceptualDistance | None,
+) -> None:
+    """Load the encoder's first weights and the network of the metric."""
+    load_encoder(autoencoder, settings)
+    perceptual = perceptual or perceptual_of(settings, autoencoder.device)
+    task.metric = ImageMetric(settings.pixel, perceptual, settings.perceptual_weight)
+
+
+def device_of(device: str | torch.device | None) -> torch.device:
+    """Return the device of that name, or this process's GPU if there is one.
+
+    Raises:
+        SettingsError: there is none of that name here.
+    """
+    try:
+        where = torch.device(device or distributed.device())
+        torch.empty(1, device=where)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingsError("No such device here", expected="cpu, or cuda where there is a GPU", got=device) from error
+    return where
+
+
+def _content(weights: str) -> str:
+    """Hash a file of weights; a name stands for itself."""
+    file = Path(weights)
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else weights
+
+
+def _sheet_writer(folder: Path | None, held_out: ImageSet) -> Callable[[int, nn.Module], None] | None:
+    """Return what draws a sheet of reconstructions and of prior samples at each evaluation."""
+    if folder is None:
+        return None
+    images = examples(held_out)
+
+    def write(step: int, module: nn.Module) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = torch.stack(sheet(AutoencoderTask.autoencoder_in(module), images))
+        write_png(folder / f"step-{step:07d}.png", [rows])
+
+    return write

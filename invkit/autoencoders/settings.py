@@ -1,0 +1,127 @@
+"""All that decides an autoencoder beside the data and the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from invkit.errors import SettingsError
+from invkit.training import FitSettings
+
+__all__ = ["AUTHORS", "LARGEST_DIGITS", "LARGEST_TINY", "AutoencoderSettings", "is_photograph"]
+
+LARGEST_DIGITS, LARGEST_TINY = (
+    32,
+    64,
+)  # sides in px up to which images are small, and photographs small enough for a CPU
+
+#: training of flows in the authors' code
+AUTHORS = FitSettings(
+    steps=250_000, batch_size=16, learning_rate=7.2e-5, betas=(0.5, 0.9), evaluate_every=1000, patience=250
+)
+
+
+@dataclass(frozen=True)
+class AutoencoderSettings:
+    """The architecture of an autoencoder, what it is judged by, and its training; the default is for small images.
+
+    Attributes:
+        architecture: `conv`, table S1, 28 to 64 px; or `big`, table S7, 32, 64, 128 px and more.
+        latent_dim: N, dimension of the code z̄.
+        width: channels of the first convolution (`conv`), or of the generator's last block at 128 px (`big`).
+        encoder: torchvision's name of the ResNet in `big`.
+        encoder_weights: of that ResNet: `random`, or what invkit-torchvision takes for it (`DEFAULT`, a file).
+        pixel: `l2`, squared errors, or `l1`, magnitudes.
+        perceptual: `lpips`, VGG-16 with LPIPS's heads, beside the pixels; or none.
+        perceptual_weight: of that distance.
+        discriminator: whether there is one.
+        discriminator_from: step from which it counts.
+        kl_weight: of the KL divergence; 1 is the paper's.
+        augment: mirror and crop training images.
+        fit: training.
+    """
+
+    architecture: Literal["conv", "big"] = "conv"
+    latent_dim: int = 64
+    width: int = 64
+    encoder: str = "resnet101"
+    encoder_weights: str = "random"
+    pixel: Literal["l1", "l2"] = "l2"
+    perceptual: Literal["none", "lpips"] = "none"
+    perceptual_weight: float = 1.0
+    discriminator: bool = False
+    discriminator_from: int = 0
+    kl_weight: float = 1.0
+    augment: bool = False
+    fit: FitSettings = FitSettings(steps=1200, batch_size=64, learning_rate=2e-3, evaluate_every=200, bf16=True)
+
+    @classmethod
+    def tiny(cls) -> AutoencoderSettings:
+        """Return one of photographs of 33 to 64 px for a CPU, in minutes: table S1 with 256 dimensions, squared errors.
+
+        The paper's 128 dimensions go with a metric that knows what matters; by squared errors they leave animals that
+        are hard to tell apart.
+        """
+        fit = replace(cls().fit, steps=1600, weight_decay=0.01, evaluate_every=100)
+        return cls(latent_dim=256, augment=True, fit=fit)
+
+    @classmethod
+    def small(cls) -> AutoencoderSettings:
+        """Return one of photographs of 64 or 128 px for a GPU, in hours: table S7 with a third of its width."""
+        return replace(
+            cls.paper(),
+            width=32,
+            encoder="resnet50",
+            discriminator_from=20_000,
+            fit=replace(cls.paper().fit, steps=60_000, batch_size=32, learning_rate=2e-4),
+        )
+
+    @classmethod
+    def paper(cls) -> AutoencoderSettings:
+        """Return tables S7 and S4, for 128 px: a GPU's work of weeks.
+
+        The paper leaves steps and rates open. Rate, momenta and batch are those of its flows, steps about as many as of
+        the released weights (631,606 and more).
+        """
+        return cls(
+            architecture="big",
+            latent_dim=128,
+            width=96,
+            encoder="resnet101",
+            encoder_weights="DEFAULT",
+            pixel="l1",
+            perceptual="lpips",
+            discriminator=True,
+            discriminator_from=50_000,
+            augment=True,
+            fit=replace(AUTHORS, steps=600_000, ema=0.999, evaluate_every=2000, patience=300),
+        )
+
+    @classmethod
+    def preset(cls, name: str) -> AutoencoderSettings:
+        """Return a preset by name: `default`, `tiny`, `small` or `paper`.
+
+        Raises:
+            SettingsError: another name.
+        """
+        presets: dict[str, Callable[[], AutoencoderSettings]]
+        presets = {"default": cls, "tiny": cls.tiny, "small": cls.small, "paper": cls.paper}
+        if name not in presets:
+            raise SettingsError("No such preset of an autoencoder", expected=", ".join(presets), got=name)
+        return presets[name]()
+
+    @staticmethod
+    def size_of(preset: str | None) -> int | None:
+        """Return the side in px of the images that a preset is made for, None where it takes them as they are."""
+        return 128 if preset == "paper" else None
+
+    @classmethod
+    def for_images(cls, size: int) -> AutoencoderSettings:
+        """Choose a preset by the images' side in px: the default up to 32, `tiny` up to 64, `small` beyond."""
+        return cls() if not is_photograph(size) else cls.tiny() if size <= LARGEST_TINY else cls.small()
+
+
+def is_photograph(size: int) -> bool:
+    """Whether images of that side in px are taken for photographs, which may be mirrored and cropped."""
+    return size > LARGEST_DIGITS

@@ -1,0 +1,26 @@
+"""What a look at an autoencoder shows: images, their reconstructions, and images that its prior makes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from invkit.core import Autoencoder
+from invkit.data import ImageSet, decode_all, encode_all, evenly
+from invkit.utils.random import generator_for
+
+__all__ = ["examples", "sheet"]
+
+_SHOWN = 12
+
+
+def examples(held_out: ImageSet) -> Tensor:
+    """Return the held-out images that are shown, (R, 3, S, S) in [0, 1]."""
+    return held_out.images(evenly(len(held_out), _SHOWN))
+
+
+def sheet(autoencoder: Autoencoder, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return images, their reconstructions, and as many images of the prior, the same codes at every call."""
+    codes = encode_all(autoencoder, ImageSet(images)).mean
+    drawn = torch.randn(codes.shape, generator=generator_for(0, "sheet"))
+    return images, decode_all(autoencoder, codes), decode_all(autoencoder, drawn)

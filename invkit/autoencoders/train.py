@@ -1,0 +1,115 @@
+"""`invkit.train_autoencoder`, step by step."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from invkit.autoencoders.building import check_size
+from invkit.autoencoders.fitting import device_of, fit_autoencoder, key_of
+from invkit.autoencoders.settings import AutoencoderSettings
+from invkit.autoencoders.sheet import examples
+from invkit.autoencoders.trained import TrainedAutoencoder
+from invkit.data import ImageSet, as_bytes, as_image_set
+from invkit.errors import ArtefactError, DataError, PluginError
+from invkit.evaluation import Features, reconstruction_figures
+from invkit.interpretees import PerceptualDistance
+
+__all__ = ["train_autoencoder"]
+
+_ENOUGH = 32  # training images
+
+
+def train_autoencoder(
+    data: Any,
+    *,
+    size: int | None = None,
+    held_out: Any = None,
+    groups: Any = None,
+    settings: AutoencoderSettings | str | None = None,
+    perceptual: PerceptualDistance | None = None,
+    features: Features | None = None,
+    seed: int = 0,
+    cache: str | Path | None = None,
+    sheets: str | Path | None = None,
+    device: str | torch.device | None = None,
+) -> TrainedAutoencoder:
+    """Train an autoencoder of images: the E and D of every explanation on them.
+
+    Args:
+        data: as of :func:`invkit.explain`.
+        size: side of the images in px; None for their own, at most 64, or for 128 with the preset `paper`.
+        held_out: images to judge by; None holds out 15 %.
+        groups: images of one group stay together when some are held out.
+        settings: or the name of a preset: `default`, `tiny`, `small`, `paper`; None chooses by the size.
+        perceptual: a distance over layers of a network of your own, in place of the settings'.
+        features: a network's layer for Fréchet distances; None for no such figures.
+        seed: of every draw.
+        cache: folder in which it is kept, :func:`invkit.explain` finds it again, and a run that was cut short resumes.
+        sheets: folder for a picture at each evaluation: held-out images, reconstructions, samples of the prior.
+        device: where to train; None for a GPU if there is one.
+
+    Raises:
+        DataError: images that can't be used, or too few.
+        SettingsError: settings that don't fit them.
+        ArtefactError: weights that the settings ask for cannot be had.
+        TrainingError: training diverged.
+    """
+    chosen = AutoencoderSettings.preset(settings) if isinstance(settings, str) else settings
+    if size is None and isinstance(settings, str) and not isinstance(data, ImageSet):
+        size = AutoencoderSettings.size_of(settings)
+    where = device_of(device)
+    if size is not None:
+        check_size(chosen, size)
+    images = as_image_set(data, size=size, groups=groups)
+    train, test = images.split(0.15, seed) if held_out is None else (images, held_out)
+    test = as_image_set(test, size=train.size)
+    if len(train) < _ENOUGH or len(test) < 4:
+        raise DataError(
+            "Too few images for an autoencoder",
+            expected=f"at least {_ENOUGH} to train on and 4 held out; thousands for one to rely on",
+            got=f"{len(train)} and {len(test)}",
+        )
+    chosen = chosen or AutoencoderSettings.for_images(train.size)
+    if features is not None:
+        features.of(test.images(slice(2)))  # a layer that does not exist is told now
+    if perceptual is not None:
+        perceptual(test.images(slice(2)), test.images(slice(2)))
+    autoencoder, result = fit_autoencoder(
+        train,
+        test,
+        chosen,
+        key=key_of(train, test, seed)[0],
+        perceptual=perceptual,
+        seed=seed,
+        cache=None if cache is None else Path(cache),
+        sheets=None if sheets is None else Path(sheets),
+        device=where,
+    )
+    distances = _distances(perceptual)
+    figures = reconstruction_figures(autoencoder, test, distances=distances, features=features, seed=seed)
+    protocol = {
+        "training images": len(train),
+        "held-out images": len(test),
+        "seed": seed,
+        "perceptual distance": None
+        if perceptual is None
+        else [perceptual.interpretee.fingerprint(), *perceptual.layers],
+        "Fréchet distances in": None if features is None else [features.interpretee.fingerprint(), features.layer],
+        "settings": asdict(chosen),
+        "versions": {name: version(name) for name in ("invkit", "torch", "torchvision")},
+    }
+    return TrainedAutoencoder(autoencoder, figures, result, as_bytes(examples(test)), protocol)
+
+
+def _distances(perceptual: PerceptualDistance | None) -> dict[str, PerceptualDistance]:
+    """Return the user's own distance, and LPIPS where VGG-16's weights are on this machine."""
+    found = {} if perceptual is None else {"perceptual": perceptual}
+    with suppress(ArtefactError, PluginError):
+        found["lpips"] = PerceptualDistance.lpips(local_files_only=True)
+    return found

@@ -1,0 +1,122 @@
+"""A trained autoencoder with what is known of it: a folder, and a page."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from invkit.autoencoders.loading import MANIFEST, WEIGHTS, describe, load_autoencoder, load_folder
+from invkit.autoencoders.settings import AutoencoderSettings
+from invkit.autoencoders.sheet import sheet
+from invkit.core import Autoencoder, Estimate
+from invkit.report.figures import histories, prior_sheet
+from invkit.report.html import Picture, Section, Table, write_page
+from invkit.training import FitResult, FitSettings
+from invkit.utils import distributed
+from invkit.utils.io import read_json, read_tensors, write_json, write_tensors
+
+__all__ = ["TrainedAutoencoder", "as_autoencoder", "training_settings"]
+
+
+@dataclass(frozen=True)
+class TrainedAutoencoder:
+    """An autoencoder with what is known of it; it goes into :func:`invkit.explain` as `autoencoder`.
+
+    Attributes:
+        autoencoder: E and D, in evaluation mode.
+        figures: held-out figures by name, see :func:`invkit.evaluation.reconstruction_figures`.
+        result: how training went, with the history of each term of the loss.
+        examples: some held-out images, uint8 (R, 3, S, S).
+        protocol: data, settings, seed and versions.
+    """
+
+    autoencoder: Autoencoder
+    figures: dict[str, Estimate]
+    result: FitResult
+    examples: Tensor
+    protocol: dict[str, Any]
+
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{name} {value}" for name, value in self.figures.items())
+        return f"{type(self.autoencoder).__name__} at {self.autoencoder.image_size} px: {figures}"
+
+    def save(self, folder: str | Path) -> Path:
+        """Write weights and examples as safetensors, and all else as JSON; the manifest comes last."""
+        folder = Path(folder)
+        write_tensors(folder / WEIGHTS, self.autoencoder.state_dict())
+        write_tensors(folder / "examples.safetensors", {"pixels": self.examples})
+        manifest = {
+            "kind": "autoencoder",
+            "autoencoder": describe(self.autoencoder),
+            "figures": {name: vars(value) for name, value in self.figures.items()},
+            "result": asdict(self.result),
+            "protocol": self.protocol,
+        }
+        write_json(folder / MANIFEST, manifest)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> TrainedAutoencoder:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ArtefactError: no such folder, or damaged.
+        """
+        autoencoder, manifest = load_folder(Path(folder))
+        figures = {name: Estimate(**value) for name, value in manifest["figures"].items()}
+        examples = read_tensors(Path(folder) / "examples.safetensors")[0]["pixels"]
+        return cls(autoencoder, figures, FitResult(**manifest["result"]), examples, manifest["protocol"])
+
+    def to_html(self, file: str | Path) -> Path:
+        """Write one page: reconstructions, samples of the prior, curves of training, figures, protocol."""
+        images = self.examples.float() / 255
+        caption = "Held-out images, their reconstructions D(E_μ(x)), and images of codes of the prior."
+        pictures = [Picture(prior_sheet(*sheet(self.autoencoder, images)), caption)]
+        if self.result.history:
+            steps, losses, held_out = zip(*self.result.history, strict=True)
+            names = dict.fromkeys(name for terms in self.result.terms for name in terms)
+            terms = {name: [t.get(name, math.nan) for t in self.result.terms] for name in names}
+            drawn = histories(steps, {"loss": losses, "held-out loss": held_out, **terms})
+            caption = "Loss in nats per image value, and what it is made of, over the steps of training."
+            pictures.append(Picture(drawn, caption))
+        rows = [[name, str(value)] for name, value in self.figures.items()]
+        protocol = [[str(name), str(value)] for name, value in self.protocol.items()]
+        tables = [Table(["held out", "± standard error"], rows), Table(["protocol", ""], protocol)]
+        title = f"{type(self.autoencoder).__name__} at {self.autoencoder.image_size} px"
+        return write_page(Path(file), title, [Section(title, "", pictures, tables)])
+
+
+def as_autoencoder(given: Autoencoder | TrainedAutoencoder | str | Path | None) -> Autoencoder | None:
+    """Return the autoencoder that a user handed over: itself, with its figures, its folder, or a plugin's name.
+
+    One that is loaded here goes to this process's GPU, if there is one.
+    """
+    if not isinstance(given, (str, Path)):
+        return given.autoencoder if isinstance(given, TrainedAutoencoder) else given
+    loaded = load_autoencoder(given)
+    distributed.put_to_work(loaded)
+    return loaded
+
+
+def training_settings(given: Autoencoder | TrainedAutoencoder | str | Path) -> AutoencoderSettings | None:
+    """Return the settings by which an autoencoder was trained that a user handed over; None where none tell it.
+
+    Those of :func:`train_autoencoder` are known, and its folders; they tell it where no distance of the user's own was
+    put in place of theirs, and the training was not cut short.
+    """
+    if isinstance(given, (str, Path)) and (Path(given) / MANIFEST).exists():
+        manifest = read_json(Path(given) / MANIFEST)
+        protocol, result = manifest["protocol"], FitResult(**manifest["result"])
+    elif isinstance(given, TrainedAutoencoder):
+        protocol, result = given.protocol, given.result
+    else:
+        return None
+    known = protocol.get("settings")
+    if known is None or protocol.get("perceptual distance") is not None or not result.complete:
+        return None
+    fit = FitSettings(**{**known["fit"], "betas": tuple(known["fit"]["betas"])})
+    return AutoencoderSettings(**{**known, "fit": fit})

@@ -1,0 +1,241 @@
+"""Plugins: found without import, loaded one by one; a bad one is told and hurts nothing else."""
+
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import invkit
+from invkit.core import Interpretee
+from invkit.errors import InvkitWarning, PluginError
+from invkit.interpretees import ModuleInterpretee, Preprocess, as_interpretee, load_model
+from invkit.plugins import call, list_names, list_plugins, load_named, load_plugin
+
+GOOD = """
+from invkit.plugins import hookimpl
+INVKIT_API = 1
+@hookimpl
+def list_models():
+    return ["tiny", "other"]
+@hookimpl
+def load_model(name):
+    from torch import nn
+    from invkit.interpretees import ModuleInterpretee, Preprocess
+    return ModuleInterpretee(nn.Conv2d(3, 4, 3), Preprocess(size=16)) if name in list_models() else None
+"""
+HOOK = "from invkit.plugins import hookimpl\nINVKIT_API = 1\n@hookimpl\n"
+BROKEN = {
+    "raises at import": ("raise RuntimeError('no licence')", "no licence"),
+    "exits at import": ("raise SystemExit(3)", "SystemExit"),
+    "is no Python": ("def", "SyntaxError"),
+    "lacks a package": ("import no_such_package", "no_such_package"),
+    "states no version": ("", "INVKIT_API = 1"),
+    "states another version": ("INVKIT_API = 7", "Got: 7"),
+    "has an unknown hook": (f"{HOOK}def lode_model(name): pass", "lode_model"),
+    "has a hook with an unknown argument": (f"{HOOK}def load_model(name, colour): pass", "colour"),
+}
+RUBBISH = {
+    "raises when asked": (f"{HOOK}def load_model(name): raise ValueError('oh')\n", r"failed in `load_model`.*oh"),
+    "gives nothing": (f"{HOOK}def load_model(name): return None\n", "No model 'bad:x'"),
+    "gives something else": (f"{HOOK}def load_model(name): return 7\n", r"Expected: Interpretee\. Got: int"),
+}
+
+
+def info(prefix, **options):
+    (found,) = (p for p in list_plugins(**options) if p.prefix == prefix)
+    return found
+
+
+def test_a_name_loads_its_plugin_and_no_other(install):
+    good, bad = install("good", GOOD), install("bad", "raise RuntimeError")
+    assert isinstance(load_model("good:tiny"), Interpretee)
+    assert good in sys.modules
+    assert bad not in sys.modules
+    assert (info("good").state, info("bad").state) == ("loaded", "found")
+
+
+def test_listing_imports_no_plugin(install):
+    module = install("good", GOOD)
+    assert (info("good").distribution, info("good").version) == ("invkit-0", "1.2.3")
+    assert module not in sys.modules
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_plugin_is_told_with_its_owner_and_hurts_nothing_else(install, kind):
+    code, words = BROKEN[kind]
+    install("bad", code, "invkit-bad", "0.3")
+    install("good", GOOD)
+    with pytest.raises(PluginError, match=r"invkit-bad 0\.3") as error:
+        load_plugin("bad")
+    assert words in str(error.value)
+    assert (info("bad").state, info("good", load=True).state) == ("broken", "loaded")
+    assert info("bad").error
+    with pytest.warns(InvkitWarning, match="invkit-bad"):
+        assert load_model("tiny") is not None
+    assert load_model("tiny") is not None  # told once
+
+
+@pytest.mark.parametrize("kind", RUBBISH)
+def test_a_plugin_that_gives_rubbish_is_told(install, kind):
+    code, words = RUBBISH[kind]
+    install("bad", code)
+    with pytest.raises(PluginError, match=words):
+        load_model("bad:x")
+
+
+@pytest.mark.parametrize(
+    ("listed", "words"),
+    [
+        ("[1, 2]", "no name"),
+        ("'tiny'", "no name"),
+        ("7", "TypeError"),
+        ("(1 / (1 - k) for k in range(2))", "ZeroDivisionError"),
+        ("__import__('invkit').Preprocess(size='x').shape + 1", "failed in `list_models`"),
+    ],
+)
+def test_a_list_of_rubbish_is_passed_over(install, listed, words):
+    install("bad", f"{HOOK}def list_models(): return {listed}\n")
+    install("good", GOOD)
+    with pytest.warns(InvkitWarning, match=words):
+        assert list_names("model")["good"] == ["tiny", "other"]
+
+
+def test_strict_plugins_raise_where_others_are_passed_over(install, monkeypatch):
+    install("bad", "raise RuntimeError('no licence')")
+    install("good", GOOD)
+    monkeypatch.setenv("INVKIT_STRICT_PLUGINS", "1")
+    with pytest.raises(PluginError, match="no licence"):
+        load_model("tiny")
+
+
+def test_only_allowed_plugins_are_loaded(install, monkeypatch):
+    install("good", GOOD)
+    module = install("bad", "raise RuntimeError")
+    monkeypatch.setenv("INVKIT_PLUGINS", "good,other")
+    assert info("bad", load=True).state == "blocked"
+    assert load_model("tiny") is not None
+    assert module not in sys.modules
+    with pytest.raises(PluginError, match="INVKIT_PLUGINS"):
+        load_model("bad:x")
+
+
+def test_two_with_one_prefix_are_an_error_at_use_that_names_both(install):
+    install("zoo", GOOD, "invkit-zoo", "1")
+    install("zoo", GOOD, "zoo-invkit", "2")
+    assert {p.state for p in list_plugins() if p.prefix == "zoo"} == {"duplicate"}
+    with pytest.raises(PluginError, match=r"invkit-zoo 1 and zoo-invkit 2|zoo-invkit 2 and invkit-zoo 1"):
+        load_model("zoo:tiny")
+
+
+@pytest.mark.parametrize("prefix", ["my-zoo", "zoo.v2", "zoo_2", "Zoo", "zoo:inner", "动物"])
+def test_odd_prefixes_work(install, prefix):
+    install(prefix, GOOD)
+    assert isinstance(load_model(f"{prefix}:tiny"), Interpretee)
+
+
+def test_a_bare_name_works_if_one_plugin_offers_it_and_lists_the_choices_if_several_do(install):
+    install("one", GOOD)
+    assert load_model("tiny") is not None
+    install("two", GOOD)
+    with pytest.raises(PluginError, match="one:tiny, two:tiny"):
+        load_model("tiny")
+    assert load_model("two:tiny") is not None
+
+
+def test_an_unknown_name_lists_near_ones(install):
+    install("one", GOOD)
+    with pytest.raises(PluginError, match="one:tiny"):
+        load_model("tinny")
+    with pytest.raises(PluginError, match="one:tiny"):
+        load_model("one:tiy")
+    with pytest.raises(PluginError, match="No plugin 'none'"):
+        call("none", "list_models")
+
+
+CLAIM = f"""{HOOK}def claim_model(module, preprocess):
+    from invkit.interpretees import ModuleInterpretee, Preprocess
+    if hasattr(module, "mine"):
+        return ModuleInterpretee(module, preprocess or Preprocess(size=20))
+"""
+
+
+def test_a_live_module_is_offered_to_plugins_and_the_built_in_takes_it_last(install):
+    install("bad", f"{HOOK}def claim_model(module): raise ValueError('oh')\n")
+    install("mine", CLAIM)
+    mine, other = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+    mine.mine = True
+    with pytest.warns(InvkitWarning, match="claim_model"):
+        claimed = as_interpretee(mine)
+    assert claimed.preprocess == Preprocess(size=20)
+    assert as_interpretee(torch.compile(mine), Preprocess(size=24)).preprocess == Preprocess(size=24)
+    assert isinstance(as_interpretee(other, Preprocess()), ModuleInterpretee)
+
+
+def test_a_claim_of_rubbish_is_told_and_the_next_plugin_is_asked(install):
+    install("a-bad", f"{HOOK}def claim_model(module, preprocess): return True\n")
+    install("mine", CLAIM)
+    mine = nn.Conv2d(3, 4, 3)
+    mine.mine = True
+    with pytest.warns(InvkitWarning, match=r"a-bad.*claim_model.*Expected: Interpretee\. Got: bool"):
+        assert as_interpretee(mine).preprocess == Preprocess(size=20)
+
+
+def test_a_hook_that_would_not_see_what_is_given_is_no_silent_success(install):
+    install("zoo", GOOD)
+    install("claims", f"{HOOK}def claim_model(module):\n    raise ValueError('not to be asked')\n")
+    with pytest.raises(PluginError, match="'zoo' takes no weights"):
+        load_model("zoo:tiny", weights="mine.pth")
+    assert load_model("zoo:tiny", weights="random") is not None
+    assert as_interpretee(nn.Conv2d(3, 4, 3), Preprocess(24)).preprocess == Preprocess(24)
+
+
+def test_a_name_takes_another_preprocessing(install):
+    install("zoo", GOOD)
+    assert as_interpretee("zoo:tiny", Preprocess(24)).preprocess == Preprocess(24)
+    assert as_interpretee("zoo:tiny").preprocess != Preprocess(24)
+
+
+def test_a_model_loaded_by_name_goes_to_work_and_one_handed_over_stays(install, monkeypatch):
+    install("zoo", GOOD)
+    mine = load_model("zoo:tiny")
+    monkeypatch.setattr("invkit.utils.distributed.device", lambda: torch.device("meta"))  # stands in for a GPU
+    assert {p.device.type for p in as_interpretee("zoo:tiny").module.parameters()} == {"meta"}
+    assert {p.device.type for p in as_interpretee(mine).module.parameters()} == {"cpu"}
+    preprocess = nn.BatchNorm2d(3)
+    assert as_interpretee("zoo:tiny", preprocess).preprocess.running_mean.device.type == "meta"
+
+
+def test_a_module_of_unknown_normalisation_gets_a_precise_warning():
+    with pytest.warns(InvkitWarning, match=r"Conv2d.*preprocess=invkit\.Preprocess"):
+        as_interpretee(nn.Conv2d(3, 4, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        as_interpretee(nn.Conv2d(3, 4, 3), Preprocess())
+        invkit.layers(nn.Conv2d(3, 4, 3))
+
+
+def test_a_third_party_needs_fifteen_lines_and_its_model_goes_through_explain(install, digits, tiny):
+    assert len([line for line in GOOD.splitlines() if line.strip()]) <= 15
+    install("zoo", GOOD)
+    found = invkit.explain("zoo:tiny", "output", digits, settings=tiny)
+    assert found.held_out.z.shape[1:] == (4, 14, 14)
+
+
+@pytest.mark.parametrize("name", ["actnorm", "affine", "linear", "paper", "shuffle", "spline"])
+def test_built_in_blocks_enter_by_the_same_hooks(name):
+    block = load_named("flow_block", name, nn.Module, dim=6, condition_dim=2)
+    assert block.config["dim"] == 6
+
+
+def test_asking_for_plugins_imports_neither_torch_nor_a_plugin():
+    script = (
+        "import sys; from click.testing import CliRunner; from invkit.cli import main\n"
+        "for words in (['--help'], ['plugins', 'list'], ['plugins', 'list', '--json'], ['models', '--help']):\n"
+        "    assert CliRunner().invoke(main, words).exit_code == 0\n"
+        "assert not {'torch', 'numpy', 'matplotlib', 'invkit.plugins.builtin', 'timm'} & set(sys.modules)\n"
+        "assert not [name for name in sys.modules if name.startswith('invkit_')]\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,0 +1,41 @@
+"""The demo from nothing to its report, with a handful of images and of steps."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from invkit.data import color_digits
+from invkit.settings import Settings
+from invkit.studies.demo import run
+
+
+@pytest.fixture
+def small(monkeypatch, tiny):
+    """Make the demo small."""
+    few = replace(tiny.fit_t, steps=4, evaluate_every=2)
+    images = {
+        "train": color_digits(copies=1).take(torch.arange(200)),
+        "test": color_digits("test", copies=1).take(torch.arange(60)),
+    }
+    monkeypatch.setattr(run, "CHECKPOINTS", (0, 2, 4))
+    monkeypatch.setattr(run, "NETWORK", few)
+    monkeypatch.setattr(run, "color_digits", lambda part, **_: images[part])
+    monkeypatch.setattr(Settings, "for_images", classmethod(lambda *_: tiny))
+    monkeypatch.setitem(run.trained_judge.__kwdefaults__, "settings", few)
+
+
+def test_it_writes_a_report_pictures_and_figures_and_goes_on_from_its_cache(small, tmp_path):
+    figures = run.run_demo(tmp_path)
+    assert list(figures["checkpoints"]) == ["0", "2", "4"]
+    assert set(figures["edits"]) == {"digit", "foreground", "background"}
+    assert all(rate is None or 0 <= rate <= 1 for own in figures["edits"].values() for rate in own.values())
+    page = (tmp_path / "report.html").read_text()
+    assert "data:image/png" in page
+    assert {"curves.png", "samples.png"} <= {file.name for file in tmp_path.iterdir()}
+    assert json.loads((tmp_path / "figures.json").read_text()) == json.loads(json.dumps(figures))
+    trained = sorted((tmp_path / "cache").rglob("*.safetensors"))
+    written = [file.stat().st_mtime_ns for file in trained]
+    assert run.run_demo(tmp_path) == figures
+    assert [file.stat().st_mtime_ns for file in trained] == written
