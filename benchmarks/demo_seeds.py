@@ -1,4 +1,4 @@
-"""What the demo must show, over several seeds: runs it for each, and prints every figure beside its mark.
+"""What the demo must show, over several seeds: runs it for each, and prints every metric beside its mark.
 
 python benchmarks/demo_seeds.py [folder] [seeds, 0,1,2,3,4]
 
@@ -13,9 +13,9 @@ from invkit.core import Estimate
 from invkit.studies.demo import run_demo
 
 
-def marks(figures):
-    """Return (name, figure, whether it is what it must be) for one seed."""
-    first, *_, last = figures["checkpoints"].values()
+def marks(metrics):
+    """Return (name, metric, whether it is what it must be) for one seed."""
+    first, *_, last = metrics["checkpoints"].values()
 
     def share(checkpoint, name):
         return Estimate(**checkpoint["concepts"][name])
@@ -38,7 +38,7 @@ def marks(figures):
     yield "probe: background falls", probed[1], probed[1].value < -3 * probed[1].standard_error
     yield "samples keep the digit, at least 0.80", same, same.value >= 0.8
     yield "reconstructions at least 24 dB", f"{last['psnr']:.1f}", last["psnr"] >= 24
-    for swapped, judged in figures["edits"].items():
+    for swapped, judged in metrics["edits"].items():
         others = max(rate for name, rate in judged.items() if name != swapped)
         good = judged[swapped] >= 0.8 and others <= 0.2
         yield f"{swapped} swapped: at least 0.80, others at most 0.20", f"{judged[swapped]:.2f}, {others:.2f}", good
@@ -50,10 +50,10 @@ def main(folder, seeds):
     missed = 0
     for seed in seeds:
         begun = time.perf_counter()
-        figures = run_demo(folder / str(seed), seed=seed)
+        metrics = run_demo(folder / str(seed), seed=seed)
         print(f"seed {seed}, {time.perf_counter() - begun:.0f} s")
-        for name, figure, good in marks(figures):
-            print(f"  {'ok  ' if good else 'MISS'} {name}: {figure}", flush=True)
+        for name, metric, good in marks(metrics):
+            print(f"  {'ok  ' if good else 'MISS'} {name}: {metric}", flush=True)
             missed += not good
     print(f"{missed} marks missed")
 

@@ -3,7 +3,7 @@
 make demo && python benchmarks/metamers.py [demo-output/cache] [--images 4] [--png FILE]
 
 64 of each for each image, of the demo's trained SqueezeNet at the demo's layer. Metamers are noise whose pixels Adam
-moves until their mean error is that of invkit's samples, and on to the end of its budget. Figures are means over the
+moves until their mean error is that of invkit's samples, and on to the end of its budget. Metrics are means over the
 images; an error is mean ‖Φ(x̄) − z‖ over mean ‖Φ(x′) − z‖, x′ being all other held-out images. Variances are those of
 a pixel over the 64, and of the mean over 7×7 pixels, which noise drawn pixel by pixel hardly moves. t is trained here,
 representing the training images included; the autoencoder, which all layers share, is from the cache and not counted.
@@ -79,10 +79,10 @@ def measured(explanation, row):
         return distances(interpretee.represent(images, [LAYER])[LAYER], own)
 
     made[EQUAL], made[WHOLE] = metamers(interpretee, own, x.shape[-1], distance(samples))
-    scale, figures = distances(held_out.z[others], own), {}
+    scale, metrics = distances(held_out.z[others], own), {}
     for name, (_, _, images) in ((name, way) for name, way in made.items() if way):
-        figures[name] = distance(images) / scale, images.var(0).mean(), F.avg_pool2d(images, 7).var(0).mean()
-    return x, made, figures
+        metrics[name] = distance(images) / scale, images.var(0).mean(), F.avg_pool2d(images, 7).var(0).mean()
+    return x, made, metrics
 
 
 def main(cache, count, png):
@@ -91,8 +91,8 @@ def main(cache, count, png):
     explanation.sample(explanation.held_out.data.images(rows[:1]), N)  # to warm up
     found, sheets = {INVKIT: [], EQUAL: [], WHOLE: []}, [[], [], [], []]
     for row in rows.tolist():
-        x, made, figures = measured(explanation, row)
-        for name, values in figures.items():
+        x, made, metrics = measured(explanation, row)
+        for name, values in metrics.items():
             found[name].append((*made[name][:2], *values))
         for sheet, images in zip(sheets, (x, *(way and way[2] for way in made.values())), strict=True):
             sheet.append(torch.ones(SHOWN, *x.shape[1:]) if images is None else images[:SHOWN])

@@ -85,7 +85,7 @@ def main(folder, out):
     for name, explanation in profile.explanations.items():
         invariance = explanation.invariance()
         rise = "" if before is None else f", rise {invariance - before}"
-        print(f"{name}: invariance {invariance}{rise}, information {explanation.figures['information']:.1f} nats")
+        print(f"{name}: invariance {invariance}{rise}, information {explanation.metrics['information']:.1f} nats")
         before = invariance
     shown = test.images(invkit.data.evenly(len(test), 8))
     seen = profile[LAYERS[0]].reconstruct(shown)

@@ -13,9 +13,9 @@ FrEIA     8 GLOWCouplingBlock, each followed by PermuteRandom, with its own scal
           latents are invkit's.
 the paper FlowSettings.paper() (20 blocks, width 1024, depth 2, s and t apart) and the paper's H, Adam at 7.2e-5 with
           betas (0.5, 0.9), batch 16; the network and E see the images in every step, as in the authors' code. It is
-          granted actnorms from 4,096 images and invkit's noise floor, so that the figure is the same one.
+          granted actnorms from 4,096 images and invkit's noise floor, so that the metric is the same one.
 
-The target is the held-out figure at which invkit ends, plus a margin of 0.01 nats per dimension, because a target that
+The target is the held-out metric at which invkit ends, plus a margin of 0.01 nats per dimension, because a target that
 is reached at the very last step of a schedule says more of the schedule than of the method. Evaluating does not count,
 and building and initialising a flow counts for invkit only.
 A contestant that has not come there when its budget is spent (what its mark needs, and a twentieth more) gives a
@@ -104,7 +104,7 @@ class Watched(InvarianceTask):
 
 
 def run_invkit(latents, dim, steps):
-    """Return (seconds, held-out figure) every few steps of invkit's own training."""
+    """Return (seconds, held-out metric) every few steps of invkit's own training."""
     begun = time.perf_counter()
     with seeded(0, "invkit"):
         h = SETTINGS.t.build_embedder(tuple(latents.z.shape[1:]), dim)
@@ -163,9 +163,9 @@ def paper(latents, dim):
 
 
 def race(build, latents, dim, target, budget):
-    """Train until the held-out figure is at most the target, or the budget is spent.
+    """Train until the held-out metric is at most the target, or the budget is spent.
 
-    Gives the seconds of training, steps, and the best figure.
+    Returns the seconds of training, steps, and the best held-out metric.
     """
     with seeded(0, build.__name__):
         task, step = build(latents, dim)

@@ -96,7 +96,7 @@ class Settings:
 
     @classmethod
     def quick(cls, images: ImageSet | None = None) -> Settings:
-        """Return a first look in some minutes, for images of 64 px at most; the figures are rough.
+        """Return a first look in some minutes, for images of 64 px at most; the metrics are rough.
 
         Args:
             images: whom the settings suit but for their few steps; None for small images, as digits.
@@ -116,7 +116,7 @@ class Settings:
 
     @classmethod
     def tiny(cls) -> Settings:
-        """Return the whole recipe in seconds, for tests; the figures mean nothing."""
+        """Return the whole recipe in seconds, for tests; the metrics mean nothing."""
         few = FitSettings(steps=12, batch_size=32, learning_rate=1e-3, evaluate_every=6)
         flow = FlowSettings(n_flow=2, width=16, map_width=8)
         autoencoder = AutoencoderSettings(latent_dim=12, fit=few)

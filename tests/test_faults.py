@@ -153,15 +153,15 @@ def child(cache, tell):
 
 
 def watched(tell):
-    """Call `tell` with each unit of work: steps of trainings, batches of latents, figures, files of the explanation."""
-    step, fill, figures, write = loop.take_step, latents.fill, recipe.explanation_of, saving.write_tensors
+    """Call `tell` with each unit of work: steps of trainings, batches of latents, metrics, files of the explanation."""
+    step, fill, metrics, write = loop.take_step, latents.fill, recipe.explanation_of, saving.write_tensors
 
     def told_step(task, state, *args):
         tell(f"{task.title}, step {state.result.steps}")
         return step(task, state, *args)
 
     def told_fill(stores, compute, **options):
-        if options["lock"] is None:  # what is kept nowhere, for the figures
+        if options["lock"] is None:  # what is kept nowhere, for the metrics
             return fill(stores, compute, **options)
         total = next(iter(stores.values())).total
 
@@ -171,16 +171,16 @@ def watched(tell):
 
         return fill(stores, told_compute, **options | {"batch": BATCH})
 
-    def told_figures(*args):
-        tell("figures")
-        return figures(*args)
+    def told_metrics(*args):
+        tell("metrics")
+        return metrics(*args)
 
     def told_write(path, *args):
         tell(f"file {path.name}")
         return write(path, *args)
 
     loop.take_step, latents.fill = told_step, told_fill
-    recipe.explanation_of, saving.write_tensors = told_figures, told_write
+    recipe.explanation_of, saving.write_tensors = told_metrics, told_write
 
 
 def prepared(base):
@@ -432,9 +432,9 @@ def test_two_runs_fill_one_cache_each_part_once_and_one_goes_on_where_the_other_
 class Line(Task):
     """Fit y = 2x without noise; `trouble` is called with the rows of each piece."""
 
-    def __init__(self, trouble=None, figures=None):
+    def __init__(self, trouble=None, metrics=None):
         torch.manual_seed(0)
-        self.title, self.rows, self.trouble, self.figures = "line", 100, trouble, figures
+        self.title, self.rows, self.trouble, self.metrics = "line", 100, trouble, metrics
         self.module = nn.Sequential(nn.Linear(1, 8), nn.ReLU(), nn.Linear(8, 1))
         self.x = torch.randn(100, 1)
         self.pieces = []
@@ -446,8 +446,8 @@ class Line(Task):
         return (module(self.x[rows]) - 2 * self.x[rows]).square().mean()
 
     def held_out(self, module):
-        if self.figures is not None:
-            return self.figures.pop(0)
+        if self.metrics is not None:
+            return self.metrics.pop(0)
         return float((module(self.x) - 2 * self.x).square().mean())
 
     def weights(self):
@@ -509,8 +509,8 @@ def test_a_file_that_cannot_be_read_for_another_reason_is_not_removed(tmp_path, 
 
 
 def test_a_run_killed_just_before_it_stops_early_stops_there_when_it_is_resumed(tmp_path, monkeypatch):
-    figures, settings = [5.0, 4.0, 4.1, 4.2, 3.0], replace(SOME, patience=2)
-    whole, first, second = Line(figures=list(figures)), Line(figures=list(figures)), Line(figures=[3.0])
+    metrics, settings = [5.0, 4.0, 4.1, 4.2, 3.0], replace(SOME, patience=2)
+    whole, first, second = Line(metrics=list(metrics)), Line(metrics=list(metrics)), Line(metrics=[3.0])
     expected = fit(whole, settings)
     assert (expected.stopped, expected.steps, expected.best_step) == ("early", 30, 10)
     save = loop.save_checkpoint

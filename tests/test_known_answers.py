@@ -41,7 +41,7 @@ def ground():
 def shares(ground, function):
     explanation = next(explain_each(ground, HandMade(function), ["layer"]))
     found = {name: share.value for name, share in explanation.concepts().items()}
-    print(found, explanation.figures)
+    print(found, explanation.metrics)
     return found
 
 

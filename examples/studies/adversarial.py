@@ -3,7 +3,7 @@
     python examples/studies/adversarial.py [--attack pgd] [--target DIGIT] [--out DIR] [--seeds N] [--quick]
 
 Writes DIR/adversarial.html and DIR/adversarial.json. Some 15 minutes a seed on two cores; the parts that `make demo`
-has trained are found with `--out demo-output`. `--quick` is a first look in some minutes; its figures are rough.
+has trained are found with `--out demo-output`. `--quick` is a first look in some minutes; its metrics are rough.
 Needs captum (`pip install captum`).
 
 The attack is the authors', FGSM, unless `--attack` says another; ε = 0.02. With `--target` it is towards that digit.

@@ -5,7 +5,7 @@
 The embedding of a representation has 1,024 numbers here, for images of 28 px; in the paper it has 4,096.
 
 Writes DIR/comparison.html and DIR/comparison.json. About 14 minutes a seed on two cores; the parts that `make demo`
-has trained are found with `--out demo-output`. `--quick` is a first look in four minutes; its figures are rough.
+has trained are found with `--out demo-output`. `--quick` is a first look in four minutes; its metrics are rough.
 
 The paper's scale (ImageNet's animals at 128 px, which ResNet sees at its 224; a GPU's work of weeks), from Python:
 

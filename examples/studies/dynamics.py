@@ -3,7 +3,7 @@
     python examples/studies/dynamics.py [--out DIR] [--seeds N] [--quick]
 
 Writes DIR/dynamics.html and DIR/dynamics.json. About 9 minutes a seed on two cores; the parts that `make demo` has
-trained are found with `--out demo-output`. `--quick` is a first look in three minutes; its figures are rough.
+trained are found with `--out demo-output`. `--quick` is a first look in three minutes; its metrics are rough.
 
 The paper's scale (20 checkpoints of 36,000 steps, fig. 4 and S7; a GPU's work of days), for each file a --checkpoint:
 

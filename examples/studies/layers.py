@@ -9,7 +9,7 @@ digits. With `--animals` (or any photographs, a sub-folder for each class) it is
 whose trained weights come with facenet-pytorch (needs invkit-facenet).
 
 Writes DIR/layers.html and DIR/layers.json. About 10 minutes a seed on two cores; the parts that `make demo` has trained
-are found with `--out demo-output`. `--quick` is a first look in three minutes; its figures are rough.
+are found with `--out demo-output`. `--quick` is a first look in three minutes; its metrics are rough.
 
 The paper's scale (faces at 128 px, which FaceNet sees at its 160, fig. 3; a GPU's work of days), from Python:
 

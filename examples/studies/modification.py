@@ -3,7 +3,7 @@
     python examples/studies/modification.py [--out DIR] [--seeds N] [--quick]
 
 Writes DIR/modification.html and DIR/modification.json. About 8 minutes a seed on two cores; the parts that `make demo`
-has trained are found with `--out demo-output`. `--quick` is a first look in two minutes; its figures are rough.
+has trained are found with `--out demo-output`. `--quick` is a first look in two minutes; its metrics are rough.
 
 The paper's scale (CelebA's hair, glasses, gender, beard, age and smile at 128 px, a GPU's work of weeks), from Python:
 

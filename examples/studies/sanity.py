@@ -3,7 +3,7 @@
     python examples/studies/sanity.py [--out DIR] [--seeds N] [--quick]
 
 Writes DIR/sanity.html and DIR/sanity.json. About 6 minutes a seed on two cores; the parts that `make demo` has trained
-are found with `--out demo-output`. `--quick` is a first look in three minutes; its figures are rough.
+are found with `--out demo-output`. `--quick` is a first look in three minutes; its metrics are rough.
 
 For a network and photographs of yours:
 

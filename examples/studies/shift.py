@@ -8,7 +8,7 @@ torchvision's folder (ROOT/FashionMNIST/raw). With `--animals` photographs of an
 through MTCNN's O-Net, which tells faces of people from all else (needs invkit-facenet).
 
 Writes DIR/shift.html and DIR/shift.json. About 10 minutes a seed on two cores. `--quick` is a first look in some
-minutes; its figures are rough.
+minutes; its metrics are rough.
 
 The paper's scale (animals at 128 px, which FaceNet sees at its 160, beside CelebA; a GPU's work of weeks), from Python:
 

@@ -48,7 +48,7 @@ def arguments(about: str | None, words: Mapping[str, str] = {}, **folders: str) 
         "--out", type=Path, default=Path("study-output"), help="folder of the page and of its cache; study-output/"
     )
     parser.add_argument("--seeds", type=int, default=1, help="seeds 0 to N − 1, each with a network of its own")
-    parser.add_argument("--quick", action="store_true", help="a first look, with rough figures")
+    parser.add_argument("--quick", action="store_true", help="a first look, with rough metrics")
     for name, what in words.items():
         parser.add_argument(f"--{name}", help=what)
     for name, what in folders.items():
@@ -59,7 +59,7 @@ def arguments(about: str | None, words: Mapping[str, str] = {}, **folders: str) 
 
 
 def told(run: Callable[[int], Study], options: argparse.Namespace) -> None:
-    """Run a study on the seeds, print it, and write its page and its figures."""
+    """Run a study on the seeds, print it, and write its page and its metrics."""
     study = run(0) if options.seeds == 1 else over_seeds(run, range(options.seeds))
     print(study)
     write_json(options.out / f"{study.name}.json", study.to_dict())

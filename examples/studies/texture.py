@@ -9,7 +9,7 @@ sketches, cartoons. With neither, coloured digits. Both networks, SmallNet of `t
 for the twin every image has the amplitude spectrum of another.
 
 Writes DIR/texture.html and DIR/texture.json. About 6 minutes a seed on two cores. `--quick` is a first look in some
-minutes; its figures are rough.
+minutes; its metrics are rough.
 
 The paper's scale (BigGAN's images, ResNet-50 against the published stylised-trained one; a GPU's work of days), in
 Python:

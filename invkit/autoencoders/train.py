@@ -17,7 +17,7 @@ from invkit.autoencoders.sheet import examples
 from invkit.autoencoders.trained import TrainedAutoencoder
 from invkit.data import ImageSet, as_bytes, as_image_set
 from invkit.errors import ArtefactError, DataError, PluginError
-from invkit.evaluation import Features, reconstruction_figures
+from invkit.evaluation import Features, reconstruction_metrics
 from invkit.interpretees import PerceptualDistance
 
 __all__ = ["train_autoencoder"]
@@ -48,7 +48,7 @@ def train_autoencoder(
         groups: images of one group stay together when some are held out.
         settings: or the name of a preset: `default`, `tiny`, `small`, `paper`; None chooses by the size.
         perceptual: a distance over layers of a network of your own, in place of the settings'.
-        features: a network's layer for Fréchet distances; None for no such figures.
+        features: a network's layer for Fréchet distances; None for no such metrics.
         seed: of every draw.
         cache: folder in which it is kept, :func:`invkit.explain` finds it again, and a run that was cut short resumes.
         sheets: folder for a picture at each evaluation: held-out images, reconstructions, samples of the prior.
@@ -92,7 +92,7 @@ def train_autoencoder(
         device=where,
     )
     distances = _distances(perceptual)
-    figures = reconstruction_figures(autoencoder, test, distances=distances, features=features, seed=seed)
+    metrics = reconstruction_metrics(autoencoder, test, distances=distances, features=features, seed=seed)
     protocol = {
         "training images": len(train),
         "held-out images": len(test),
@@ -104,7 +104,7 @@ def train_autoencoder(
         "settings": asdict(chosen),
         "versions": {name: version(name) for name in ("invkit", "torch", "torchvision")},
     }
-    return TrainedAutoencoder(autoencoder, figures, result, as_bytes(examples(test)), protocol)
+    return TrainedAutoencoder(autoencoder, metrics, result, as_bytes(examples(test)), protocol)
 
 
 def _distances(perceptual: PerceptualDistance | None) -> dict[str, PerceptualDistance]:

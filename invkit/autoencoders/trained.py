@@ -28,21 +28,21 @@ class TrainedAutoencoder:
 
     Attributes:
         autoencoder: E and D, in evaluation mode.
-        figures: held-out figures by name, see :func:`invkit.evaluation.reconstruction_figures`.
+        metrics: held-out metrics by name, see :func:`invkit.evaluation.reconstruction_metrics`.
         result: how training went, with the history of each term of the loss.
         examples: some held-out images, uint8 (R, 3, S, S).
         protocol: data, settings, seed and versions.
     """
 
     autoencoder: Autoencoder
-    figures: dict[str, Estimate]
+    metrics: dict[str, Estimate]
     result: FitResult
     examples: Tensor
     protocol: dict[str, Any]
 
     def __repr__(self) -> str:
-        figures = ", ".join(f"{name} {value}" for name, value in self.figures.items())
-        return f"{type(self.autoencoder).__name__} at {self.autoencoder.image_size} px: {figures}"
+        metrics = ", ".join(f"{name} {value}" for name, value in self.metrics.items())
+        return f"{type(self.autoencoder).__name__} at {self.autoencoder.image_size} px: {metrics}"
 
     def save(self, folder: str | Path) -> Path:
         """Write weights and examples as safetensors, and all else as JSON; the manifest comes last."""
@@ -52,7 +52,7 @@ class TrainedAutoencoder:
         manifest = {
             "kind": "autoencoder",
             "autoencoder": describe(self.autoencoder),
-            "figures": {name: vars(value) for name, value in self.figures.items()},
+            "metrics": {name: vars(value) for name, value in self.metrics.items()},
             "result": asdict(self.result),
             "protocol": self.protocol,
         }
@@ -67,12 +67,12 @@ class TrainedAutoencoder:
             ArtefactError: no such folder, or damaged.
         """
         autoencoder, manifest = load_folder(Path(folder))
-        figures = {name: Estimate(**value) for name, value in manifest["figures"].items()}
+        metrics = {name: Estimate(**value) for name, value in manifest["metrics"].items()}
         examples = read_tensors(Path(folder) / "examples.safetensors")[0]["pixels"]
-        return cls(autoencoder, figures, FitResult(**manifest["result"]), examples, manifest["protocol"])
+        return cls(autoencoder, metrics, FitResult(**manifest["result"]), examples, manifest["protocol"])
 
     def to_html(self, file: str | Path) -> Path:
-        """Write one page: reconstructions, samples of the prior, curves of training, figures, protocol."""
+        """Write one page: reconstructions, samples of the prior, curves of training, metrics, protocol."""
         images = self.examples.float() / 255
         caption = "Held-out images, their reconstructions D(E_μ(x)), and images of codes of the prior."
         pictures = [Picture(prior_sheet(*sheet(self.autoencoder, images)), caption)]
@@ -83,7 +83,7 @@ class TrainedAutoencoder:
             drawn = histories(steps, {"loss": losses, "held-out loss": held_out, **terms})
             caption = "Loss in nats per image value, and what it is made of, over the steps of training."
             pictures.append(Picture(drawn, caption))
-        rows = [[name, str(value)] for name, value in self.figures.items()]
+        rows = [[name, str(value)] for name, value in self.metrics.items()]
         protocol = [[str(name), str(value)] for name, value in self.protocol.items()]
         tables = [Table(["held out", "± standard error"], rows), Table(["protocol", ""], protocol)]
         title = f"{type(self.autoencoder).__name__} at {self.autoencoder.image_size} px"
@@ -91,7 +91,7 @@ class TrainedAutoencoder:
 
 
 def as_autoencoder(given: Autoencoder | TrainedAutoencoder | str | Path | None) -> Autoencoder | None:
-    """Return the autoencoder that a user handed over: itself, with its figures, its folder, or a plugin's name.
+    """Return the autoencoder that a user handed over: itself, with its metrics, its folder, or a plugin's name.
 
     One that is loaded here goes to this process's GPU, if there is one.
     """

@@ -76,10 +76,10 @@ def train_autoencoder(data: str, out: Path, seed: int, as_json: bool, **options:
         return
     trained.save(out)
     page = trained.to_html(out / "report.html")
-    figures = {name: vars(value) for name, value in trained.figures.items()}
+    metrics = {name: vars(value) for name, value in trained.metrics.items()}
     if not trained.result.complete:
         click.echo(f"invkit: stopped at step {trained.result.steps}; the same command goes on from there", err=True)
-    click.echo(json.dumps(figures, indent=2) if as_json else f"{trained!r}\nReport: {page}")
+    click.echo(json.dumps(metrics, indent=2) if as_json else f"{trained!r}\nReport: {page}")
 
 
 def _settings(options: dict[str, Any], size: int) -> AutoencoderSettings:

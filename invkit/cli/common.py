@@ -58,7 +58,7 @@ PRESET = click.option(
 SIZE = click.option("--size", type=int, help="Side of the images in px; the default is their own, at most 64.")
 OUTPUTS = (
     click.option("--seed", type=int, default=0, show_default=True),
-    click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON."),
+    click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON."),
     click.option(
         "--quiet", is_flag=True, expose_value=False, callback=_set_verbosity, help="Show no progress and no messages."
     ),

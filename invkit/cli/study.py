@@ -77,7 +77,7 @@ def _how(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run(name: str, run: Callable[..., Study], options: dict[str, Any], *args: Any, **own: Any) -> None:
-    """Run a study, on one seed or several; write its page and its figures."""
+    """Run a study, on one seed or several; write its page and its metrics."""
     from invkit.studies import over_seeds
     from invkit.utils import distributed
     from invkit.utils.io import write_json

@@ -68,8 +68,8 @@ def explain(model: str, layer: str, out: Path, preset: str | None, as_json: bool
         return
     explanation.save(out / "explanation")
     page = explanation.to_html(out / "report.html")
-    figures = nulls_for_unknown(explanation.figures)
-    click.echo(json.dumps(figures, indent=2) if as_json else f"{explanation!r}\nReport: {page}")
+    metrics = nulls_for_unknown(explanation.metrics)
+    click.echo(json.dumps(metrics, indent=2) if as_json else f"{explanation!r}\nReport: {page}")
 
 
 @click.command(

@@ -116,7 +116,7 @@ class Estimate:
             return None
         above, margin = self.value - least, errors * self.standard_error
         surely, hardly = above > margin, above < nothing - margin
-        return None if surely == hardly else surely  # a precise figure between the two is both
+        return None if surely == hardly else surely  # a precise number between the two is both
 
     def __format__(self, spec: str) -> str:
         """Return value and error, each in a number's format; ``.3f`` is the default."""

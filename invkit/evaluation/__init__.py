@@ -8,7 +8,7 @@ from invkit.evaluation.frechet import frechet_difference, frechet_distance
 from invkit.evaluation.judge import Judge, JudgeTask
 from invkit.evaluation.kernel import kernel_distance
 from invkit.evaluation.probe import PROBED, order_disagreements, probe
-from invkit.evaluation.reconstruction import psnr, reconstruction_figures
+from invkit.evaluation.reconstruction import psnr, reconstruction_metrics
 from invkit.evaluation.sanity import cascade, randomised
 from invkit.evaluation.trust import Light, lights
 from invkit.evaluation.variance import concept_shares, determined_shares, invariance, invariance_rise, within_share
@@ -39,6 +39,6 @@ __all__ = [
     "probe",
     "psnr",
     "randomised",
-    "reconstruction_figures",
+    "reconstruction_metrics",
     "within_share",
 ]

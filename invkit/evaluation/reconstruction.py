@@ -16,7 +16,7 @@ from invkit.evaluation.frechet import frechet_distance
 from invkit.interpretees import PerceptualDistance
 from invkit.utils.random import generator_for
 
-__all__ = ["psnr", "reconstruction_figures"]
+__all__ = ["psnr", "reconstruction_metrics"]
 
 _BATCH, _DECODED = 64, 1024  # images compared at once; images whose features are taken at once
 
@@ -27,7 +27,7 @@ def psnr(images: Tensor, others: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def reconstruction_figures(
+def reconstruction_metrics(
     autoencoder: Autoencoder,
     data: ImageSet,
     *,
@@ -54,14 +54,14 @@ def reconstruction_figures(
         images, seen = data.images(rows), decode_all(autoencoder, codes[rows])
         for name, measure in measures.items():
             measured[name].append(measure(images, seen))
-    figures = {name: mean_estimate(torch.cat(parts), data.groups) for name, parts in measured.items()}
+    metrics = {name: mean_estimate(torch.cat(parts), data.groups) for name, parts in measured.items()}
     if features is not None:
         drawn = torch.randn(codes.shape, generator=generator_for(seed, "prior samples"))
         real = features.of(data)
         seen, made = (_features_decoded(features, autoencoder, each) for each in (codes, drawn))
-        figures["frechet of reconstructions"] = frechet_distance(real, seen, data.groups)
-        figures["frechet of prior samples"] = frechet_distance(real, made, (data.groups, None), independent=True)
-    return figures
+        metrics["frechet of reconstructions"] = frechet_distance(real, seen, data.groups)
+        metrics["frechet of prior samples"] = frechet_distance(real, made, (data.groups, None), independent=True)
+    return metrics
 
 
 def _features_decoded(features: Features, autoencoder: Autoencoder, codes: Tensor) -> Tensor:

@@ -30,15 +30,15 @@ class Light:
     text: str
 
 
-def lights(figures: Mapping[str, Estimate | float], disagreements: str | None = None) -> list[Light]:
-    """Judge an explanation by its fidelity figures.
+def lights(metrics: Mapping[str, Estimate | float], disagreements: str | None = None) -> list[Light]:
+    """Judge an explanation by its fidelity metrics.
 
     Args:
-        figures: as of :class:`invkit.explanation.Fidelity`; checks whose figures are missing are left out.
+        metrics: as of :class:`invkit.explanation.Fidelity`; checks whose metrics are missing are left out.
         disagreements: where eq. 20 and the probe order concepts differently, or nothing; None without concepts.
     """
-    told = {name: f"{value:.3f}" if isinstance(value, float) else str(value) for name, value in figures.items()}
-    f = {name: _exact(value) if isinstance(value, float) else value for name, value in figures.items()}
+    told = {name: f"{value:.3f}" if isinstance(value, float) else str(value) for name, value in metrics.items()}
+    f = {name: _exact(value) if isinstance(value, float) else value for name, value in metrics.items()}
     found = [*_autoencoder(f, told), *_uses(f, told), *_calibrated(f, told), *_consistent(f, told), *_varied(f, told)]
     if disagreements is not None:
         agree = "Eq. 20 and the probe order the concepts alike."
@@ -50,13 +50,13 @@ def _worst(*colours: Colour) -> Colour:
     return max(colours, key=["green", "amber", "red"].index)
 
 
-def _least(figure: Estimate, green: float, amber: float) -> Colour:
+def _least(estimate: Estimate, green: float, amber: float) -> Colour:
     """Return red below `amber`, and green from `green` on where it is surely not red; nothing unknown is either."""
-    if not figure.is_known:
+    if not estimate.is_known:
         return "amber"
-    if figure.value < amber:
+    if estimate.value < amber:
         return "red"
-    return "green" if figure.value >= green and figure.exceeds(amber) else "amber"
+    return "green" if estimate.value >= green and estimate.exceeds(amber) else "amber"
 
 
 def _exact(value: float) -> Estimate:

@@ -36,7 +36,7 @@ def check_data(
     if train < _ENOUGH or test < 2:
         raise DataError(
             "Too few images to explain a layer",
-            expected=f"at least {_ENOUGH} to train on and 2 held out; 2,000 and more for figures to rely on",
+            expected=f"at least {_ENOUGH} to train on and 2 held out; 2,000 and more for metrics to rely on",
             got=f"{train} and {test}",
         )
     if held_out is not None:

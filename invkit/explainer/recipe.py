@@ -156,7 +156,7 @@ def explanation_of(
     figures["invariance"] = vars(found.invariance())
     figures["concepts"] = {name: vars(share) for name, share in found.concepts().items()}
     figures["fidelity"] = {
-        name: value if isinstance(value, float) else vars(value) for name, value in found.fidelity().figures.items()
+        name: value if isinstance(value, float) else vars(value) for name, value in found.fidelity().metrics.items()
     }
     figures["determined"] = {name: vars(share) for name, share in found.determined().items()}
     return found
@@ -221,7 +221,7 @@ def explain(
         cache: folder in which trained parts are kept and found again, and runs that were cut short resumed.
 
     Returns:
-        the explanation, whose `figures` are all held out: `nll` and `nll_prior`, −log p(z̄ | z) and −log p(z̄)
+        the explanation, whose `metrics` are all held out: `nll` and `nll_prior`, −log p(z̄ | z) and −log p(z̄)
         in nats per dimension; `information`, their difference in nats; `psnr` of reconstructions in dB; `probe`,
         R² of a ridge regression of each concept from z with its standard error.
 

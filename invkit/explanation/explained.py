@@ -35,7 +35,7 @@ class Explained:
     t: InvarianceFlow
     e: SemanticFlow | None
     held_out: HeldOut
-    figures: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
     protocol: dict[str, Any] = field(default_factory=dict)
     interpretee: Interpretee | None = None
 
@@ -88,12 +88,12 @@ class Explained:
 
     @cached_property
     def _memory(self) -> dict[Any, Any]:
-        """Results by their arguments; estimates with the default ones are saved with the figures."""
+        """Results by their arguments; estimates with the default ones are saved with the metrics."""
         known: dict[Any, Any] = {}
-        if "invariance" in self.figures:
-            known["invariance", 10_000, self.seed] = Estimate(**self.figures["invariance"])
-            for kind in {"concepts", "determined"} & self.figures.keys():
-                shares = {name: Estimate(**share) for name, share in self.figures[kind].items()}
+        if "invariance" in self.metrics:
+            known["invariance", 10_000, self.seed] = Estimate(**self.metrics["invariance"])
+            for kind in {"concepts", "determined"} & self.metrics.keys():
+                shares = {name: Estimate(**share) for name, share in self.metrics[kind].items()}
                 known[kind, 10_000, self.seed] = shares
         return known
 

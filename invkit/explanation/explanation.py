@@ -30,9 +30,9 @@ class Explanation(Explained):
         autoencoder: E and D.
         t: the conditional flow, v = t(z̄ | z).
         e: the semantic flow; None where no concepts were given.
-        held_out: images for the figures.
-        figures: held-out figures by name, see :func:`invkit.explain`.
-        protocol: all settings that decide the figures.
+        held_out: images for the metrics.
+        metrics: held-out metrics by name, see :func:`invkit.explain`.
+        protocol: all settings that decide the metrics.
         interpretee: the model; None after loading without one.
     """
 
@@ -45,7 +45,7 @@ class Explanation(Explained):
         n: int = IMAGES,
         seed: int | None = None,
     ) -> Fidelity:
-        """Judge whether the explanation is true: what it can be trusted for, and the figures behind that.
+        """Judge whether the explanation is true: what it can be trusted for, and the metrics behind that.
 
         Held-out images and samples of them are sent through the model again, where it is at hand.
 
@@ -107,7 +107,7 @@ class Explanation(Explained):
         return f'<p>{self!r}</p><img src="{Picture(self.plot(rows=4), "").source}">'
 
     def to_html(self, file: str | Path) -> Path:
-        """Write one HTML file with pictures, figures and protocol; it needs no network to be viewed."""
+        """Write one HTML file with pictures, metrics and protocol; it needs no network to be viewed."""
         return write_explanation(self, Path(file))
 
     def save(self, folder: str | Path) -> Path:

@@ -56,7 +56,7 @@ class Fidelity:
     """How far an explanation can be trusted.
 
     Attributes:
-        figures: numbers, with their standard errors where they have one:
+        metrics: numbers, with their standard errors where they have one:
             `reconstruction`, R² of the autoencoder's reconstructions (1 − squared error / variance);
             `gain from z`, NLL(z̄ | z of another image) − NLL(z̄ | z) in nats per dimension;
             `energy of v`, `KS distance of v`, `dimensions of v rejected`, `correlation of v`: :class:`Calibration`;
@@ -70,7 +70,7 @@ class Fidelity:
         lights: what that means.
     """
 
-    figures: Mapping[str, Estimate | float]
+    metrics: Mapping[str, Estimate | float]
     lights: Sequence[Light]
 
     def __str__(self) -> str:
@@ -79,14 +79,14 @@ class Fidelity:
 
 def disagreement_text(explanation: Explained) -> str:
     """Say where eq. 20 and the probe order concepts differently; empty where they agree."""
-    probes = {name: Estimate(**share) for name, share in explanation.figures.get("probe", {}).items()}
+    probes = {name: Estimate(**share) for name, share in explanation.metrics.get("probe", {}).items()}
     pairs = order_disagreements(explanation.concepts(), probes)
     if not pairs:
         return ""
     found = "; ".join(f"{a} above {b}" for a, b in pairs)
     return (
         f"At '{explanation.layer}', eq. 20 and the probe disagree in order: eq. 20 puts {found}, and the probe the "
-        "other way round. What z alone determines is then the safer figure."
+        "other way round. What z alone determines is then the safer metric."
     )
 
 
@@ -102,17 +102,17 @@ def fidelity(
     seed = explanation.seed if seed is None else seed
     asked = (tuple(layers), features, perceptual, n, seed)
 
-    def figures() -> dict[str, Estimate | float]:
-        if asked == ((), None, None, IMAGES, explanation.seed) and "fidelity" in explanation.figures:
-            known = explanation.figures["fidelity"].items()
+    def metrics() -> dict[str, Estimate | float]:
+        if asked == ((), None, None, IMAGES, explanation.seed) and "fidelity" in explanation.metrics:
+            known = explanation.metrics["fidelity"].items()
             return {name: Estimate(**value) if isinstance(value, dict) else value for name, value in known}
         return measure(explanation, *asked)
 
-    found = explanation.once(("fidelity", asked), figures)
+    found = explanation.once(("fidelity", asked), metrics)
     if not found:
         few = f"Fewer than {FEWEST} held-out images that stand alone are too few to judge by. Hold out more."
         return Fidelity(found, [Light("Anything", "red", few)])
-    doubts = disagreement_text(explanation) if explanation.figures.get("probe") else None
+    doubts = disagreement_text(explanation) if explanation.metrics.get("probe") else None
     return Fidelity(found, lights(found, doubts))
 
 
@@ -130,7 +130,7 @@ def measure(
     n: int = IMAGES,
     seed: int = 0,
 ) -> dict[str, Estimate | float]:
-    """Return the figures of :class:`Fidelity` from n of the held-out images, those of v and of coverage from all.
+    """Return the metrics of :class:`Fidelity` from n of the held-out images, those of v and of coverage from all.
 
     None where there are too few of them.
     """
@@ -142,8 +142,8 @@ def measure(
     h = t.condition(z, generator)
     v = torch.randn(len(z), _DRAWN, t.dim, generator=generator)
     drawn = t.inverse_given(v, h)
-    known = explanation.figures
-    figures: dict[str, Estimate | float] = {
+    known = explanation.metrics
+    metrics: dict[str, Estimate | float] = {
         **({"information": float(known["information"])} if "information" in known else {}),
         "invariance": explanation.invariance(),
         **{f"diversity of {name}": _rest(share) for name, share in explanation.determined().items()},
@@ -156,13 +156,13 @@ def measure(
     made = {"": samples}
     if explanation.autoencoder.has_encoder:
         made[" of reconstructions"] = decode_all(explanation.autoencoder, codes.mean[rows])[:, None]
-        figures["reconstruction"] = reconstruction_r2(some.images(), made[" of reconstructions"][:, 0], some.groups)
-    figures |= _diversity(samples, some.groups, perceptual)
+        metrics["reconstruction"] = reconstruction_r2(some.images(), made[" of reconstructions"][:, 0], some.groups)
+    metrics |= _diversity(samples, some.groups, perceptual)
     if explanation.interpretee is not None:
-        figures |= _sent_back(explanation.interpretee, [explanation.layer, *layers], some, made)
+        metrics |= _sent_back(explanation.interpretee, [explanation.layer, *layers], some, made)
     if features is not None:
-        figures |= _distances(features, some, made)
-    return figures
+        metrics |= _distances(features, some, made)
+    return metrics
 
 
 def _rest(share: Estimate) -> Estimate:

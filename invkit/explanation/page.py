@@ -19,7 +19,7 @@ __all__ = [
     "closing_sections",
     "edits_section",
     "fidelity_section",
-    "figures_table",
+    "metrics_table",
     "protocol_section",
     "samples_section",
     "trust_section",
@@ -58,57 +58,57 @@ def _numbers_section(explanation: Explained) -> Section:
         "in the table also the share that it determines alone, whatever v. Bars: one standard error."
     )
     picture = Picture(shares(values), caption)
-    header, rows = figures_table({explanation.layer: explanation})
+    header, rows = metrics_table({explanation.layer: explanation})
     return Section("How much", disagreement_text(explanation), [picture], [Table(header, rows)])
 
 
 def fidelity_section(explanations: Mapping[str, Explained]) -> Section:
-    """What each explanation can be trusted for, and the figures behind that."""
+    """What each explanation can be trusted for, and the metrics behind that."""
     return trust_section({name: fidelity(explanation) for name, explanation in explanations.items()})
 
 
 def trust_section(found: Mapping[str, Fidelity]) -> Section:
-    """What something can be trusted for, by name, and the figures behind that."""
+    """What something can be trusted for, by name, and the metrics behind that."""
     several = len(found) > 1
     judged = [
         [*([name] if several else []), light.about, light.colour, light.text]
         for name, fidelity in found.items()
         for light in fidelity.lights
     ]
-    names = dict.fromkeys(name for fidelity in found.values() for name in fidelity.figures)
-    cells = {name: [_told(fidelity.figures.get(name)) for fidelity in found.values()] for name in names}
+    names = dict.fromkeys(name for fidelity in found.values() for name in fidelity.metrics)
+    cells = {name: [_told(fidelity.metrics.get(name)) for fidelity in found.values()] for name in names}
     tables = [
         Table([*([""] if several else []), "trust it for", "", "because"], judged),
-        Table(["figure", *found], [[name, *row] for name, row in cells.items()]),
+        Table(["metric", *found], [[name, *row] for name, row in cells.items()]),
     ]
-    text = "Green: trust it. Amber: mind what stands beside it. Red: do not. All figures are of held-out images."
+    text = "Green: trust it. Amber: mind what stands beside it. Red: do not. All metrics are of held-out images."
     return Section("What to trust", text, (), tables)
 
 
-def _told(figure: Estimate | float | None) -> str:
-    return "" if figure is None else f"{figure:.3f}" if isinstance(figure, float) else str(figure)
+def _told(metric: Estimate | float | None) -> str:
+    return "" if metric is None else f"{metric:.3f}" if isinstance(metric, float) else str(metric)
 
 
-def figures_table(explanations: dict[str, Explained]) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows of all figures, one column for each explanation."""
+def metrics_table(explanations: dict[str, Explained]) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of all metrics, one column for each explanation."""
     rows: dict[str, list[str]] = {}
 
     def put(name: str, value: object) -> None:
         rows.setdefault(name, []).append(str(value))
 
     for explanation in explanations.values():
-        figures = explanation.figures
+        metrics = explanation.metrics
         put("invariance (eq. 19)", explanation.invariance())
         for name, share in explanation.concepts().items():
             put(f"{name}: share explained at fixed v (eq. 20)", share)
             put(f"{name}: share that z alone determines", explanation.determined()[name])
-            if name in figures.get("probe", {}):
-                put(f"{name}: held-out R² of a ridge probe", Estimate(**figures["probe"][name]))
-        put("NLL(z̄), nats per dimension, held out", f"{figures['nll_prior']:.3f}")
-        put("NLL(z̄ | z), nats per dimension, held out", f"{figures['nll']:.3f}")
-        put("information found, nats", f"{figures['information']:.1f}")
-        if "psnr" in figures:
-            put("reconstruction, dB PSNR, held out", f"{figures['psnr']:.1f}")
+            if name in metrics.get("probe", {}):
+                put(f"{name}: held-out R² of a ridge probe", Estimate(**metrics["probe"][name]))
+        put("NLL(z̄), nats per dimension, held out", f"{metrics['nll_prior']:.3f}")
+        put("NLL(z̄ | z), nats per dimension, held out", f"{metrics['nll']:.3f}")
+        put("information found, nats", f"{metrics['information']:.1f}")
+        if "psnr" in metrics:
+            put("reconstruction, dB PSNR, held out", f"{metrics['psnr']:.1f}")
     return ["", *explanations], [[name, *cells] for name, cells in rows.items()]
 
 
@@ -140,9 +140,9 @@ def closing_sections(explanations: Mapping[str, Explained], about: Mapping[str, 
 
 
 def protocol_section(protocol: dict[str, Any]) -> Section:
-    """The settings that the figures depend on."""
+    """The settings that the metrics depend on."""
     text = (
-        "The figures measure what t can use of the representation; they depend on the settings below and may be "
+        "The metrics measure what t can use of the representation; they depend on the settings below and may be "
         "compared between explanations that share them."
     )
     rows = [[key, json.dumps(value, ensure_ascii=False)] for key, value in protocol.items()]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from invkit.core import Estimate
 from invkit.explanation.explanation import Explanation
 from invkit.explanation.fidelity import disagreement_text
-from invkit.explanation.page import fidelity_section, figures_table, protocol_section, samples_section
+from invkit.explanation.page import fidelity_section, metrics_table, protocol_section, samples_section
 from invkit.report import Picture, Section, Table, curves, write_page
 from invkit.utils.io import nulls_for_unknown
 
@@ -54,15 +54,15 @@ class Profile:
         return curves(at, series, self.axis)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all figures as JSON-able values, None where a figure is unknown."""
+        """Return all metrics as JSON-able values, None where a metric is unknown."""
         return {
-            name: {"layer": explanation.layer, **nulls_for_unknown(explanation.figures)}
+            name: {"layer": explanation.layer, **nulls_for_unknown(explanation.metrics)}
             for name, explanation in self.explanations.items()
         }
 
     def sections(self, *, every: bool = False) -> list[Section]:
         """Return the sections of a page: curves, table, what to trust, samples of the first and the last, or of all."""
-        header, rows = figures_table(dict(self.explanations))
+        header, rows = metrics_table(dict(self.explanations))
         caption = (
             "Invariance (eq. 19): share of the variance of the image code that the representation leaves open. "
             "Concepts (eq. 20): share of each concept's variance that it explains. Bands: one standard error."

@@ -50,7 +50,7 @@ def save_explanation(explanation: Explained, folder: Path) -> Path:
         },
         "e": None if e is None else {"factors": e.factors, "rho": e.rho},
         "concepts": {n: {"kind": c.kind, "names": list(c.names)} for n, c in data.concepts.items()},
-        "figures": explanation.figures,
+        "metrics": explanation.metrics,
         "protocol": explanation.protocol,
         "contents": {"weights": fingerprint(weights), "held_out": fingerprint(held_out)},
     }
@@ -108,7 +108,7 @@ def load_explanation(
         t,
         e,
         HeldOut(ImageSet(_pixels(held_out, found), concepts, held_out.get("groups")), held_out["z"]),
-        manifest["figures"],
+        manifest["metrics"],
         manifest["protocol"],
         _same_model(model, preprocess, manifest["model"]),
     )

@@ -155,13 +155,13 @@ def _told(
     if read:
         headline |= {f"samples at '{last}' read as {name}": share for name, share in read[last].items()}
     holds = verdict(shows(rise), shows(above)) if enough else None
-    figures = {
+    metrics = {
         "attack": {
             **vars(method),
             "accuracy": trial.accuracy,
             "attacked": len(trial),
             "changed": int(trial.flipped.sum()),
-            "behind the layers' figures": len(tried),
+            "behind the layers' metrics": len(tried),
         },
         "layers": {layer: each.to_dict() for layer, each in found.items()},
         "read": {layer: {n: vars(s) for n, s in shares.items()} for layer, shares in read.items()},
@@ -182,7 +182,7 @@ def _told(
         *pictures_sections(tried, explanations, decisions),
         *closing_sections(explanations),
     ]
-    return Study("adversarial", "Where an attack becomes visible", _CLAIM, headline, holds, figures, sections)
+    return Study("adversarial", "Where an attack becomes visible", _CLAIM, headline, holds, metrics, sections)
 
 
 def _rises(first: Changes, last: Changes) -> tuple[Estimate, Estimate]:

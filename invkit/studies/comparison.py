@@ -197,9 +197,9 @@ def _layer(
         seen = torch.cat([interpretee.represent(x, [layer])[layer] for x in images.split(_BATCH)])
         return consistency(z[rows[which]], seen[:, None], _groups(data, rows[which])).distance
 
-    figures = {way: {**distances[way], "inconsistency": consistent(some, x[some])} for way, x in made.items()}
+    metrics = {way: {**distances[way], "inconsistency": consistent(some, x[some])} for way, x in made.items()}
     codes = ground.held_out_codes.mean[rows[some]]
-    figures[RECONSTRUCTIONS] = {"inconsistency": consistent(some, decode_all(ground.autoencoder, codes))}
+    metrics[RECONSTRUCTIONS] = {"inconsistency": consistent(some, decode_all(ground.autoencoder, codes))}
     images = data.images(rows[shown])
     sheet = {
         "x": images[:, None],
@@ -208,10 +208,10 @@ def _layer(
     }
     if gradient:
         descended = inverted(interpretee, layer, z[rows[shown]], data.size, seed=ground.seed)
-        figures[DESCENT] = {"inconsistency": consistent(shown, descended)}
+        metrics[DESCENT] = {"inconsistency": consistent(shown, descended)}
         sheet["descent"] = descended[:, None]
     sheet["invkit's samples"] = explanation.sample_from(z[rows[shown]], _COLUMNS)
-    return Inverted(figures, sheet)
+    return Inverted(metrics, sheet)
 
 
 def _told(
@@ -224,11 +224,11 @@ def _told(
 ) -> Study:
     """Put the study together."""
     name, last = "Fréchet distance", list(found)[-1]
-    headline = {f"{name}, {way}, '{layer}'": each.figures[way][name] for layer, each in found.items()
+    headline = {f"{name}, {way}, '{layer}'": each.metrics[way][name] for layer, each in found.items()
                 for way in (OURS, THEIRS)}  # fmt: skip
     headline[f"{THEIRS} less {OURS} at '{last}'"] = ahead
-    figures = {
-        "layers": {layer: _plain(each.figures) for layer, each in found.items()},
+    metrics = {
+        "layers": {layer: _plain(each.metrics) for layer, each in found.items()},
         "whatever the layer": _plain(known),
     }
     sections = [
@@ -238,8 +238,8 @@ def _told(
         *closing_sections(explanations, about),
     ]
     title = "Samples against regressed images, layer by layer"
-    return Study("comparison", title, _CLAIM, headline, ahead.exceeds() if fair else None, figures, sections)
+    return Study("comparison", title, _CLAIM, headline, ahead.exceeds() if fair else None, metrics, sections)
 
 
-def _plain(figures: Mapping[str, Mapping[str, Estimate]]) -> dict[str, dict[str, Any]]:
-    return {way: {name: vars(estimate) for name, estimate in own.items()} for way, own in figures.items()}
+def _plain(metrics: Mapping[str, Mapping[str, Estimate]]) -> dict[str, dict[str, Any]]:
+    return {way: {name: vars(estimate) for name, estimate in own.items()} for way, own in metrics.items()}

@@ -187,7 +187,7 @@ def _told(
             if kept is not None:
                 headline[f"{name}: others stay, {way}"] = kept
     shares = judged_shares(found[OURS], reads)
-    figures = {
+    metrics = {
         "judged changed": {
             way: {swapped: {name: vars(each.rate(name)) for name in each.changed} for swapped, each in own.items()}
             for way, own in found.items()
@@ -209,4 +209,4 @@ def _told(
     ]
     untested = [] if len(ground.held_out.concepts) > 1 else [None]  # there is no other concept to stay
     holds = verdict(*(passed for _, passed in shares.values()), *untested)
-    return Study("modification", "Swapping a concept", _CLAIM, headline, holds, figures, sections)
+    return Study("modification", "Swapping a concept", _CLAIM, headline, holds, metrics, sections)

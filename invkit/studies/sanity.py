@@ -161,7 +161,7 @@ def _told(found: Mapping[str, Explanation], changes: Mapping[str, Estimate]) -> 
 
 
 def is_another(changes: Mapping[str, Estimate]) -> bool | None:
-    """Say whether any figure changed, by more than all together would by chance."""
+    """Say whether any metric changed, by more than all together would by chance."""
     beyond = NormalDist().inv_cdf(1 - _LEVEL / (2 * len(changes)))
     shown = [shows(replace(change, value=abs(change.value)), beyond) for change in changes.values()]
     return True if True in shown else None if None in shown else False
@@ -174,7 +174,7 @@ def finds_nothing(true: Estimate, shuffled: Estimate) -> bool | None:
 
 
 def _gain(explanation: Explanation) -> Estimate:
-    gain = explanation.fidelity().figures["gain from z"]
+    gain = explanation.fidelity().metrics["gain from z"]
     assert isinstance(gain, Estimate)
     return gain
 
@@ -204,7 +204,7 @@ def _changes_section(changes: Mapping[str, Estimate], most: str) -> Section:
         f"is beyond its error; the largest, measured by that, is of {most}."
     )
     rows = [[name, str(value)] for name, value in changes.items()]
-    return Section("How the figures change", text, (), [Table(["", "change"], rows)])
+    return Section("How the metrics change", text, (), [Table(["", "change"], rows)])
 
 
 def _likeness_section(maps: Mapping[str, Estimate]) -> Section:

@@ -106,8 +106,8 @@ def shift(
         found[name] = explain_layers(ground, interpretee, addresses, embedder, f"{name},")
         kept_shares[name] = {layer: kept(each, ground.seed) for layer, each in found[name].items()}
     headline, holds = _judged(found, kept_shares, concept)
-    figures = {
-        name: {layer: {**each.figures, "kept": {n: vars(s) for n, s in kept_shares[name][layer].items()}}
+    metrics = {
+        name: {layer: {**each.metrics, "kept": {n: vars(s) for n, s in kept_shares[name][layer].items()}}
                for layer, each in domain.items()}
         for name, domain in found.items()
     }  # fmt: skip
@@ -117,7 +117,7 @@ def shift(
         *decisions_sections(interpretee, sets["foreign"][1], concept),
         *closing_sections({f"{name} {layer}": each for name, of in found.items() for layer, each in of.items()}),
     ]
-    return Study("shift", "A network on foreign images", _CLAIM, headline, holds, figures, sections)
+    return Study("shift", "A network on foreign images", _CLAIM, headline, holds, metrics, sections)
 
 
 def _joint(sets: Mapping[str, tuple[ImageSet, ImageSet]], settings: Settings, keywords: Keywords) -> Autoencoder:

@@ -10,7 +10,7 @@ from invkit.core import Estimate, Interpretee
 from invkit.data import ImageSet, evenly
 from invkit.errors import LayerError
 from invkit.explanation import Explanation
-from invkit.explanation.page import figures_table
+from invkit.explanation.page import metrics_table
 from invkit.report import Picture, Section, Table, curves
 from invkit.studies.attacking.decisions import decide_all
 from invkit.studies.side_by_side import side_by_side
@@ -46,7 +46,7 @@ def numbers_section(found: Mapping[str, Domain], shares: Mapping[str, Kept]) -> 
         pictures.append(Picture(curves(layers, concepts, "layer", "share kept"), caption))
     tables = []
     for name, domain in found.items():
-        header, rows = figures_table(dict(domain))
+        header, rows = metrics_table(dict(domain))
         rows += [
             [f"{what} kept by samples", *(str(of[what]) for of in shares[name].values())]
             for what in next(iter(shares[name].values()))

@@ -1,4 +1,4 @@
-"""What a study gives: the figures its claim is judged by, and a page."""
+"""What a study gives: the metrics its claim is judged by, and a page."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Study:
         name: of the study, as on the command line.
         title: of its page.
         claim: what the paper says, one sentence.
-        headline: the few figures that the claim is judged by, by name.
+        headline: the few metrics that the claim is judged by, by name.
         holds: True where they bear the claim out, False where they speak against it, None where they leave it open.
-        figures: all figures, JSON-able.
+        metrics: all metrics, JSON-able.
         sections: of its page, the claim not among them.
     """
 
@@ -36,21 +36,21 @@ class Study:
     claim: str
     headline: Mapping[str, Estimate]
     holds: bool | None
-    figures: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
     sections: Sequence[Section] = ()
 
     def __str__(self) -> str:
         return "\n".join([f"{self.title}: {_VERDICTS[self.holds]}", *(f"  {n}: {e}" for n, e in self.headline.items())])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return claim, verdict and all figures as JSON-able values, None where a figure is unknown."""
+        """Return claim, verdict and all metrics as JSON-able values, None where a metric is unknown."""
         told: dict[str, Any] = nulls_for_unknown(
             {
                 "study": self.name,
                 "claim": self.claim,
                 "holds": self.holds,
                 "headline": {name: vars(estimate) for name, estimate in self.headline.items()},
-                **self.figures,
+                **self.metrics,
             }
         )
         return told
@@ -90,7 +90,7 @@ def verdict(*parts: bool | None) -> bool | None:
 
 
 def over_seeds(run: Callable[[int], Study], seeds: Sequence[int]) -> Study:
-    """Run a study on several seeds; give the last one's page with headline figures averaged over seeds.
+    """Run a study on several seeds; give the last one's page with headline metrics averaged over seeds.
 
     The standard error is that of the mean over seeds; `n` is their number. The claim holds if it does for each seed.
 

@@ -86,9 +86,9 @@ def texture(
     shares = {name: {layer: _shares(each) for layer, each in per.items()} for name, per in found.items()}
     headline, holds = _judged(shares, shape, texture) if present else (_invariances(found), None)
     sections = [_kept(found, shares, shape, texture, present), *_samples(found, shown)]
-    figures = {name: {layer: each.figures for layer, each in per.items()} for name, per in found.items()}
+    metrics = {name: {layer: each.metrics for layer, each in per.items()} for name, per in found.items()}
     closing = closing_sections({f"{name} {layer}": each for name, per in found.items() for layer, each in per.items()})
-    return Study("texture", "Shape or texture", _CLAIM, headline, holds, figures, [*sections, *closing])
+    return Study("texture", "Shape or texture", _CLAIM, headline, holds, metrics, [*sections, *closing])
 
 
 def _in_conflict(images: ImageSet, cues: str, strength: float, keywords: Keywords) -> tuple[ImageSet, Keywords]:
@@ -115,7 +115,7 @@ def _present(images: ImageSet, shape: str, texture: str) -> bool:
 
 def _shares(explanation: Explanation) -> Shares:
     """Return each concept's shares by measure."""
-    probes = {name: Estimate(**share) for name, share in explanation.figures.get("probe", {}).items()}
+    probes = {name: Estimate(**share) for name, share in explanation.metrics.get("probe", {}).items()}
     return {"eq. 20": explanation.concepts(), "determined": explanation.determined(), "probe": probes}
 
 
@@ -170,7 +170,7 @@ def _kept(
     table = Table(["network", "layer", "invariance", *(header if present else ())], rows)
     text = (
         "The images have the shape of one class and the texture of another, drawn independently. The errors of "
-        "differences take the two figures for independent; both networks saw the same held-out images."
+        "differences take the two metrics for independent; both networks saw the same held-out images."
         if present
         else ""
     )

@@ -39,7 +39,7 @@ def fit(
     checkpoint: Path | None = None,
     on_evaluate: Callable[[int, nn.Module], None] | None = None,
 ) -> FitResult:
-    """Train the task's module; afterwards it holds the averaged weights with the best held-out figure.
+    """Train the task's module; afterwards it holds the averaged weights with the best held-out metric.
 
     Ctrl-C ends training and keeps the best so far; a second one raises KeyboardInterrupt. With a
     checkpoint file a later call resumes, and ends with the same weights as an uninterrupted run. Several processes

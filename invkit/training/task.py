@@ -63,7 +63,7 @@ class Task(ABC):
         step: number of the step that the loop is at, for a loss that changes with it.
         terms: what the last loss was made of, by name; their means are kept in the history.
         keep_last: keep the last average instead of the best: for a loss, such as an adversarial one, that the held-out
-            figure does not tell all of.
+            metric does not tell all of.
     """
 
     title: str
@@ -84,7 +84,7 @@ class Task(ABC):
 
     @abstractmethod
     def held_out(self, module: nn.Module) -> float:
-        """Return the held-out figure, lower is better; the same noise at every call."""
+        """Return the held-out metric, lower is better; the same noise at every call."""
 
 
 @dataclass
@@ -92,10 +92,10 @@ class FitResult:
     """How training went.
 
     Attributes:
-        best: held-out figure of the weights that were kept, the lowest, or the last where the task keeps the last.
+        best: held-out metric of the weights that were kept, the lowest, or the last where the task keeps the last.
         best_step: when it was reached.
         steps: steps done.
-        history: (step, mean training loss since the last entry, held-out figure).
+        history: (step, mean training loss since the last entry, held-out metric).
         terms: for each entry of the history the mean of each term of the loss.
         seconds: time spent, over all resumed runs.
         stopped: `done`, `early` (no improvement) or `interrupted` (Ctrl-C).

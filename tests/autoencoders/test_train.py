@@ -33,12 +33,12 @@ def _no_weights(monkeypatch, tmp_path):
 @pytest.mark.parametrize("settings", [SMALL, BIG], ids=["conv", "big"])
 def test_a_trained_one_is_saved_and_loaded(photographs, tmp_path, settings, monkeypatch):
     trained = invkit.train_autoencoder(photographs, settings=settings, sheets=tmp_path / "sheets")
-    assert set(trained.figures) == {"psnr", "ssim"}
+    assert set(trained.metrics) == {"psnr", "ssim"}
     assert sorted(f.name for f in (tmp_path / "sheets").iterdir()) == [f"step-{k:07d}.png" for k in (0, 2, 4)]
     with Image.open(tmp_path / "sheets" / "step-0000004.png") as sheet:
         assert sheet.size == (2 * (12 * 34 - 2), 2 * (3 * 34 - 2))
     loaded = invkit.TrainedAutoencoder.load(trained.save(tmp_path / "saved"))
-    assert loaded.figures == trained.figures
+    assert loaded.metrics == trained.metrics
     assert loaded.result.terms == trained.result.terms
     assert torch.equal(loaded.examples, trained.examples)
     images = photographs[:3]
@@ -51,7 +51,7 @@ def test_a_trained_one_is_saved_and_loaded(photographs, tmp_path, settings, monk
     assert as_autoencoder(loaded).device.type == as_autoencoder(again).device.type == "cpu"
     page = loaded.to_html(tmp_path / "report.html").read_text()
     assert page.count("data:image/png") == 2
-    assert f"{loaded.figures['psnr'].value:.3f}" in page
+    assert f"{loaded.metrics['psnr'].value:.3f}" in page
 
 
 def test_all_that_is_explained_on_the_same_images_shares_it(photographs, network, tiny, tmp_path, monkeypatch, capsys):
@@ -117,7 +117,7 @@ def test_without_weights_for_the_metric_it_says_what_else_there_is(photographs, 
         invkit.train_autoencoder(photographs, settings=replace(SMALL, perceptual="lpips"))
 
 
-def test_what_the_figures_need_is_told_before_training(photographs, network, monkeypatch):
+def test_what_the_metrics_need_is_told_before_training(photographs, network, monkeypatch):
     monkeypatch.setattr("invkit.autoencoders.train.fit_autoencoder", lambda *_, **__: pytest.fail("training began"))
     interpretee = ModuleInterpretee(network, invkit.Preprocess())
     cases = [

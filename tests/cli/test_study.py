@@ -1,4 +1,4 @@
-"""`invkit study`: a page and figures of each experiment."""
+"""`invkit study`: a page and metrics of each experiment."""
 
 import inspect
 import json

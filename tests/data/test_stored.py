@@ -204,7 +204,7 @@ def test_a_disk_that_fills_is_told(little):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_an_explanation_of_images_in_a_file_has_the_same_figures(little, network, digits):
+def test_an_explanation_of_images_in_a_file_has_the_same_metrics(little, network, digits):
     settings = replace(Settings.tiny(), held_out=0.2)
     some = digits.take(torch.arange(120))
     filed = replace(some, pixels=gathered(some.bytes()))
@@ -212,7 +212,7 @@ def test_an_explanation_of_images_in_a_file_has_the_same_figures(little, network
     one, two = (
         invkit.explain(network, "3", data, settings=settings, preprocess=invkit.Preprocess()) for data in (some, filed)
     )
-    assert one.figures == two.figures
+    assert one.metrics == two.metrics
     assert isinstance(two.held_out.data.pixels, torch.Tensor)  # or the file would stay as long as the explanation
     assert torch.equal(one.held_out.data.pixels, two.held_out.data.pixels)
 

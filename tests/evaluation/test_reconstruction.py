@@ -1,4 +1,4 @@
-"""Figures of reconstructions against scikit-image and torchmetrics."""
+"""Metrics of reconstructions against scikit-image and torchmetrics."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from torch import nn
 import invkit
 from invkit.autoencoders import ConvAutoencoder
 from invkit.data import ImageSet
-from invkit.evaluation import Features, reconstruction_figures
+from invkit.evaluation import Features, reconstruction_metrics
 from invkit.interpretees import ModuleInterpretee, PerceptualDistance
 
 
@@ -24,7 +24,7 @@ def case():
 @torch.no_grad()
 def test_psnr_and_ssim_are_scikit_images(case):
     autoencoder, data, _ = case
-    figures = reconstruction_figures(autoencoder, data)
+    metrics = reconstruction_metrics(autoencoder, data)
     seen = autoencoder.decode(autoencoder.encode(data.images()).mean).numpy()
     pairs = list(zip(data.images().numpy(), seen, strict=True))
     psnr = [peak_signal_noise_ratio(a, b, data_range=1) for a, b in pairs]
@@ -36,16 +36,16 @@ def test_psnr_and_ssim_are_scikit_images(case):
         "use_sample_covariance": False,
     }
     ssim = [structural_similarity(a, b, **options) for a, b in pairs]
-    assert figures["psnr"].value == pytest.approx(np.mean(psnr), abs=1e-3)
-    assert figures["psnr"].standard_error == pytest.approx(np.std(psnr, ddof=1) / 50**0.5, rel=1e-2)
-    assert figures["ssim"].value == pytest.approx(np.mean(ssim), abs=3e-3)
-    assert set(figures) == {"psnr", "ssim"}
+    assert metrics["psnr"].value == pytest.approx(np.mean(psnr), abs=1e-3)
+    assert metrics["psnr"].standard_error == pytest.approx(np.std(psnr, ddof=1) / 50**0.5, rel=1e-2)
+    assert metrics["ssim"].value == pytest.approx(np.mean(ssim), abs=3e-3)
+    assert set(metrics) == {"psnr", "ssim"}
 
 
 def test_distances_are_there_where_a_network_is(case):
     autoencoder, data, network = case
-    figures = reconstruction_figures(
+    metrics = reconstruction_metrics(
         autoencoder, data, distances={"perceptual": PerceptualDistance(network, ["1"])}, features=Features(network, "1")
     )
-    assert {"perceptual", "frechet of reconstructions", "frechet of prior samples"} < set(figures)
-    assert all(estimate.value > 0 for estimate in figures.values())
+    assert {"perceptual", "frechet of reconstructions", "frechet of prior samples"} < set(metrics)
+    assert all(estimate.value > 0 for estimate in metrics.values())

@@ -1,4 +1,4 @@
-"""Lights of figures that are known."""
+"""Lights of metrics that are known."""
 
 import math
 from itertools import pairwise
@@ -34,11 +34,11 @@ OF = {
 }
 
 
-def colour(name, figure):
-    return {light.about: light.colour for light in lights({**GOOD, name: figure})}[OF[name]]
+def colour(name, metric):
+    return {light.about: light.colour for light in lights({**GOOD, name: metric})}[OF[name]]
 
 
-def test_good_figures_are_green():
+def test_good_metrics_are_green():
     assert {light.colour for light in lights(GOOD)} == {"green"}
 
 
@@ -62,7 +62,7 @@ def test_good_figures_are_green():
         ("energy of v", 0.6, 0.01, "red"),
     ],
 )
-def test_lights_of_known_figures(name, value, error, expected):
+def test_lights_of_known_metrics(name, value, error, expected):
     assert colour(name, Estimate(value, error, 600)) == expected
 
 
@@ -75,7 +75,7 @@ def test_nothing_gets_greener_with_less_data_and_nothing_unknown_is_green(name):
         unknown = [Estimate(0.99, math.nan, 9), Estimate(math.nan, 0.01, 9), Estimate(math.inf, math.inf, 9)]
     else:
         unknown = [math.nan, math.inf, -math.inf]
-    assert {colour(name, figure) for figure in unknown} == {"amber"}
+    assert {colour(name, metric) for metric in unknown} == {"amber"}
 
 
 def test_the_whole_information_counts():

@@ -64,10 +64,10 @@ def test_the_ends_of_an_interpolation_are_the_reconstructions(explanation, digit
     torch.testing.assert_close(path[:, -1], explanation.reconstruct(x[2:]), atol=1e-3, rtol=0)
 
 
-def test_figures_are_complete_and_json(explanation):
-    figures = json.loads(json.dumps(explanation.figures))
-    assert {"nll", "nll_prior", "information", "psnr", "probe", "invariance", "concepts"} <= set(figures)
-    assert set(figures["concepts"]) == set(figures["determined"]) == {"residual", "digit", "foreground", "background"}
+def test_metrics_are_complete_and_json(explanation):
+    metrics = json.loads(json.dumps(explanation.metrics))
+    assert {"nll", "nll_prior", "information", "psnr", "probe", "invariance", "concepts"} <= set(metrics)
+    assert set(metrics["concepts"]) == set(metrics["determined"]) == {"residual", "digit", "foreground", "background"}
     assert explanation.invariance().n >= 1000
     assert explanation.protocol["settings"]["noise_floor"] == 0.003
 
@@ -93,16 +93,16 @@ def test_saved_and_loaded_it_is_the_same(explanation, model, digits, tmp_path):
     assert loaded.determined() == explanation.determined()
 
 
-def test_figures_are_drawn_with_the_seed_that_all_was_trained_with(model, digits, tiny, tmp_path):
+def test_metrics_are_drawn_with_the_seed_that_all_was_trained_with(model, digits, tiny, tmp_path):
     found = invkit.explain(model, "2", digits, settings=tiny, seed=7)
     assert found.seed == 7
     for kind in ("invariance", "concepts", "determined"):
         figure = getattr(found, kind)
         assert figure() == figure(seed=7) != figure(seed=0)
-    assert found.fidelity().figures == found.fidelity(seed=7).figures != found.fidelity(seed=0).figures
+    assert found.fidelity().metrics == found.fidelity(seed=7).metrics != found.fidelity(seed=0).metrics
     loaded = invkit.Explanation.load(found.save(tmp_path / "saved"))
     assert loaded.invariance(seed=7) == found.invariance()
-    assert loaded.fidelity().figures == found.fidelity().figures
+    assert loaded.fidelity().metrics == found.fidelity().metrics
 
 
 def test_without_its_model_it_still_samples_for_held_out_images(explanation, digits, tmp_path):
@@ -129,7 +129,7 @@ def swap_files(folder):
 def change_a_figure(folder):
     file = folder / "manifest.json"
     manifest = json.loads(file.read_text())
-    manifest["figures"]["nll"] += 0.001
+    manifest["metrics"]["nll"] += 0.001
     file.write_text(json.dumps(manifest))
 
 
@@ -164,7 +164,7 @@ def test_the_cache_gives_the_same_without_training(model, digits, tiny, tmp_path
     first = invkit.explain(model, "4", digits, **options)
     monkeypatch.setattr("invkit.training.artefacts.fit", None)  # training would fail now
     again = invkit.explain(model, "4", digits, **options)
-    assert again.figures == first.figures
+    assert again.metrics == first.metrics
     x = digits.images(slice(2))
     assert torch.equal(again.sample(x, 2), first.sample(x, 2))
 
@@ -173,14 +173,14 @@ def test_a_damaged_explanation_in_the_cache_is_made_again(model, digits, tiny, t
     options = {"settings": tiny, "cache": tmp_path}
     first = invkit.explain(model, "4", digits, **options)
     truncate_weights(next(tmp_path.glob("explanation-*")))
-    assert invkit.explain(model, "4", digits, **options).figures == first.figures
+    assert invkit.explain(model, "4", digits, **options).metrics == first.metrics
     assert "made again" in capsys.readouterr().err
 
 
 def test_the_same_seed_gives_the_same_and_another_does_not(model, digits, tiny, explanation):
     again, other = (invkit.explain(model, "2", digits, settings=tiny, seed=s) for s in (0, 1))
-    assert again.figures == explanation.figures
-    assert other.figures != explanation.figures
+    assert again.metrics == explanation.metrics
+    assert other.metrics != explanation.metrics
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_a_profile_of_layers_and_of_checkpoints(model, digits, tiny, tmp_path):
         assert profile.to_html(tmp_path / "p.html").stat().st_size > 10_000
         assert len({e.autoencoder for e in profile.explanations.values()}) == 1
     one = invkit.explain(model, "2", digits, settings=tiny)
-    assert over_layers["2"].figures == one.figures  # sharing a pass changes nothing
+    assert over_layers["2"].metrics == one.metrics  # sharing a pass changes nothing
 
 
 def test_each_representation_is_computed_once(model, digits, tiny, monkeypatch):
@@ -397,7 +397,7 @@ def test_an_explanation_that_was_saved_in_part_is_made_again(model, digits, tiny
     whole = invkit.explain(model, "2", digits, **options)
     (manifest,) = tmp_path.glob("explanation-*/manifest.json")
     manifest.unlink()
-    assert invkit.explain(model, "2", digits, **options).figures == whole.figures
+    assert invkit.explain(model, "2", digits, **options).metrics == whole.metrics
     assert manifest.exists()
 
 
@@ -489,6 +489,6 @@ def test_an_amortised_t_is_one_for_all_layers_and_each_explanation_stands_alone(
     alone = invkit.Explanation.load(tmp_path / "alone", model)
     assert torch.equal(alone.sample(images, n=2), found["4"].sample(images, n=2))
     again = invkit.profile(model, ["0", "2", "4"], digits, settings=together, cache=tmp_path)
-    assert again["2"].figures == found["2"].figures
+    assert again["2"].metrics == found["2"].metrics
     apart = invkit.profile(model, ["0", "2"], digits, settings=together, cache=tmp_path)
-    assert apart["2"].figures["nll"] != found["2"].figures["nll"]  # other companions, another t
+    assert apart["2"].metrics["nll"] != found["2"].metrics["nll"]  # other companions, another t

@@ -42,44 +42,44 @@ def colours(fidelity):
     return {light.about: light.colour for light in fidelity.lights}
 
 
-def test_figures_are_kept_with_the_explanation_and_need_the_model_for_some_only(small, tmp_path):
+def test_metrics_are_kept_with_the_explanation_and_need_the_model_for_some_only(small, tmp_path):
     fidelity = small.fidelity()
     small.save(tmp_path)
     loaded = invkit.Explanation.load(tmp_path)
-    assert loaded.fidelity().figures == dict(fidelity.figures)
+    assert loaded.fidelity().metrics == dict(fidelity.metrics)
     assert str(loaded.fidelity()) == str(fidelity)
-    alone = loaded.fidelity(n=50).figures  # measured anew, without the model
-    assert set(fidelity.figures) - set(alone) >= {"distance", "rank", "agreement", "autoencoder's share"}
+    alone = loaded.fidelity(n=50).metrics  # measured anew, without the model
+    assert set(fidelity.metrics) - set(alone) >= {"distance", "rank", "agreement", "autoencoder's share"}
     assert "What to trust" in small.to_html(tmp_path / "page.html").read_text()
 
 
 def test_later_layers_features_and_a_perceptual_distance_are_measured_where_they_are_asked_for(small):
     features = Features(as_interpretee(Colours(), lambda x: x), "seen")
     distance = invkit.PerceptualDistance(as_interpretee(Colours(), lambda x: x), ["seen"])
-    figures = small.fidelity(["input"], features=features, perceptual=distance, n=40).figures
-    assert figures["distance at input"].value > figures["distance at output"].value
-    assert figures["perceptual diversity"].value > 0
-    assert {"kernel distance of samples", "kernel distance of reconstructions"} <= set(figures)
+    metrics = small.fidelity(["input"], features=features, perceptual=distance, n=40).metrics
+    assert metrics["distance at input"].value > metrics["distance at output"].value
+    assert metrics["perceptual diversity"].value > 0
+    assert {"kernel distance of samples", "kernel distance of reconstructions"} <= set(metrics)
     data = small.held_out.data
     some = torch.linspace(0, len(data) - 1, 40).long()
     made = small.reconstruct(data.images(some))
     expected = frechet_distance(features.of(data.images(some)), features.of(made), data.groups[some])
-    assert figures["Fréchet distance of reconstructions"].value == pytest.approx(expected.value, rel=1e-4)
+    assert metrics["Fréchet distance of reconstructions"].value == pytest.approx(expected.value, rel=1e-4)
 
 
 def test_the_diversity_of_a_concept_is_what_the_layer_leaves_open_of_it(small):
-    figures, kept = small.fidelity().figures, small.determined()
+    metrics, kept = small.fidelity().metrics, small.determined()
     assert set(kept) >= {"digit", "background"}
     for name, share in kept.items():
-        assert figures[f"diversity of {name}"].value == pytest.approx(1 - share.value)
+        assert metrics[f"diversity of {name}"].value == pytest.approx(1 - share.value)
 
 
 def test_embeddings_take_no_decision_to_agree_on():
     embedding = ModuleInterpretee(Colours(), scores_classes=False)
     few = color_digits(copies=1)
-    figures = invkit.explain(embedding, "seen", few, settings=Settings.tiny()).fidelity().figures
-    assert "distance of reconstructions at output" in figures
-    assert not any("agreement" in name for name in figures)
+    metrics = invkit.explain(embedding, "seen", few, settings=Settings.tiny()).fidelity().metrics
+    assert "distance of reconstructions at output" in metrics
+    assert not any("agreement" in name for name in metrics)
 
 
 def test_too_few_held_out_images_are_told():
@@ -88,7 +88,7 @@ def test_too_few_held_out_images_are_told():
         Colours(), "seen", color_digits(copies=1).take(torch.arange(80)), held_out=few, settings=Settings.tiny(),
         preprocess=lambda x: x,
     )  # fmt: skip
-    assert not found.fidelity().figures
+    assert not found.fidelity().metrics
     assert [(light.colour, "too few" in light.text) for light in found.fidelity().lights] == [("red", True)]
 
 
@@ -110,9 +110,9 @@ def test_a_layer_that_says_nothing_is_told():
     assert "says nothing" in lights["What t finds in the layer"].text
 
 
-def test_equal_seeds_give_equal_figures_and_others_do_not(small):
-    assert small.fidelity(n=41, seed=3).figures == dict(small.fidelity(n=41, seed=3).figures)
-    assert small.fidelity(n=41, seed=4).figures["diversity"] != small.fidelity(n=41, seed=3).figures["diversity"]
+def test_equal_seeds_give_equal_metrics_and_others_do_not(small):
+    assert small.fidelity(n=41, seed=3).metrics == dict(small.fidelity(n=41, seed=3).metrics)
+    assert small.fidelity(n=41, seed=4).metrics["diversity"] != small.fidelity(n=41, seed=3).metrics["diversity"]
 
 
 @pytest.mark.slow

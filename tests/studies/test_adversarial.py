@@ -213,7 +213,7 @@ def test_the_study_runs_from_images_to_a_page(tiny, network, tmp_path):
     changed, by_noise = list(study.headline.values())[:2]
     assert changed.value > by_noise.value
     assert study.holds in (True, False, None)
-    assert list(study.figures["layers"]) == ["0", "3"]
+    assert list(study.metrics["layers"]) == ["0", "3"]
     rise = study.headline["last layer − first"]
     ends = [study.headline[f"change of samples at '{layer}', attack"] for layer in ("0", "3")]
     assert rise.value == pytest.approx(ends[1].value - ends[0].value)
@@ -307,8 +307,8 @@ def test_changed_decisions_in_one_group_alone_give_no_verdict(tiny, linear):
         ModuleInterpretee(linear), ["input", "0"], ImageSet(grey(200)), concept=None, held_out=held_out,
         settings=tiny,
     )  # fmt: skip
-    assert study.figures["attack"]["changed"] == 20
-    assert study.figures["attack"]["behind the layers' figures"] == 40
+    assert study.metrics["attack"]["changed"] == 20
+    assert study.metrics["attack"]["behind the layers' metrics"] == 40
     assert study.holds is None
 
 
@@ -319,9 +319,9 @@ def test_an_attack_that_changes_nothing_gets_no_verdict_and_says_so(tiny, linear
 
     )  # fmt: skip
     assert study.holds is None
-    attack = study.figures["attack"]
+    attack = study.metrics["attack"]
     assert attack["changed"] == 0
-    assert attack["behind the layers' figures"] == attack["attacked"] > 0
+    assert attack["behind the layers' metrics"] == attack["attacked"] > 0
 
 
 def test_a_judge_tells_what_samples_of_attacked_images_show(tiny, linear, monkeypatch):
@@ -343,10 +343,10 @@ def test_a_judge_tells_what_samples_of_attacked_images_show(tiny, linear, monkey
         judge=True,
         settings=tiny,
     )
-    assert next(iter(study.figures["read"])) == "the images before the attack"
-    shares = study.figures["read"]["0"]
+    assert next(iter(study.metrics["read"])) == "the images before the attack"
+    shares = study.metrics["read"]["0"]
     new, true = (shares[name]["value"] for name in ("the attacked decision", "the true class"))
-    assert study.figures["attack"]["changed"] == study.figures["attack"]["attacked"]  # every decision: a to b, b to a
+    assert study.metrics["attack"]["changed"] == study.metrics["attack"]["attacked"]  # every decision: a to b, b to a
     assert new + true == pytest.approx(1.0)
     _, test = data.split(tiny.held_out, 0)
     assert true == pytest.approx(float(test.concepts["side"].values.float().mean()))

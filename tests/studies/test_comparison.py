@@ -90,7 +90,7 @@ def test_the_study_of_a_toy_network(network, digits, pixels, tiny, tmp_path):
         settings=tiny, cache=tmp_path,
     )  # fmt: skip
     assert len(study.headline) == 3
-    last = study.figures["layers"]["4"]
+    last = study.metrics["layers"]["4"]
     ours, theirs = (last[way]["Fréchet distance"]["value"] for way in ("invkit's samples", "regressed images"))
     assert study.headline["regressed images less invkit's samples at '4'"].value == pytest.approx(theirs - ours)
     assert 0 < last["gradient descent"]["inconsistency"]["value"] < last["invkit's samples"]["inconsistency"]["value"]
@@ -163,7 +163,7 @@ def test_descent_in_a_model_without_gradients_is_refused_before_any_work(digits,
 
 @pytest.fixture
 def decided(monkeypatch):
-    """Let the figures decide, which those of networks trained for some steps do not."""
+    """Let the metrics decide, which those of networks trained for some steps do not."""
     ahead = Estimate(1.0, 0.1, 45)
     monkeypatch.setattr(importlib.import_module("invkit.studies.comparison"), "frechet_difference", lambda *_: ahead)
 

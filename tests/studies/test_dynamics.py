@@ -23,7 +23,7 @@ def test_a_training_function_yields_checkpoints_that_are_copied_and_put_in_order
                 network[0].weight.mul_(2)
 
     study = dynamics(train, "3", digits, task="digit", settings=tiny, preprocess=lambda x: x)
-    assert list(study.figures["checkpoints"]) == ["9", "10"]
-    of_each = [figures["invariance"] for figures in study.figures["checkpoints"].values()]
+    assert list(study.metrics["checkpoints"]) == ["9", "10"]
+    of_each = [metrics["invariance"] for metrics in study.metrics["checkpoints"].values()]
     assert of_each[0] != of_each[1]
     assert set(study.headline) == {"growth of digit", "growth of foreground", "growth of background"}

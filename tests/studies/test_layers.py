@@ -64,7 +64,7 @@ def test_a_study_over_seeds_has_the_mean_and_its_standard_error(digits, network,
     values = [run(seed).headline["last less first"].value for seed in (0, 1)]
     assert both.headline["last less first"].value == pytest.approx(sum(values) / 2)
     assert both.headline["last less first"].standard_error == pytest.approx(abs(values[0] - values[1]) / 2)
-    assert both.figures["seed 1"]["headline"]["last less first"]["value"] == values[1]
+    assert both.metrics["seed 1"]["headline"]["last less first"]["value"] == values[1]
     assert "Seed by seed" in both.to_html(tmp_path / "page.html").read_text()
 
 

@@ -282,7 +282,7 @@ def test_the_study_in_small(digits, tiny, tmp_path):
     assert len(study.headline) == 2 * 2 * len(names)
     # an autoencoder that is hardly trained draws all images alike, so that there is nothing to read
     assert all(math.isnan(each.value) and each.n == 0 for each in study.headline.values())
-    assert max(study.figures["the judge reads"].values()) < 0.5
+    assert max(study.metrics["the judge reads"].values()) < 0.5
     assert study.holds is None
     page = study.to_html(tmp_path / "page.html").read_text()
     assert page.count("<img") == len(names)

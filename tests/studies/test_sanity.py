@@ -16,7 +16,7 @@ def test_a_study_of_sanity_explains_the_model_randomised_ones_and_shuffled_pairs
     before = {name: value.clone() for name, value in network.state_dict().items()}
     study = sanity(network, "3", digits, settings=tiny, preprocess=lambda x: x, cache=tmp_path)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-    assert list(study.figures["explanations"]) == [
+    assert list(study.metrics["explanations"]) == [
         "as it is", "randomised 1, 43% of the weights", "randomised 2, 100% of the weights", "with shuffled pairs",
     ]  # fmt: skip
     page = study.to_html(tmp_path / "page.html").read_text()
@@ -77,9 +77,9 @@ def test_shuffled_pairs_are_judged_by_errors_and_against_a_gain_that_is_there(tr
     assert finds_nothing(Estimate(*true, 600), Estimate(*shuffled, 600)) is expected
 
 
-def test_an_explanation_changed_where_any_figure_did_and_did_not_where_all_are_surely_the_same():
+def test_an_explanation_changed_where_any_metric_did_and_did_not_where_all_are_surely_the_same():
     found = {"much": (-0.6, 0.01), "same": (0.001, 0.001), "open": (0.05, 0.03)}
-    changes = {name: Estimate(*figure, 600) for name, figure in found.items()}
+    changes = {name: Estimate(*metric, 600) for name, metric in found.items()}
     assert is_another(changes) is True
     assert is_another({"same": changes["same"], "open": changes["open"]}) is None
     assert is_another({"same": changes["same"]}) is False

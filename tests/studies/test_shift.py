@@ -88,7 +88,7 @@ def test_the_study_compares_both_domains_through_one_autoencoder(tiny, network, 
         ModuleInterpretee(network), ["0", "3"], squares(), home=home, settings=tiny,
         cache=tmp_path / "cache",
     )  # fmt: skip
-    shares = [study.figures[name]["3"] for name in ("foreign", "home")]
+    shares = [study.metrics[name]["3"] for name in ("foreign", "home")]
     assert study.headline["invariance of the last layer, foreign"].value == shares[0]["invariance"]["value"]
     assert set(shares[0]["kept"]) == {"appearance", "class"}
     assert set(shares[1]["kept"]) == {"appearance", "digit", "foreground", "background"}

@@ -10,7 +10,7 @@ from invkit.studies import Study
 from invkit.studies.study import shows
 
 
-def test_unknown_figures_are_null_for_readers_that_know_no_nan():
+def test_unknown_metrics_are_null_for_readers_that_know_no_nan():
     headline = {"known": Estimate(0.5, 0.1, 8), "unknown": Estimate(0.5, math.nan, 1)}
     study = Study("name", "Title", "Claim.", headline, None, {"curve": [1.0, math.inf], "pair": (math.nan, "a")})
     told = json.loads(json.dumps(study.to_dict(), allow_nan=False))
@@ -33,7 +33,7 @@ def test_unknown_figures_are_null_for_readers_that_know_no_nan():
         (Estimate(0.1, math.nan, 9), None, "Here nothing can be said of it."),
     ],
 )
-def test_a_claim_that_the_figures_do_not_decide_is_open(share, said, words, tmp_path):
+def test_a_claim_that_the_metrics_do_not_decide_is_open(share, said, words, tmp_path):
     assert shows(share) is said
     study = Study("name", "Title", "Claim.", {"share": share}, shows(share))
     assert words in str(study)

@@ -54,7 +54,7 @@ def squares(n=400, seed=0):
 def test_the_headline_is_the_difference_of_the_differences(tiny, tmp_path):
     models = {"plain": ModuleInterpretee(Colour()), "stylised": ModuleInterpretee(Place())}
     study = texture(models, "pool", squares(), settings=tiny)
-    own = {name: study.figures[name]["pool"]["concepts"] for name in models}
+    own = {name: study.metrics[name]["pool"]["concepts"] for name in models}
     expected = [own[name]["shape"]["value"] - own[name]["texture"]["value"] for name in ("stylised", "plain")]
     difference = study.headline["stylised − plain (eq. 20)"]
     assert difference.value == pytest.approx(expected[0] - expected[1])
@@ -87,7 +87,7 @@ def test_cue_conflicts_are_made_apart_for_training_and_for_judging(tiny, monkeyp
     train, test = data.split(tiny.held_out, 0)
     assert torch.equal(laid["train"].pixels, cue_conflict(train, 0).pixels)
     assert torch.equal(laid["held_out"].pixels, cue_conflict(test, 1).pixels)
-    assert set(study.figures["a"]["pool"]["concepts"]) == {"residual", "shape", "texture"}
+    assert set(study.metrics["a"]["pool"]["concepts"]) == {"residual", "shape", "texture"}
 
 
 def test_images_of_a_decoder_need_no_concepts(tiny, tmp_path):

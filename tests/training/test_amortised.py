@@ -52,7 +52,7 @@ def test_blocks_are_saved_once_and_a_restored_flow_is_the_same(tasks):
         other.module.load_state_dict({})
 
 
-def test_training_lowers_every_layers_figure_and_blocks_stay_shared(tasks):
+def test_training_lowers_every_layers_metric_and_blocks_stay_shared(tasks):
     task = AmortisedTask(tasks())
     before = [each.held_out(each.module) for each in task._tasks]
     fit(task, FitSettings(steps=200, batch_size=64, learning_rate=1e-2, evaluate_every=50))

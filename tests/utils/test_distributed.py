@@ -104,25 +104,25 @@ def test_two_processes_explain_as_one_does_and_each_sees_half_of_the_images(tmp_
         "model, seen = small_model(), []\n"
         "model[0].register_forward_hook(lambda _m, x, _o: seen.append(len(x[0])))\n"
         "found = invkit.explain(model, '2', few_digits(), cache=out / 'cache', **options())\n"
-        "(out / f'{rank}.json').write_text(json.dumps([sum(seen), found.figures]))\n",
+        "(out / f'{rank}.json').write_text(json.dumps([sum(seen), found.metrics]))\n",
     )
     alone = invkit.explain(small_model(), "2", few_digits(), **options())
-    (seen, figures), (also_seen, same) = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
-    assert figures == same
+    (seen, metrics), (also_seen, same) = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+    assert metrics == same
     sent_back = IMAGES * TIMES_SENT + 2 * (3 * 2 + 1)  # for the fidelity, with first looks
     assert seen + also_seen <= len(few_digits()) + 2 * 3 * 2 + 2 * sent_back  # and first looks at two images
     assert min(seen, also_seen) > 1024 + IMAGES  # a part of the images, and what each sends back
     for name in ("nll", "nll_prior"):
-        assert figures[name] == pytest.approx(alone.figures[name], abs=0.02)
+        assert metrics[name] == pytest.approx(alone.metrics[name], abs=0.02)
     print(
-        figures["nll"],
-        alone.figures["nll"],
-        figures["nll_prior"],
-        alone.figures["nll_prior"],
-        figures["invariance"],
-        alone.figures["invariance"],
+        metrics["nll"],
+        alone.metrics["nll"],
+        metrics["nll_prior"],
+        alone.metrics["nll_prior"],
+        metrics["invariance"],
+        alone.metrics["invariance"],
     )
-    assert figures["invariance"]["value"] == pytest.approx(alone.figures["invariance"]["value"], abs=0.02)
+    assert metrics["invariance"]["value"] == pytest.approx(alone.metrics["invariance"]["value"], abs=0.02)
     assert not [file for entry in entries(tmp_path / "cache") for file in damaged_files(entry)]
 
 

@@ -49,24 +49,24 @@ def run_demo(out: Path, *, seed: int = 0) -> dict[str, Any]:
         seed: of every draw.
 
     Returns:
-        all figures, as in `out`/figures.json.
+        all metrics, as in `out`/metrics.json.
     """
     begun = time.monotonic()
     models, ground = prepared(out / "cache", seed=seed)
     judge = trained_judge(ground)
     first, *between, last = CHECKPOINTS
     found: dict[int, Explanation] = {}
-    figures: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     for step in (first, last, *between):
         interpretee = ModuleInterpretee(models[step], PREPROCESS)
         found[step] = next(explain_each(ground, interpretee, [LAYER], name=f"step {step},"))
         say(f"step {step}: {found[step]!r}")
         if step in (last, (first, last, *between)[-1]):
             profile = Profile({str(k): found[k] for k in sorted(found)}, axis="training step")
-            figures = _figures(profile, models, ground, judge)
-            _write(out, profile, figures)
+            metrics = _metrics(profile, models, ground, judge)
+            _write(out, profile, metrics)
             say(f"report after {time.monotonic() - begun:.0f} s: {out / 'report.html'}")
-    return figures
+    return metrics
 
 
 def prepared(cache: Path, *, seed: int) -> tuple[dict[int, nn.Module], Groundwork]:
@@ -131,14 +131,14 @@ def legible(data: ImageSet, rows: Tensor, donors: Tensor) -> Tensor:
     return apart[0] & apart[1] & (digit[rows] != digit[donors])
 
 
-def _figures(profile: Profile, models: Mapping[int, Any], ground: Groundwork, judge: Judge) -> dict[str, Any]:
+def _metrics(profile: Profile, models: Mapping[int, Any], ground: Groundwork, judge: Judge) -> dict[str, Any]:
     digits = ground.held_out
     checkpoints = profile.to_dict()
-    for name, figures in checkpoints.items():
+    for name, metrics in checkpoints.items():
         explanation = profile[name]
-        figures["accuracy"] = accuracy(models[int(name)], digits)
-        figures["agreement"] = vars(agreement(explanation, judge))
-        figures["colour_spread"] = {c: spread(explanation, judge, c) for c in ("foreground", "background")}
+        metrics["accuracy"] = accuracy(models[int(name)], digits)
+        metrics["agreement"] = vars(agreement(explanation, judge))
+        metrics["colour_spread"] = {c: spread(explanation, judge, c) for c in ("foreground", "background")}
     last = profile[str(CHECKPOINTS[-1])]
     return {
         "seed": ground.seed,
@@ -155,8 +155,8 @@ def _samples(explanation: Explanation, rows: int = 8) -> Tensor:
     return explanation.sample_from(explanation.held_out.z[chosen], rows)
 
 
-def _write(out: Path, profile: Profile, figures: dict[str, Any]) -> None:
-    write_json(out / "figures.json", figures)
+def _write(out: Path, profile: Profile, metrics: dict[str, Any]) -> None:
+    write_json(out / "metrics.json", metrics)
     first, last = (profile[str(step)] for step in (CHECKPOINTS[0], CHECKPOINTS[-1]))
     profile.plot().savefig(out / "curves.png", dpi=120, bbox_inches="tight")
     write_png(out / "samples.png", [_samples(first), _samples(last)])
@@ -178,13 +178,13 @@ def _write(out: Path, profile: Profile, figures: dict[str, Any]) -> None:
             str(Estimate(**f["agreement"])),
             f"{f['colour_spread']['background']:.3f}",
         ]
-        for step, f in figures["checkpoints"].items()
+        for step, f in metrics["checkpoints"].items()
     ]
     learning = Section("The network", intro, (), [Table(header, rows)])
-    names = list(figures["edits"])
+    names = list(metrics["edits"])
     rates = [
         [swapped, *("" if own[n] is None else f"{own[n]:.2f}" for n in names)]
-        for swapped, own in figures["edits"].items()
+        for swapped, own in metrics["edits"].items()
     ]
     edits = edits_section(last)
     judged = Table(["swapped", *(f"{n} judged changed" for n in names)], rates)

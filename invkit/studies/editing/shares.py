@@ -57,8 +57,8 @@ def trusted(reconstruction: Estimate, reads: Mapping[str, float]) -> Fidelity:
         f"classes, so rescaled; R² of values): {told}. A concept below {_LEGIBLE} has no say."
     )
     judge = Light("The judge", "green" if worst >= ENOUGH else "amber" if worst >= _LEGIBLE else "red", text)
-    figures: dict[str, Estimate | float] = {
+    metrics: dict[str, Estimate | float] = {
         **held,
         **{f"judge's reading of {name}": score for name, score in reads.items()},
     }
-    return Fidelity(figures, [*lights(held), judge])
+    return Fidelity(metrics, [*lights(held), judge])

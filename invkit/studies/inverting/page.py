@@ -17,9 +17,9 @@ __all__ = ["Inverted", "distances_section", "how_section", "picture_sections"]
 
 @dataclass(frozen=True)
 class Inverted:
-    """What one layer gives: figures by way of inversion and name, and a sheet of images."""
+    """What one layer gives: metrics by way of inversion and name, and a sheet of images."""
 
-    figures: Mapping[str, Mapping[str, Estimate]]
+    metrics: Mapping[str, Mapping[str, Estimate]]
     sheet: Mapping[str, Tensor]
 
 
@@ -39,11 +39,11 @@ def how_section() -> Section:
 
 def distances_section(found: Mapping[str, Inverted], known: Mapping[str, Mapping[str, Estimate]]) -> Section:
     """Return curves and a table over layers; `known` is what no layer changes."""
-    layers, first = list(found), next(iter(found.values())).figures
-    names = list(dict.fromkeys(name for figures in first.values() for name in figures))
+    layers, first = list(found), next(iter(found.values())).metrics
+    names = list(dict.fromkeys(name for metrics in first.values() for name in metrics))
     pictures = []
     for name in names:
-        series = {way: [each.figures[way][name] for each in found.values()]
+        series = {way: [each.metrics[way][name] for each in found.values()]
                   for way, own in first.items() if name in own}  # fmt: skip
         series |= {way: [own[name]] * len(layers) for way, own in known.items() if name in own}
         figure = curves(layers, series, "layer", name)
@@ -51,7 +51,7 @@ def distances_section(found: Mapping[str, Inverted], known: Mapping[str, Mapping
             _logarithmic(figure)
         pictures.append(Picture(figure, _CAPTIONS[name]))
     rows = [[layer, way, *(str(own.get(name, "")) for name in names)]
-            for layer, each in found.items() for way, own in each.figures.items()]  # fmt: skip
+            for layer, each in found.items() for way, own in each.metrics.items()]  # fmt: skip
     rows += [["any", way, *(str(own.get(name, "")) for name in names)] for way, own in known.items()]
     return Section("How like the data, how true to the layer", "", pictures, [Table(["layer", "", *names], rows)])
 

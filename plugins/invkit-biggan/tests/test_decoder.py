@@ -227,7 +227,7 @@ def test_a_network_is_explained_on_images_that_the_generator_makes(decoder, tmp_
     )
     network = torch.nn.Sequential(torch.nn.AvgPool2d(32), torch.nn.Flatten())
     explanation = invkit.explain(network, "1", images, settings=Settings.tiny(), preprocess=invkit.Preprocess())
-    assert "psnr" not in explanation.figures
+    assert "psnr" not in explanation.metrics
     z = explanation.held_out.z
     torch.testing.assert_close(explanation.represent(explanation.held_out.data.images()), z, **ROUNDING)
     assert explanation.sample_from(z[:2], 3).shape == (2, 3, 3, 128, 128)

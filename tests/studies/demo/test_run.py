@@ -26,16 +26,16 @@ def small(monkeypatch, tiny):
     monkeypatch.setitem(run.trained_judge.__kwdefaults__, "settings", few)
 
 
-def test_it_writes_a_report_pictures_and_figures_and_goes_on_from_its_cache(small, tmp_path):
-    figures = run.run_demo(tmp_path)
-    assert list(figures["checkpoints"]) == ["0", "2", "4"]
-    assert set(figures["edits"]) == {"digit", "foreground", "background"}
-    assert all(rate is None or 0 <= rate <= 1 for own in figures["edits"].values() for rate in own.values())
+def test_it_writes_a_report_pictures_and_metrics_and_goes_on_from_its_cache(small, tmp_path):
+    metrics = run.run_demo(tmp_path)
+    assert list(metrics["checkpoints"]) == ["0", "2", "4"]
+    assert set(metrics["edits"]) == {"digit", "foreground", "background"}
+    assert all(rate is None or 0 <= rate <= 1 for own in metrics["edits"].values() for rate in own.values())
     page = (tmp_path / "report.html").read_text()
     assert "data:image/png" in page
     assert {"curves.png", "samples.png"} <= {file.name for file in tmp_path.iterdir()}
-    assert json.loads((tmp_path / "figures.json").read_text()) == json.loads(json.dumps(figures))
+    assert json.loads((tmp_path / "metrics.json").read_text()) == json.loads(json.dumps(metrics))
     trained = sorted((tmp_path / "cache").rglob("*.safetensors"))
     written = [file.stat().st_mtime_ns for file in trained]
-    assert run.run_demo(tmp_path) == figures
+    assert run.run_demo(tmp_path) == metrics
     assert [file.stat().st_mtime_ns for file in trained] == written

@@ -176,7 +176,7 @@ class BigGANDecoder(Autoencoder):
         """Return the data to explain a model on: n codes, whose images are made whenever they are asked for.
 
         Args:
-            n: how many; 20,000 and more for figures to rely on.
+            n: how many; 20,000 and more for metrics to rely on.
             seed: of every draw.
             classes: draw these alone, and make them the concept `class`; None draws all, without a concept.
             dequantizer: spreads each class embedding; None trains that of table S17 at a width of 512, about a minute
