@@ -21,7 +21,7 @@ from invkit.utils.io import fingerprint, read_json, read_tensors, write_json, wr
 
 __all__ = ["load_explanation", "save_explanation"]
 
-_FORMAT = 3
+_FORMAT = 4
 _Found = TypeVar("_Found", bound=Explained)
 
 
