@@ -38,7 +38,7 @@ CASES = {
     "learning rate 1e-3": (LEAN, replace(FIT, learning_rate=1e-3)),
     "learning rate 6e-3": (LEAN, replace(FIT, learning_rate=6e-3)),
     "weight decay 0.1": (LEAN, replace(FIT, weight_decay=0.1)),
-    "float32": (LEAN, replace(FIT, bf16=False)),
+    "float32": (LEAN, replace(FIT, precision="float32")),
 }
 
 

@@ -19,7 +19,7 @@ from invkit.training import FitSettings, InvarianceTask, fit
 from invkit.utils.random import seeded
 
 SHAPE = (3, 8, 8)
-FIT = FitSettings(steps=300, batch_size=256, learning_rate=1e-3, weight_decay=0.1, evaluate_every=50, bf16=True)
+FIT = FitSettings(steps=300, batch_size=256, learning_rate=1e-3, weight_decay=0.1, evaluate_every=50, precision="auto")
 AFFINE = FlowSettings(n_flow=4)
 TARFLOW = FlowSettings(n_flow=4, coupling="tarflow")
 CASES = {

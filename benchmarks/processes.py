@@ -60,7 +60,7 @@ def steps(batch):
     task = InvarianceTask(t, codes, z, held_out)
     for count in (3, STEPS * 512 // batch):
         begun = time.perf_counter()
-        fit(task, FitSettings(steps=count, batch_size=batch, evaluate_every=count, bf16=True))
+        fit(task, FitSettings(steps=count, batch_size=batch, evaluate_every=count, precision="auto"))
     return (STEPS * 512 // batch) / (time.perf_counter() - begun)
 
 

@@ -48,7 +48,7 @@ SETTINGS = invkit.Settings()
 # the demo's, so that its networks are found
 NETWORK = FitSettings(
     steps=1400, batch_size=128, learning_rate=1e-3, weight_decay=0.1, betas=(0.9, 0.999), warmup=0.15,
-    ema=0.97, evaluate_every=100, patience=100, bf16=True,
+    ema=0.97, evaluate_every=100, patience=100, precision="auto",
 )  # fmt: skip
 KEPT = (0, 200, 400, 1400)
 
@@ -94,11 +94,11 @@ class Watched(InvarianceTask):
         self.running = self.running or time.perf_counter()
         return super().loss(*inputs)
 
-    def held_out(self, module):
+    def validation_loss(self, module):
         if self.running:
             self.seconds += time.perf_counter() - self.running
             self.running = None
-        found = super().held_out(module)
+        found = super().validation_loss(module)
         self.history = [*getattr(self, "history", []), (self.seconds, found)]
         return found
 
@@ -178,7 +178,7 @@ def race(build, latents, dim, target, budget):
             continue
         begun = time.perf_counter()
         task.module.eval()
-        best = min(best, task.held_out(task.module))  # not a number never counts
+        best = min(best, task.validation_loss(task.module))  # not a number never counts
         task.module.train()
         due = spent + max(0.5, 0.02 * spent, time.perf_counter() - begun)  # so that evaluating at most doubles the wait
         if best <= target or spent >= budget:

@@ -48,10 +48,12 @@ class Settings:
     rho: float = 0.9
     t: FlowSettings = FlowSettings()
     e: FlowSettings = FlowSettings()
-    fit_t: FitSettings = FitSettings(steps=450, batch_size=512, learning_rate=3e-3, weight_decay=0.3, bf16=True)
-    fit_anchors: FitSettings = FitSettings(steps=900, batch_size=512, learning_rate=3e-3, weight_decay=0.5, bf16=True)
+    fit_t: FitSettings = FitSettings(steps=450, batch_size=512, learning_rate=3e-3, weight_decay=0.3, precision="auto")
+    fit_anchors: FitSettings = FitSettings(
+        steps=900, batch_size=512, learning_rate=3e-3, weight_decay=0.5, precision="auto"
+    )
     fit_e: FitSettings = FitSettings(
-        steps=100, batch_size=256, learning_rate=1e-4, weight_decay=0.1, evaluate_every=50, bf16=True
+        steps=100, batch_size=256, learning_rate=1e-4, weight_decay=0.1, evaluate_every=50, precision="auto"
     )
 
     @classmethod

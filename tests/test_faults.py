@@ -445,7 +445,7 @@ class Line(Task):
             self.trouble(rows)
         return (module(self.x[rows]) - 2 * self.x[rows]).square().mean()
 
-    def held_out(self, module):
+    def validation_loss(self, module):
         if self.metrics is not None:
             return self.metrics.pop(0)
         return float((module(self.x) - 2 * self.x).square().mean())

@@ -18,7 +18,9 @@ from invkit.utils.random import generator_for
 
 __all__ = ["FIT", "PREPROCESS", "train_classifier"]
 
-FIT = FitSettings(steps=1200, batch_size=64, learning_rate=3e-3, weight_decay=0.05, evaluate_every=200, bf16=True)
+FIT = FitSettings(
+    steps=1200, batch_size=64, learning_rate=3e-3, weight_decay=0.05, evaluate_every=200, precision="auto"
+)
 PREPROCESS = Preprocess(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 _JUDGED = 512  # held-out images at each evaluation
 
@@ -66,7 +68,7 @@ class _ClassTask(Task):
         images = mirrored_and_cropped(images, generator) if self._mirror else images
         return F.cross_entropy(self._scores(module, images), self._data.concepts[self._concept].values[rows])
 
-    def held_out(self, module: nn.Module) -> float:
+    def validation_loss(self, module: nn.Module) -> float:
         """Return that of held-out images."""
         return float(F.cross_entropy(self._scores(module, self._images), self._labels))
 

@@ -54,7 +54,7 @@ class AutoencoderSettings:
     discriminator_from: int = 0
     kl_weight: float = 1.0
     augment: bool = False
-    fit: FitSettings = FitSettings(steps=1200, batch_size=64, learning_rate=2e-3, evaluate_every=200, bf16=True)
+    fit: FitSettings = FitSettings(steps=1200, batch_size=64, learning_rate=2e-3, evaluate_every=200, precision="auto")
 
     @classmethod
     def tiny(cls) -> AutoencoderSettings:

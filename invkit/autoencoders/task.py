@@ -101,7 +101,7 @@ class AutoencoderTask(Task):
         terms |= {"γ": gamma, "KL": nats}
         return self.metric.nll(gamma), self._kl_weight * nats / images[0].numel(), fakes, terms
 
-    def held_out(self, module: nn.Module) -> float:
+    def validation_loss(self, module: nn.Module) -> float:
         """Return the loss of held-out images, without the discriminator."""
         autoencoder, generator = self.autoencoder_in(module), generator_for(0, "held-out")
 

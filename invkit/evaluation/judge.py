@@ -127,7 +127,7 @@ class JudgeTask(Task):
         """Return the sum over concepts."""
         return self._loss(module(self._data.images(rows)), {n: c.take(rows) for n, c in self._data.concepts.items()})
 
-    def held_out(self, module: nn.Module) -> float:
+    def validation_loss(self, module: nn.Module) -> float:
         """Return the same of held-out images."""
         parts = [module(part) for part in self._held_out.parts()]
         outputs = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

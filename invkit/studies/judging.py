@@ -19,7 +19,7 @@ from invkit.utils.random import seeded
 
 __all__ = ["judge_features", "skill", "trained_judge"]
 
-_JUDGE = FitSettings(steps=800, batch_size=128, learning_rate=3e-3, evaluate_every=100, bf16=True)
+_JUDGE = FitSettings(steps=800, batch_size=128, learning_rate=3e-3, evaluate_every=100, precision="auto")
 _PART = 1024  # images that are decoded at once
 
 

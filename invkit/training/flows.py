@@ -57,7 +57,7 @@ class InvarianceTask(Task):
         seen = module.perceive(self._z[rows].to(module.device), generator)
         return module.nll(latents, seen).mean() / latents.shape[1]
 
-    def held_out(self, module: nn.Module) -> float:
+    def validation_loss(self, module: nn.Module) -> float:
         """Return the same of held-out images."""
         assert isinstance(module, InvarianceFlow)
         return float(held_out_nll(module, *self._held_out).mean())
@@ -103,10 +103,10 @@ class AmortisedTask(Task):
         parts = zip(self._tasks, module, rows.tensor_split(len(self._tasks)), strict=True)
         return torch.stack([task.loss(t, part, generator) for task, t, part in parts if len(part)]).mean()
 
-    def held_out(self, module: nn.Module) -> float:
+    def validation_loss(self, module: nn.Module) -> float:
         """Return the same of held-out images."""
         assert isinstance(module, nn.ModuleList)
-        return sum(task.held_out(t) for task, t in zip(self._tasks, module, strict=True)) / len(self._tasks)
+        return sum(task.validation_loss(t) for task, t in zip(self._tasks, module, strict=True)) / len(self._tasks)
 
 
 @torch.no_grad()
@@ -157,7 +157,7 @@ class _ConceptTask(Task):
         assert isinstance(module, SemanticFlow)
         return self._loss(module, *self._train, rows, generator)
 
-    def held_out(self, module: nn.Module) -> float:
+    def validation_loss(self, module: nn.Module) -> float:
         """Return the same of held-out images."""
         assert isinstance(module, SemanticFlow)
         rows = evenly(len(self._held_out[0]), _HELD_OUT_ROWS)

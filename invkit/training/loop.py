@@ -167,7 +167,7 @@ def _to_evaluation(
 
 def _evaluate(task: Task, state: State, train: dict[str, float]) -> float:
     with torch.no_grad():
-        held_out = distributed.agreed(task.held_out(state.average))
+        held_out = distributed.agreed(task.validation_loss(state.average))
     result = state.result
     if math.isfinite(held_out) and result.steps:
         result.history.append((result.steps, train.pop("loss"), held_out))

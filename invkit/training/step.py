@@ -117,7 +117,7 @@ def _gradients(task: Task, state: State, settings: FitSettings, rows: Tensor, se
     """Return the loss of a batch, with its gradients set; in ever smaller pieces while memory is too small."""
     own = (distributed.rank(),) if distributed.count() > 1 else ()  # each process draws its own noise
     device = next(task.module.parameters()).device
-    bf16 = settings.bf16 and multiplies_bfloat16(device.type)
+    bf16 = settings.precision == "bfloat16" or (settings.precision == "auto" and multiplies_bfloat16(device.type))
     while True:
         generator, total = generator_for(seed, "step", task.step, *own), 0.0
         torch.default_generator.manual_seed(seed_for(seed, "layers", task.step, *own))  # dropout takes no generator

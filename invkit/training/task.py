@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +29,7 @@ class FitSettings:
         ema: decay of the exponential moving average of the weights; the average is what is kept.
         evaluate_every: steps between held-out evaluations and checkpoints.
         patience: evaluations without improvement after which training stops early.
-        bf16: run the forward pass under bfloat16 autocast, on a machine that multiplies bfloat16 itself; where it would
-            only imitate it, in float32.
+        precision: `float32`; `bfloat16`, the forward pass under autocast; or `auto`, whichever is faster here.
     """
 
     steps: int
@@ -42,7 +42,7 @@ class FitSettings:
     ema: float = 0.99
     evaluate_every: int = 100
     patience: int = 20
-    bf16: bool = False
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
 
     def rate(self, step: int) -> float:
         """Return the learning rate at a step."""
@@ -83,8 +83,8 @@ class Task(ABC):
         """Return the mean loss of some rows (B,), every draw from the generator."""
 
     @abstractmethod
-    def held_out(self, module: nn.Module) -> float:
-        """Return the held-out metric, lower is better; the same noise at every call."""
+    def validation_loss(self, module: nn.Module) -> float:
+        """Return the mean loss of the validation data, lower is better; the same noise at every call."""
 
 
 @dataclass

@@ -42,7 +42,7 @@ def test_the_loss_is_that_of_a_density_at_its_best_scale(data, pixel):
     best = Normal(0.0, error.square().mean().sqrt()) if pixel == "l2" else Laplace(0.0, error.abs().mean())
     nll = -best.log_prob(error).mean()
     kl = 8 * kl_divergence(Normal(0.5, 2.0), Normal(0.0, 1.0)) / (3 * 28 * 28)
-    assert task.held_out(task.module) == pytest.approx(float(nll + kl), rel=1e-5)
+    assert task.validation_loss(task.module) == pytest.approx(float(nll + kl), rel=1e-5)
 
 
 def test_psnr_of_a_known_error():

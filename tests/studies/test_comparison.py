@@ -50,7 +50,7 @@ def test_what_a_layer_threw_away_is_regressed_to_its_mean():
     fit(task, FitSettings(steps=150, batch_size=50, learning_rate=1e-2, ema=0.9))
     with torch.no_grad():
         assert module(z[:1]).mean() == pytest.approx(0.5, abs=0.05)
-        assert task.held_out(module) == pytest.approx(float(ImageMetric().nll(torch.tensor(0.25))), abs=0.05)
+        assert task.validation_loss(module) == pytest.approx(float(ImageMetric().nll(torch.tensor(0.25))), abs=0.05)
 
 
 def test_the_regressor_reads_what_t_reads_and_is_found_again(tiny, digits, tmp_path):

@@ -37,7 +37,9 @@ def test_the_loss_is_the_mean_of_each_layers_on_its_part_of_a_batch(tasks):
     generator = generator_for(0, "a")
     expected = [task.loss(task.module, part, generator) for task, part in zip(alone, rows.tensor_split(2), strict=True)]
     assert torch.equal(together.loss(together.module, rows, generator_for(0, "a")), torch.stack(expected).mean())
-    assert together.held_out(together.module) == pytest.approx(sum(t.held_out(t.module) for t in alone) / 2)
+    assert together.validation_loss(together.module) == pytest.approx(
+        sum(t.validation_loss(t.module) for t in alone) / 2
+    )
 
 
 def test_blocks_are_saved_once_and_a_restored_flow_is_the_same(tasks):
@@ -45,17 +47,17 @@ def test_blocks_are_saved_once_and_a_restored_flow_is_the_same(tasks):
     state = first.module.state_dict()
     assert any(name.startswith("0.blocks.") for name in state)
     assert not any(name.startswith("1.blocks.") for name in state)
-    assert first.held_out(first.module) != other.held_out(first.module)
+    assert first.validation_loss(first.module) != other.validation_loss(first.module)
     other.module.load_state_dict(state)
-    assert first.held_out(other.module) == first.held_out(first.module)
+    assert first.validation_loss(other.module) == first.validation_loss(first.module)
     with pytest.raises(KeyError):
         other.module.load_state_dict({})
 
 
 def test_training_lowers_every_layers_metric_and_blocks_stay_shared(tasks):
     task = AmortisedTask(tasks())
-    before = [each.held_out(each.module) for each in task._tasks]
+    before = [each.validation_loss(each.module) for each in task._tasks]
     fit(task, FitSettings(steps=200, batch_size=64, learning_rate=1e-2, evaluate_every=50))
-    after = [each.held_out(each.module) for each in task._tasks]
+    after = [each.validation_loss(each.module) for each in task._tasks]
     assert all(b < a - 0.2 for a, b in zip(before, after, strict=True))
     assert task.module[0].blocks is task.module[1].blocks

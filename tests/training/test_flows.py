@@ -28,7 +28,7 @@ def test_t_is_judged_by_images_from_all_of_the_held_out_ones(by_class, monkeypat
     z = torch.randn(len(codes), 3)
     t.initialize(codes.mean[::60], z[::60])
     monkeypatch.setattr(room, "_AT_ONCE", fit * 12)
-    judged = InvarianceTask(t, codes, z, (codes, z)).held_out(t)
+    judged = InvarianceTask(t, codes, z, (codes, z)).validation_loss(t)
     assert judged == pytest.approx(float(held_out_nll(t, codes, z).mean()), rel=0.1)
 
 
@@ -40,7 +40,7 @@ def test_e_is_judged_by_images_from_all_of_the_held_out_ones(by_class, kind):
     e.initialize(codes.mean[::60])
     task = kind(e, codes, {"class": concept}, (codes, {"class": concept}))
     everywhere = task.loss(e, torch.arange(len(codes)), generator_for(0, "all"))
-    assert task.held_out(e) == pytest.approx(float(everywhere), rel=0.1)
+    assert task.validation_loss(e) == pytest.approx(float(everywhere), rel=0.1)
 
 
 def test_where_all_have_room_all_are_judged_in_their_order(by_class):
@@ -50,4 +50,4 @@ def test_where_all_have_room_all_are_judged_in_their_order(by_class):
     t = InvarianceFlow(FLOW.blocks(4, h.condition_dim), h, noise_floor=0.01)
     z = torch.randn(500, 3)
     t.initialize(few.mean, z)
-    assert InvarianceTask(t, few, z, (few, z)).held_out(t) == float(held_out_nll(t, few, z).mean())
+    assert InvarianceTask(t, few, z, (few, z)).validation_loss(t) == float(held_out_nll(t, few, z).mean())

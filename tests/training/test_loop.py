@@ -36,7 +36,7 @@ class Line(Task):
         loss = (module(x) - 2 * x).square().mean()
         return self.trouble(self.steps, loss) if self.trouble else loss
 
-    def held_out(self, module):
+    def validation_loss(self, module):
         return float((module(self.x) - 2 * self.x).square().mean())
 
 
@@ -46,10 +46,10 @@ def weights(task):
 
 def test_it_learns_and_keeps_the_best_average():
     task = Line()
-    before = task.held_out(task.module.eval())
+    before = task.validation_loss(task.module.eval())
     result = fit(task, SETTINGS)
     assert result.best < 0.5 * before
-    assert task.held_out(task.module) == pytest.approx(result.best)
+    assert task.validation_loss(task.module) == pytest.approx(result.best)
     assert [step for step, *_ in result.history] == [10, 20, 30, 40, 50, 60]
 
 

@@ -33,7 +33,7 @@ class Line(Task):
     def loss(self, module, rows, generator):
         return (module(self.x[rows]) - 2 * self.x[rows]).square().mean()
 
-    def held_out(self, module):
+    def validation_loss(self, module):
         return float((module(self.x) - 2 * self.x).square().mean())
 
 

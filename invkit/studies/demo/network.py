@@ -74,7 +74,7 @@ class _DigitTask(Task):
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
         return F.cross_entropy(_scores(module, self._data.images(rows)), self._data.concepts["digit"].values[rows])
 
-    def held_out(self, module: nn.Module) -> float:
+    def validation_loss(self, module: nn.Module) -> float:
         held_out = self._held_out
         return float(F.cross_entropy(_scores(module, held_out.images()), held_out.concepts["digit"].values))
 

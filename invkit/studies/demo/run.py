@@ -34,7 +34,7 @@ __all__ = ["CHECKPOINTS", "NETWORK", "agreement", "edit_rates", "legible", "prep
 CHECKPOINTS = (0, 200, 400, 1400)
 NETWORK = FitSettings(
     steps=1400, batch_size=128, learning_rate=1e-3, weight_decay=0.1, betas=(0.9, 0.999), warmup=0.15,
-    ema=0.97, evaluate_every=100, patience=100, bf16=True,
+    ema=0.97, evaluate_every=100, patience=100, precision="auto",
 )  # fmt: skip  # noisier steps (batch 64, β₂ = 0.99) left some seeds at chance
 
 

@@ -19,7 +19,7 @@ from invkit.utils.random import seeded
 __all__ = ["StarGAN", "StarGANTask", "redrawn", "trained_star_gan"]
 
 _FIT = FitSettings(
-    steps=1200, batch_size=32, learning_rate=1e-3, betas=(0.5, 0.99), ema=0.99, evaluate_every=200, bf16=True
+    steps=1200, batch_size=32, learning_rate=1e-3, betas=(0.5, 0.99), ema=0.99, evaluate_every=200, precision="auto"
 )
 _CYCLE, _CLASS = 10.0, 1.0  # weights of the losses, as published
 _HELD_OUT, _BATCH = 256, 128
@@ -128,7 +128,7 @@ class StarGANTask(Task):
         self.terms = {name: float(value.detach()) for name, value in terms.items()}
         return fooled + _CLASS * told + _CYCLE * back + apart + _CLASS * named
 
-    def held_out(self, module: nn.Module) -> float:
+    def validation_loss(self, module: nn.Module) -> float:
         """Return the mean error of held-out images that are drawn with the next class, and back."""
         assert isinstance(module, StarGAN)
         device, total = next(module.parameters()).device, 0.0

@@ -98,7 +98,7 @@ class RegressionTask(Task):
         terms = self.metric.terms(images.to(device), module(z_seen.to(device)))
         return self.metric.nll(torch.stack([*terms.values()]).sum())
 
-    def held_out(self, module: nn.Module) -> float:
+    def validation_loss(self, module: nn.Module) -> float:
         """Return the same of held-out images."""
         generator, total = generator_for(0, "held-out"), 0.0
         images, z = self._judged

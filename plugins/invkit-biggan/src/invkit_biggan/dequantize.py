@@ -116,7 +116,7 @@ class DequantizerTask(Task):
         assert isinstance(module, EmbeddingVAE)
         return module.loss(self._embeddings[rows.to(self._embeddings.device)], generator)
 
-    def held_out(self, module: nn.Module) -> float:
+    def validation_loss(self, module: nn.Module) -> float:
         """Return the same of all classes, with the same noise at every call."""
         assert isinstance(module, EmbeddingVAE)
         return float(module.loss(self._embeddings, generator_for(0, "held-out")))
