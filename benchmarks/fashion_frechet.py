@@ -15,7 +15,7 @@ import torchvision
 from torch import nn
 
 import invkit
-from invkit.data import decode_all, evenly, represent_all
+from invkit.data import decode_all, evenly_spaced, represent_all
 from invkit.evaluation import Features, frechet_distance
 from invkit.explainer import lay_groundwork, train_t
 from invkit.interpretees import ModuleInterpretee
@@ -53,7 +53,7 @@ def main(root, out):
         invkit.as_image_set(torchvision.datasets.FashionMNIST(root, train=part, download=False))
         for part in (True, False)
     )
-    test = test.numbered_as(train)
+    test = test.match_classes(train)
     model = trained_classifier(train)
     interpretee = ModuleInterpretee(model, invkit.Preprocess())
     scores = torch.cat([interpretee.decide(test.images(slice(k, k + 500))) for k in range(0, len(test), 500)])
@@ -73,7 +73,7 @@ def main(root, out):
     tell("reconstructions", codes.mean)
     tell("the prior's draws, z̄ ~ N(0, 1)", torch.randn(codes.mean.shape, generator=generator_for(0, "prior")))
     z_train, z_test = (represent_all(interpretee, LAYERS, part) for part in (ground.train, ground.held_out))
-    rows = evenly(len(test), 8)
+    rows = evenly_spaced(len(test), 8)
     for layer in LAYERS:
         t, _ = train_t(
             ground, (z_train[layer], z_test[layer]), f"{interpretee.fingerprint()}{layer}", None, f"t of {layer}"

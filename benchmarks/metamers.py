@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from invkit.data import evenly, represent_all
+from invkit.data import evenly_spaced, represent_all
 from invkit.explainer import train_t
 from invkit.explanation import Explanation, HeldOut
 from invkit.interpretees import ModuleInterpretee
@@ -87,7 +87,7 @@ def measured(explanation, row):
 
 def main(cache, count, png):
     explanation, training = trained_explanation(cache)
-    rows = evenly(len(explanation.held_out.data), count)
+    rows = evenly_spaced(len(explanation.held_out.data), count)
     explanation.sample(explanation.held_out.data.images(rows[:1]), N)  # to warm up
     found, sheets = {INVKIT: [], EQUAL: [], WHOLE: []}, [[], [], [], []]
     for row in rows.tolist():

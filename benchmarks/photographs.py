@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import invkit
-from invkit.data.augment import mirrored_and_cropped
+from invkit.data.augment import random_flip_and_crop
 from invkit.report.figures import sample_sheet
 from invkit.training.precision import multiplies_bfloat16
 from invkit.utils.random import generator_for, seeded
@@ -54,7 +54,7 @@ def trained_classifier(train, test):
     for step in range(STEPS):
         generator = generator_for(0, "classifier", step)
         rows = torch.randint(len(images), (64,), generator=generator)
-        x = PREPROCESS(mirrored_and_cropped(images[rows], generator))
+        x = PREPROCESS(random_flip_and_crop(images[rows], generator))
         with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16("cpu")):
             loss = F.cross_entropy(model(x), labels[rows], label_smoothing=0.1)
         optimizer.zero_grad()
@@ -72,7 +72,7 @@ def main(folder, out):
     out.mkdir(parents=True, exist_ok=True)
     images = invkit.as_image_set(folder, size=SIZE)
     train, test = images.split(0.15, 0)
-    test = test.numbered_as(train)
+    test = test.match_classes(train)
     trained = invkit.train_autoencoder(train, held_out=test, cache=out / "cache", sheets=out / "sheets")
     print(f"{trained!r}, {trained.result.seconds / 60:.1f} min")
     trained.to_html(out / "autoencoder.html")
@@ -87,7 +87,7 @@ def main(folder, out):
         rise = "" if before is None else f", rise {invariance - before}"
         print(f"{name}: invariance {invariance}{rise}, information {explanation.metrics['information']:.1f} nats")
         before = invariance
-    shown = test.images(invkit.data.evenly(len(test), 8))
+    shown = test.images(invkit.data.evenly_spaced(len(test), 8))
     seen = profile[LAYERS[0]].reconstruct(shown)
     for name in (LAYERS[0], LAYERS[-1]):
         sheet = sample_sheet(shown, seen, profile[name].sample(shown, n=6), name)

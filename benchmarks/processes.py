@@ -43,7 +43,7 @@ def latents(folder):
     images = ImageSet(torch.randint(256, (IMAGES, 3, 64, 64), dtype=torch.uint8))
     layers = [f"layer{k}" for k in (1, 2, 3, 4)]  # in parts of 1,024 images, which processes share
     represent_all(interpretee, layers, images.take(torch.arange(8)), folder / "warm")
-    distributed.wait()
+    distributed.barrier()
     begun = time.perf_counter()
     represent_all(interpretee, layers, images, folder / "all")
     return IMAGES / (time.perf_counter() - begun)
@@ -66,8 +66,8 @@ def steps(batch):
 
 def worker(folder):
     found = {"latents, images/s": latents(folder), "t, steps/s": steps(512), "t, batch 4096": steps(4096)}
-    distributed.wait()
-    bare = distributed.mean(torch.tensor([products()])).item() * distributed.count()
+    distributed.barrier()
+    bare = distributed.mean(torch.tensor([products()])).item() * distributed.world_size()
     if distributed.is_main():
         print(json.dumps({**found, "bare matrix products/s": bare}))
 

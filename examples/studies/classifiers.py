@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from invkit.data import ImageSet, evenly
-from invkit.data.augment import mirrored_and_cropped
+from invkit.data import ImageSet, evenly_spaced
+from invkit.data.augment import random_flip_and_crop
 from invkit.interpretees import Preprocess
 from invkit.studies.stylise import stylised
 from invkit.training import FitSettings, Task, fit_or_load
-from invkit.utils.io import fingerprint
+from invkit.utils.io import content_hash
 from invkit.utils.random import generator_for
 
 __all__ = ["FIT", "PREPROCESS", "train_classifier"]
@@ -52,7 +52,7 @@ class _ClassTask(Task):
         self.module, self.rows = module, len(data)
         self._data, self._concept, self._preprocess = data, concept, preprocess
         self._strength, self._mirror = strength, mirror
-        rows = evenly(len(held_out), _JUDGED)
+        rows = evenly_spaced(len(held_out), _JUDGED)
         self._images = self._styled(held_out.images(rows), held_out, generator_for(0, "held-out styles"))
         self._labels = held_out.concepts[concept].values[rows]
 
@@ -65,7 +65,7 @@ class _ClassTask(Task):
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Return the cross-entropy, with styles drawn anew at each step."""
         images = self._styled(self._data.images(rows), self._data, generator)
-        images = mirrored_and_cropped(images, generator) if self._mirror else images
+        images = random_flip_and_crop(images, generator) if self._mirror else images
         return F.cross_entropy(self._scores(module, images), self._data.concepts[self._concept].values[rows])
 
     def validation_loss(self, module: nn.Module) -> float:
@@ -108,7 +108,7 @@ def train_classifier(
         KeyboardInterrupt: training was interrupted; with a cache it resumes there.
     """
     module = module.to(memory_format=torch.channels_last)
-    key = fingerprint(
+    key = content_hash(
         data.fingerprint(), held_out.fingerprint(), vars(settings), concept, vars(preprocess), strength, mirror, seed,
         module.state_dict(),
     )  # fmt: skip

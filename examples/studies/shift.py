@@ -26,7 +26,7 @@ from pathlib import Path
 
 from subjects import arguments, digits_network, told
 
-from invkit.data import ImageSet, as_image_set, evenly
+from invkit.data import ImageSet, as_image_set, evenly_spaced
 from invkit.interpretees import load_model
 from invkit.studies import Study, shift
 
@@ -59,7 +59,7 @@ def clothes(root: Path) -> ImageSet:
 
 def some(images: ImageSet) -> ImageSet:
     """Return an even choice of images."""
-    return images.take(evenly(len(images), IMAGES))
+    return images.take(evenly_spaced(len(images), IMAGES))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from classifiers import FIT
 from subjects import arguments, told
 from twins import LAYERS, train_twins
 
-from invkit.data import ImageSet, as_image_set, color_digits, evenly
+from invkit.data import ImageSet, as_image_set, color_digits, evenly_spaced
 from invkit.studies import Study, texture
 
 CLOTHES, PHOTOGRAPHS = 12_000, 48  # images, px
@@ -80,7 +80,7 @@ def chosen(fashion: Path | None, photographs: Path | None, seed: int) -> tuple[I
     if fashion is None:
         return color_digits(copies=8, seed=seed), "digit"
     whole = as_image_set(f"fashion-mnist:{fashion}")
-    return whole.take(evenly(len(whole), CLOTHES)), "class"
+    return whole.take(evenly_spaced(len(whole), CLOTHES)), "class"
 
 
 if __name__ == "__main__":

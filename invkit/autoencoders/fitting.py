@@ -24,8 +24,8 @@ from invkit.interpretees import PerceptualDistance
 from invkit.report.figures import write_png
 from invkit.training import FitResult, fit_or_load
 from invkit.utils import distributed
-from invkit.utils.io import fingerprint
-from invkit.utils.progress import say
+from invkit.utils.io import content_hash
+from invkit.utils.progress import log
 from invkit.utils.random import seeded
 
 __all__ = ["device_of", "file_of", "fit_autoencoder", "key_of"]
@@ -34,7 +34,7 @@ __all__ = ["device_of", "file_of", "fit_autoencoder", "key_of"]
 def key_of(train: ImageSet, held_out: ImageSet, seed: int) -> tuple[str, list[str]]:
     """Return the hash of all that decides an autoencoder beside its settings, and those of the pixels of both sets."""
     pixels = [part.fingerprint(with_concepts=False) for part in (train, held_out)]
-    return fingerprint(pixels, seed, version("invkit")), pixels
+    return content_hash(pixels, seed, version("invkit")), pixels
 
 
 def fit_autoencoder(
@@ -63,7 +63,7 @@ def fit_autoencoder(
         count = sum(p.numel() for p in autoencoder.parameters()) / 1e6
         kind = type(autoencoder).__name__
         once = ", once for all that is explained on these images" if path is not None else ""
-        say(
+        log(
             f"autoencoder: {kind} at {train.size} px, {count:.1f} million parameters; "
             f"{settings.fit.steps} steps on {where.type}{once}"
         )
@@ -81,7 +81,7 @@ def fit_autoencoder(
 
 def file_of(settings: AutoencoderSettings, key: str, cache: Path, perceptual: PerceptualDistance | None = None) -> Path:
     """Name the file of an autoencoder after all that decides its weights; `key` is the images' :func:`key_of`."""
-    name = fingerprint(
+    name = content_hash(
         key, asdict(settings), _content(settings.encoder_weights), perceptual and perceptual.fingerprint()
     )
     return cache / f"autoencoder-{name}.safetensors"

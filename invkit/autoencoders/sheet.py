@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from invkit.core import Autoencoder
-from invkit.data import ImageSet, decode_all, encode_all, evenly
+from invkit.data import ImageSet, decode_all, encode_all, evenly_spaced
 from invkit.utils.random import generator_for
 
 __all__ = ["examples", "sheet"]
@@ -16,7 +16,7 @@ _SHOWN = 12
 
 def examples(held_out: ImageSet) -> Tensor:
     """Return the held-out images that are shown, (R, 3, S, S) in [0, 1]."""
-    return held_out.images(evenly(len(held_out), _SHOWN))
+    return held_out.images(evenly_spaced(len(held_out), _SHOWN))
 
 
 def sheet(autoencoder: Autoencoder, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from invkit.autoencoders.discriminator import PatchDiscriminator
 from invkit.autoencoders.metric import ImageMetric, adaptive_weight, critic_loss, generator_loss
 from invkit.core import Autoencoder
-from invkit.data.augment import mirrored_and_cropped
-from invkit.data.imageset import ImageSet, evenly
+from invkit.data.augment import random_flip_and_crop
+from invkit.data.imageset import ImageSet, evenly_spaced
 from invkit.training.task import Task
 from invkit.utils.random import generator_for
-from invkit.utils.resources import in_parts
+from invkit.utils.resources import in_batches
 
 __all__ = ["AutoencoderTask"]
 
@@ -53,7 +53,7 @@ class AutoencoderTask(Task):
     ) -> None:
         self.title, self.rows = "autoencoder", len(data)
         self.module = autoencoder if critic is None else nn.ModuleDict({"autoencoder": autoencoder, "critic": critic})
-        self._data, self._held_out = data, held_out.take(evenly(len(held_out), _HELD_OUT))
+        self._data, self._held_out = data, held_out.take(evenly_spaced(len(held_out), _HELD_OUT))
         self.metric, self._critic_from = metric or ImageMetric(), critic_from
         self._kl_weight, self._augment = kl_weight, augment
         self.keep_last = critic is not None  # likelihood alone would take the weights from before it counted
@@ -74,7 +74,7 @@ class AutoencoderTask(Task):
         """Return the loss in nats per image value; the critic's is added, with no gradient in common."""
         images = self._data.images(rows)
         if self._augment:
-            images = mirrored_and_cropped(images, generator)
+            images = random_flip_and_crop(images, generator)
         autoencoder = self.autoencoder_in(module)
         images = images.to(autoencoder.device)
         likelihood, kl, fakes, terms = self._elbo(autoencoder, images, generator)
@@ -110,7 +110,7 @@ class AutoencoderTask(Task):
             likelihood, kl, *_ = self._elbo(autoencoder, images, generator)
             return float(likelihood + kl) * len(images)
 
-        return sum(in_parts(loss, len(self._held_out), _BATCH)) / len(self._held_out)
+        return sum(in_batches(loss, len(self._held_out), _BATCH)) / len(self._held_out)
 
 
 def _last_layer(autoencoder: Autoencoder) -> nn.Parameter:

@@ -15,7 +15,7 @@ from invkit.autoencoders.fitting import device_of, fit_autoencoder, key_of
 from invkit.autoencoders.settings import AutoencoderSettings
 from invkit.autoencoders.sheet import examples
 from invkit.autoencoders.trained import TrainedAutoencoder
-from invkit.data import ImageSet, as_bytes, as_image_set
+from invkit.data import ImageSet, as_image_set, to_uint8
 from invkit.errors import ArtefactError, DataError, PluginError
 from invkit.evaluation import Features, reconstruction_metrics
 from invkit.interpretees import PerceptualDistance
@@ -104,7 +104,7 @@ def train_autoencoder(
         "settings": asdict(chosen),
         "versions": {name: version(name) for name in ("invkit", "torch", "torchvision")},
     }
-    return TrainedAutoencoder(autoencoder, metrics, result, as_bytes(examples(test)), protocol)
+    return TrainedAutoencoder(autoencoder, metrics, result, to_uint8(examples(test)), protocol)
 
 
 def _distances(perceptual: PerceptualDistance | None) -> dict[str, PerceptualDistance]:

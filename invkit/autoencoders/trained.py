@@ -98,7 +98,7 @@ def as_autoencoder(given: Autoencoder | TrainedAutoencoder | str | Path | None) 
     if not isinstance(given, (str, Path)):
         return given.autoencoder if isinstance(given, TrainedAutoencoder) else given
     loaded = load_autoencoder(given)
-    distributed.put_to_work(loaded)
+    distributed.move_to_device(loaded)
     return loaded
 
 

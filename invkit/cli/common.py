@@ -206,7 +206,7 @@ def open_model(
             warnings.simplefilter("ignore", PreprocessWarning)
         model = as_interpretee(_found(text, weights, local_files_only))
     if to_work:
-        distributed.put_to_work(getattr(model, "module", None))
+        distributed.move_to_device(getattr(model, "module", None))
     if not given:
         return model
     known = getattr(model, "preprocess", None)

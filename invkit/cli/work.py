@@ -60,7 +60,7 @@ def explain(model: str, layer: str, out: Path, preset: str | None, as_json: bool
     """Explain one layer."""
     from invkit.explainer.recipe import explain as run
     from invkit.utils import distributed
-    from invkit.utils.io import nulls_for_unknown
+    from invkit.utils.io import nan_to_none
 
     interpretee, keywords = _model_and_keywords(model, out, preset, options)
     explanation = run(interpretee, layer, **keywords)
@@ -68,7 +68,7 @@ def explain(model: str, layer: str, out: Path, preset: str | None, as_json: bool
         return
     explanation.save(out / "explanation")
     page = explanation.to_html(out / "report.html")
-    metrics = nulls_for_unknown(explanation.metrics)
+    metrics = nan_to_none(explanation.metrics)
     click.echo(json.dumps(metrics, indent=2) if as_json else f"{explanation!r}\nReport: {page}")
 
 

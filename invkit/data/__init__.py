@@ -6,12 +6,12 @@ from invkit.data.concepts import Concept, Pairing, as_concept
 from invkit.data.digits import color_digits
 from invkit.data.generated import Generated
 from invkit.data.images import as_image_set
-from invkit.data.imageset import ImageSet, as_bytes, evenly
-from invkit.data.latents import decode_all, encode_all, expect_finite, latent_codes, represent_all
+from invkit.data.imageset import ImageSet, evenly_spaced, to_uint8
+from invkit.data.latents import check_finite, decode_all, encode_all, latent_codes, represent_all
 from invkit.data.rows import Codes, FileRows, Rows
-from invkit.data.shaping import sized
+from invkit.data.shaping import resize_and_crop
 from invkit.data.store import LatentStore, Place, expect_room, fill, latent_stores
-from invkit.data.stored import Stored, gathered
+from invkit.data.stored import StoredImages, concatenate_images
 
 __all__ = [
     "Codes",
@@ -23,22 +23,22 @@ __all__ = [
     "Pairing",
     "Place",
     "Rows",
-    "Stored",
-    "as_bytes",
+    "StoredImages",
     "as_concept",
     "as_image_set",
     "augmented",
+    "check_finite",
     "color_digits",
+    "concatenate_images",
     "decode_all",
     "encode_all",
-    "evenly",
-    "expect_finite",
+    "evenly_spaced",
     "expect_room",
     "fill",
-    "gathered",
     "latent_codes",
     "latent_stores",
     "read_attributes",
     "represent_all",
-    "sized",
+    "resize_and_crop",
+    "to_uint8",
 ]

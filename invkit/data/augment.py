@@ -10,18 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from invkit.data.generated import Generated
-from invkit.data.imageset import ImageSet, as_bytes
-from invkit.data.stored import gathered
+from invkit.data.imageset import ImageSet, to_uint8
+from invkit.data.stored import concatenate_images
 from invkit.errors import DataError
 from invkit.utils.random import generator_for
 
-__all__ = ["augmented", "mirrored_and_cropped"]
+__all__ = ["augmented", "random_flip_and_crop"]
 
 _BATCH = 512
 _LEAST = 0.85  # side of a crop, as a share
 
 
-def mirrored_and_cropped(images: Tensor, generator: torch.Generator) -> Tensor:
+def random_flip_and_crop(images: Tensor, generator: torch.Generator) -> Tensor:
     """Mirror half of the images, and show of each a square of 85 to 100 % of its side, at the same size.
 
     Args:
@@ -51,14 +51,14 @@ def augmented(data: ImageSet, copies: int, seed: int) -> ImageSet:
     if isinstance(data.pixels, Generated):
         raise DataError("Images that a decoder makes are not cropped", expected="copies=1 in the settings", got=copies)
     rows = torch.arange(len(data)).repeat(copies)
-    pixels = gathered(chain(data.bytes(), _seen_otherwise(data, copies, seed)), len(rows))
+    pixels = concatenate_images(chain(data.uint8_batches(), _seen_otherwise(data, copies, seed)), len(rows))
     groups = torch.arange(len(data)) if data.groups is None else data.groups
     concepts = {name: concept.take(rows) for name, concept in data.concepts.items()}
-    return ImageSet(pixels, concepts, groups[rows], data.numbers_of(rows))
+    return ImageSet(pixels, concepts, groups[rows], data.indices_of(rows))
 
 
 def _seen_otherwise(data: ImageSet, copies: int, seed: int) -> Iterator[Tensor]:
     for k in range(1, copies):
         generator = generator_for(seed, "copies", k)
-        for part in data.parts(_BATCH):
-            yield as_bytes(mirrored_and_cropped(part, generator))
+        for part in data.batches(_BATCH):
+            yield to_uint8(random_flip_and_crop(part, generator))

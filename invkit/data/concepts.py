@@ -68,7 +68,7 @@ class Concept:
         ranks = torch.from_numpy(rankdata(self.values[:, :size].numpy(), axis=0)).float()  # ties share one
         return torch.special.ndtri((ranks - 0.5) / len(self.values))
 
-    def numbered_as(self, other: Concept, name: str) -> Concept:
+    def match_classes(self, other: Concept, name: str) -> Concept:
         """Return the same classes under the numbers that they have in another set; quantities pass.
 
         Classes without names keep their numbers.

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from invkit.data.concepts import Concept
-from invkit.data.imageset import ImageSet, as_bytes
+from invkit.data.imageset import ImageSet, to_uint8
 from invkit.utils.random import generator_for
 
 __all__ = ["color_digits"]
@@ -46,7 +46,7 @@ def color_digits(
     foreground, background = _two_colours(len(rows), generator)
     images = masks * foreground[:, :, None, None] + (1 - masks) * background[:, :, None, None]
     return ImageSet(
-        as_bytes(images),
+        to_uint8(images),
         {
             "digit": Concept("class", torch.from_numpy(digits.target)[rows].long(), tuple("0123456789")),
             "foreground": Concept("colour", foreground),

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from invkit.data.reading import read_each
-from invkit.data.stored import Stored, gathered
+from invkit.data.stored import StoredImages, concatenate_images
 from invkit.errors import DataError
 
 __all__ = ["SUFFIXES", "find_images", "read_files", "square"]
@@ -48,7 +48,7 @@ def _all_below(folder: Path) -> Iterator[Path]:
         yield from (here / name for name in files)
 
 
-def read_files(files: Sequence[Path], size: int) -> tuple[Tensor | Stored, Tensor]:
+def read_files(files: Sequence[Path], size: int) -> tuple[Tensor | StoredImages, Tensor]:
     """Read files as (N, 3, size, size) uint8: shorter side to `size`, centre cropped, as torchvision does.
 
     Grey, palette, CMYK and 16-bit files become RGB, transparency lies on white, EXIF rotation is applied. A
@@ -75,7 +75,7 @@ def read_files(files: Sequence[Path], size: int) -> tuple[Tensor | Stored, Tenso
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        return gathered(images(), len(files)), torch.tensor(kept)
+        return concatenate_images(images(), len(files)), torch.tensor(kept)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -22,8 +22,8 @@ from invkit.data.generated import Generated
 from invkit.data.imageset import ImageSet
 from invkit.data.items import class_names, read_items
 from invkit.data.reading import tried
-from invkit.data.shaping import as_maps, checked, sized, usual_side
-from invkit.data.stored import Stored, gathered, most_in_memory, read_only
+from invkit.data.shaping import as_maps, checked, resize_and_crop, usual_side
+from invkit.data.stored import StoredImages, concatenate_images, most_in_memory, read_only
 from invkit.errors import DataError, InvkitWarning
 from invkit.plugins import list_names, load_named
 
@@ -74,7 +74,7 @@ def as_image_set(
     given = {name: _chosen(f"The concept '{name}'", labels, found) for name, labels in (concepts or {}).items()}
     read = _as_concepts(found, given)
     groups = found.groups if groups is None else _numbered(_chosen("`groups`", groups, found))
-    images = ImageSet(found.pixels, read, groups, found.kept if found.numbers is None else found.numbers)
+    images = ImageSet(found.pixels, read, groups, found.kept if found.indices is None else found.indices)
     own = images.size if isinstance(found.pixels, Generated) else usual_side(images.size)
     return images.resized(size or own)
 
@@ -112,22 +112,22 @@ class _Found:
     """What data holds: images, labels that come with them, files; and which of how many were kept, if not all.
 
     `called` names the classes whose labels are numbers. An image set brings the places of its images in what it was
-    read from as `numbers`: labels beside it are its own.
+    read from as `indices`: labels beside it are its own.
     """
 
-    pixels: Tensor | Stored | Generated
+    pixels: Tensor | StoredImages | Generated
     labels: Mapping[str, Any] = field(default_factory=dict)
     called: Sequence[str] = ()
     groups: Tensor | None = None
     files: Sequence[Path] = ()
     kept: Tensor | None = None
     total: int = 0
-    numbers: Tensor | None = None
+    indices: Tensor | None = None
 
 
 def _read(data: Any, size: int | None) -> _Found:
     if isinstance(data, ImageSet):
-        return _Found(data.pixels, data.concepts, groups=data.groups, numbers=data.numbers)
+        return _Found(data.pixels, data.concepts, groups=data.groups, indices=data.indices)
     if isinstance(data, (str, Path)) or _is_files(data):
         files, names = find_images(Path(data)) if isinstance(data, (str, Path)) else ([Path(f) for f in data], None)
         pixels, kept = read_files(files, size or _own_side(files))
@@ -211,7 +211,7 @@ def _chosen(what: str, labels: Any, found: _Found) -> Any:
     return array[found.kept.numpy()] if concept is None else concept.take(found.kept)
 
 
-def _from_whole(array: Tensor) -> Tensor | Stored:
+def _from_whole(array: Tensor) -> Tensor | StoredImages:
     """Take an array of all images; one that memory has no room for twice is not copied, whatever lies behind it."""
     maps = as_maps(array)
     small = maps.nbytes <= most_in_memory()
@@ -221,5 +221,5 @@ def _from_whole(array: Tensor) -> Tensor | Stored:
         for start in range(0, len(maps), _PART):
             checked(maps[start : start + _PART], start)
     if maps.shape[-1] != maps.shape[-2]:
-        return gathered((sized(part.contiguous(), None) for part in maps.split(_PART)), len(maps))
-    return maps if small else Stored(maps, torch.arange(len(maps)))
+        return concatenate_images((resize_and_crop(part.contiguous(), None) for part in maps.split(_PART)), len(maps))
+    return maps if small else StoredImages(maps, torch.arange(len(maps)))

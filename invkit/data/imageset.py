@@ -12,23 +12,23 @@ from torch import Tensor
 
 from invkit.data.concepts import Concept, check_names
 from invkit.data.generated import Generated
-from invkit.data.stored import Stored, gathered
+from invkit.data.stored import StoredImages, concatenate_images
 from invkit.errors import DataError
-from invkit.utils.io import InParts, fingerprint
+from invkit.utils.io import ChunkedTensor, content_hash
 from invkit.utils.random import generator_for
 
-__all__ = ["ImageSet", "as_bytes", "evenly"]
+__all__ = ["ImageSet", "evenly_spaced", "to_uint8"]
 
 
 _PART = 256  # images at once
 
 
-def as_bytes(images: Tensor) -> Tensor:
+def to_uint8(images: Tensor) -> Tensor:
     """Return images in [0, 1] as uint8."""
     return (images.clamp(0, 1) * 255).round().byte()
 
 
-def evenly(total: int, n: int) -> Tensor:
+def evenly_spaced(total: int, n: int) -> Tensor:
     """Return the rows of n of so many images, from the first to the last at even distances; all where n is more."""
     return torch.linspace(0, total - 1, min(n, total)).long()
 
@@ -43,13 +43,13 @@ class ImageSet:
         concepts: by name, the value that each image has.
         groups: (N,), images of one group (one original in several colours, one person) are never split
             between training and held-out; None where each stands alone.
-        numbers: (N,), the place of each in the data that it was read from, for messages; None where it is its own.
+        indices: (N,), the place of each in the data that it was read from, for messages; None where it is its own.
     """
 
-    pixels: Tensor | Stored | Generated
+    pixels: Tensor | StoredImages | Generated
     concepts: Mapping[str, Concept] = field(default_factory=dict)
     groups: Tensor | None = None
-    numbers: Tensor | None = None
+    indices: Tensor | None = None
 
     def __post_init__(self) -> None:
         check_names(self.concepts)
@@ -62,7 +62,7 @@ class ImageSet:
                     hint="`invkit.as_image_set(images, concepts={...})` takes labels of any kind.",
                 )
             self._expect_for_each(f"The concept '{name}'", concept.values)
-        for what, values in (("`groups`", self.groups), ("`numbers`", self.numbers)):
+        for what, values in (("`groups`", self.groups), ("`indices`", self.indices)):
             if values is not None:
                 self._expect_for_each(what, values)
 
@@ -93,14 +93,14 @@ class ImageSet:
         pixels = self.pixels[rows]
         return pixels if isinstance(pixels, Tensor) else pixels.read()
 
-    def parts(self, size: int = _PART) -> Iterator[Tensor]:
+    def batches(self, size: int = _PART) -> Iterator[Tensor]:
         """Return all images part by part, (B, 3, S, S) each."""
         return (self.images(slice(k, k + size)) for k in range(0, len(self), size))
 
-    def bytes(self) -> Iterator[Tensor]:
+    def uint8_batches(self) -> Iterator[Tensor]:
         """Return all images as uint8, part by part, (B, 3, S, S) each."""
         parts = (self._kept(slice(k, k + _PART)) for k in range(0, len(self), _PART))
-        return (part if part.dtype == torch.uint8 else as_bytes(part.float()) for part in parts)
+        return (part if part.dtype == torch.uint8 else to_uint8(part.float()) for part in parts)
 
     def take(self, rows: Tensor) -> ImageSet:
         """Return the set of these rows."""
@@ -108,14 +108,14 @@ class ImageSet:
             self.pixels[rows],
             {name: concept.take(rows) for name, concept in self.concepts.items()},
             None if self.groups is None else self.groups[rows],
-            self.numbers_of(rows),
+            self.indices_of(rows),
         )
 
-    def numbers_of(self, rows: Tensor | slice) -> Tensor:
+    def indices_of(self, rows: Tensor | slice) -> Tensor:
         """Return the place of each of these rows in the data that they were read from."""
-        if self.numbers is None and isinstance(rows, slice):
+        if self.indices is None and isinstance(rows, slice):
             return torch.arange(*rows.indices(len(self)))
-        return (torch.arange(len(self)) if self.numbers is None else self.numbers)[rows]
+        return (torch.arange(len(self)) if self.indices is None else self.indices)[rows]
 
     def split(self, share: float, seed: int) -> tuple[ImageSet, ImageSet]:
         """Split into training and held-out images, whole groups to one side.
@@ -124,10 +124,10 @@ class ImageSet:
             share: share of the groups that is held out.
             seed: of the draw.
         """
-        rows = self.held_out_rows(share, seed)
+        rows = self.held_out_mask(share, seed)
         return self.take((~rows).nonzero().flatten()), self.take(rows.nonzero().flatten())
 
-    def held_out_rows(self, share: float, seed: int) -> Tensor:
+    def held_out_mask(self, share: float, seed: int) -> Tensor:
         """Say which images :meth:`split` holds out, (N,) of bool."""
         groups = torch.arange(len(self)) if self.groups is None else self.groups
         names, place = groups.unique(return_inverse=True)
@@ -142,10 +142,10 @@ class ImageSet:
             return self
         if isinstance(self.pixels, Generated):
             raise DataError("These images are made at one size", expected=f"{self.size} px", got=f"{size} px")
-        small = (F.interpolate(part, (size, size), mode="bilinear", antialias=True) for part in self.parts())
-        return replace(self, pixels=gathered((as_bytes(part) for part in small), len(self)))
+        small = (F.interpolate(part, (size, size), mode="bilinear", antialias=True) for part in self.batches())
+        return replace(self, pixels=concatenate_images((to_uint8(part) for part in small), len(self)))
 
-    def numbered_as(self, other: ImageSet) -> ImageSet:
+    def match_classes(self, other: ImageSet) -> ImageSet:
         """Return the same set with classes under the numbers that they have in another.
 
         Raises:
@@ -158,7 +158,7 @@ class ImageSet:
                 got=", ".join(self.concepts) or "none",
                 hint="Hand over `held_out` as `invkit.as_image_set(images, concepts={...})`.",
             )
-        concepts = {name: self.concepts[name].numbered_as(known, name) for name, known in other.concepts.items()}
+        concepts = {name: self.concepts[name].match_classes(known, name) for name, known in other.concepts.items()}
         return replace(self, concepts=concepts)
 
     def fingerprint(self, *, with_concepts: bool = True) -> str:
@@ -167,9 +167,9 @@ class ImageSet:
         pixels: Any = self.pixels
         if isinstance(pixels, Generated):
             known, pixels = pixels.autoencoder.state_dict() | pixels.autoencoder.config, pixels.latents
-        if isinstance(pixels, Stored):
-            pixels = InParts(pixels.dtype, pixels.shape, pixels.parts(_PART))
+        if isinstance(pixels, StoredImages):
+            pixels = ChunkedTensor(pixels.dtype, pixels.shape, pixels.parts(_PART))
         if not with_concepts:
-            return fingerprint(pixels, known)
+            return content_hash(pixels, known)
         concepts = {name: concept.values for name, concept in self.concepts.items()}
-        return fingerprint(pixels, known, concepts, [] if self.groups is None else self.groups)
+        return content_hash(pixels, known, concepts, [] if self.groups is None else self.groups)

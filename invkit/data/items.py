@@ -13,16 +13,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from invkit.data.files import square, to_rgb
-from invkit.data.imageset import as_bytes
+from invkit.data.imageset import to_uint8
 from invkit.data.reading import read_each, read_on
-from invkit.data.shaping import as_maps, checked, sized, usual_side
-from invkit.data.stored import Stored, gathered, read_only
+from invkit.data.shaping import as_maps, checked, resize_and_crop, usual_side
+from invkit.data.stored import StoredImages, concatenate_images, read_only
 from invkit.utils.progress import Progress
 
 __all__ = ["class_names", "read_items"]
 
 
-def read_items(data: Any, size: int | None) -> tuple[Tensor | Stored, dict[str, Any], Tensor | None, int]:
+def read_items(data: Any, size: int | None) -> tuple[Tensor | StoredImages, dict[str, Any], Tensor | None, int]:
     """Read a data set item by item, or a loader batch by batch, as bytes at one size.
 
     Args:
@@ -53,10 +53,10 @@ def read_items(data: Any, size: int | None) -> tuple[Tensor | Stored, dict[str, 
             side = side or usual_side(min(pixels.shape[-2:]))
             labels.extend(_of_each(label, len(batch)) if loader else [label])
             kept.append(number)
-            pixels = sized(pixels, side)
-            yield pixels if pixels.dtype == torch.uint8 else as_bytes(pixels)
+            pixels = resize_and_crop(pixels, side)
+            yield pixels if pixels.dtype == torch.uint8 else to_uint8(pixels)
 
-    pixels = gathered(images(), 0 if loader else total)
+    pixels = concatenate_images(images(), 0 if loader else total)
     values = [_plain(label) for label in labels]
     classes = {} if any(value is None for value in values) else {"class": np.asarray(values)}
     some = len(kept) < total and not loader

@@ -17,9 +17,9 @@ from invkit.data.imageset import ImageSet
 from invkit.data.rows import Codes, Rows
 from invkit.data.store import Place, fill, latent_stores
 from invkit.errors import LayerError
-from invkit.utils.resources import in_parts
+from invkit.utils.resources import in_batches
 
-__all__ = ["decode_all", "encode_all", "expect_finite", "latent_codes", "represent_all"]
+__all__ = ["check_finite", "decode_all", "encode_all", "latent_codes", "represent_all"]
 
 _BATCH = 128
 _PIXELS = 2**19  # that a network works on at once: 128 images of 64 px, 8 of 256
@@ -35,7 +35,7 @@ def encode_all(autoencoder: Autoencoder, data: ImageSet) -> Posterior:
     own = _own_codes(autoencoder, data)
     if own is not None:
         return own[slice(None)]
-    parts = in_parts(lambda rows: _encode(autoencoder, data, rows), len(data), size)
+    parts = in_batches(lambda rows: _encode(autoencoder, data, rows), len(data), size)
     return Posterior(torch.cat([p.mean for p in parts]), torch.cat([p.std for p in parts]))
 
 
@@ -74,7 +74,7 @@ def latent_codes(autoencoder: Autoencoder, data: ImageSet, folder: Path | None =
     def compute(rows: slice, _: Sequence[str]) -> Mapping[str, Mapping[str, Tensor]]:
         found = vars(_encode(autoencoder, data, rows))
         for values in found.values():
-            expect_finite("The autoencoder's code", values, data.numbers_of(rows))
+            check_finite("The autoencoder's code", values, data.indices_of(rows))
         return {"codes": found}
 
     size = int(torch.Size(autoencoder.latent_shape).numel())
@@ -90,7 +90,7 @@ def decode_all(autoencoder: Autoencoder, latents: Tensor) -> Tensor:
     autoencoder.eval()
     codes = latents.to(autoencoder.device).unflatten(1, autoencoder.latent_shape)
     size = _fitting(autoencoder.image_size**2)
-    return torch.cat(in_parts(lambda rows: autoencoder.decode(codes[rows]).cpu(), len(codes), size))
+    return torch.cat(in_batches(lambda rows: autoencoder.decode(codes[rows]).cpu(), len(codes), size))
 
 
 def _fitting(pixels: int) -> int:
@@ -123,7 +123,7 @@ def represent_all(
     def compute(rows: slice, wanted: Sequence[str]) -> Mapping[str, Mapping[str, Tensor]]:
         found = interpretee.represent(data.images(rows), wanted)
         for layer, z in found.items():
-            expect_finite(f"The representation at '{layer}'", z, data.numbers_of(rows))
+            check_finite(f"The representation at '{layer}'", z, data.indices_of(rows))
         return {layer: {"z": z} for layer, z in found.items()}
 
     places = {
@@ -152,7 +152,7 @@ def _as_name(layer: str) -> str:
     return f"{re.sub(r'[^A-Za-z0-9.]+', '-', layer)[:40]}-{hashlib.sha256(layer.encode()).hexdigest()[:8]}"
 
 
-def expect_finite(what: str, values: Tensor, numbers: Tensor | None = None) -> None:
+def check_finite(what: str, values: Tensor, numbers: Tensor | None = None) -> None:
     """Refuse latents with NaN or infinity.
 
     Args:

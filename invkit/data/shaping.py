@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from invkit.data.imageset import as_bytes
+from invkit.data.imageset import to_uint8
 from invkit.errors import DataError
 
-__all__ = ["as_maps", "checked", "sized", "usual_side"]
+__all__ = ["as_maps", "checked", "resize_and_crop", "usual_side"]
 
 
 def usual_side(side: int) -> int:
@@ -57,7 +57,7 @@ def checked(pixels: Tensor, start: int = 0) -> Tensor:
     return pixels.clamp(0, 1)
 
 
-def sized(pixels: Tensor, size: int | None) -> Tensor:
+def resize_and_crop(pixels: Tensor, size: int | None) -> Tensor:
     """Scale the shorter side and crop the centre, so that images of several sizes go together."""
     height, width = pixels.shape[-2:]
     side = size or min(height, width)
@@ -69,4 +69,4 @@ def sized(pixels: Tensor, size: int | None) -> Tensor:
     values = F.interpolate(values, shape, mode="bilinear", antialias=True).clamp(0, 1)
     top, left = (shape[0] - side) // 2, (shape[1] - side) // 2
     cropped = values[..., top : top + side, left : left + side]
-    return as_bytes(cropped) if pixels.dtype == torch.uint8 else cropped
+    return to_uint8(cropped) if pixels.dtype == torch.uint8 else cropped

@@ -16,9 +16,9 @@ from invkit.data.rows import FileRows, Rows
 from invkit.errors import ArtefactError
 from invkit.utils import distributed
 from invkit.utils.cache import ABOUT, read_about
-from invkit.utils.io import clear_partials, locked, read_tensors, write_json, write_tensors
-from invkit.utils.progress import Progress, say
-from invkit.utils.resources import check_room, memory_to_keep, out_of_memory
+from invkit.utils.io import clear_partials, file_lock, read_tensors, write_json, write_tensors
+from invkit.utils.progress import Progress, log
+from invkit.utils.resources import check_disk_space, is_out_of_memory, memory_budget
 
 __all__ = ["LatentStore", "Place", "expect_room", "fill", "latent_stores"]
 
@@ -134,7 +134,7 @@ class _OnDisk(LatentStore):
         except ArtefactError:
             found = False
         if not found:
-            say(f"{path} is damaged; it is made again")
+            log(f"{path} is damaged; it is made again")
         return found
 
     def __getitem__(self, name: str) -> Rows:
@@ -146,7 +146,7 @@ class _Temporary(_OnDisk):
 
     def __init__(self, total: int, shapes: Shapes) -> None:
         self._made = tempfile.TemporaryDirectory(prefix="invkit-") if distributed.is_main() else None
-        super().__init__(total, shapes, Path(distributed.agreed(self._made.name if self._made else "")))
+        super().__init__(total, shapes, Path(distributed.broadcast(self._made.name if self._made else "")))
 
 
 class Place(NamedTuple):
@@ -180,7 +180,7 @@ def latent_stores(total: int, places: Mapping[str, Place]) -> dict[str, LatentSt
     if not folders and _fits_memory(size):
         return {name: _InMemory(total, place.shapes) for name, place in places.items()}
     there = sum(file.stat().st_size for folder in folders for file in folder.glob("*.safetensors"))
-    check_room(size - there, folders[0] if folders else None, "latents")
+    check_disk_space(size - there, folders[0] if folders else None, "latents")
     return {
         name: _Temporary(total, shapes) if folder is None else _OnDisk(total, shapes, folder, about)
         for name, (shapes, folder, about) in places.items()
@@ -199,12 +199,12 @@ def expect_room(size: int, folder: Path | None) -> None:
         ArtefactError: too little room for so many bytes.
     """
     if folder is not None or not _fits_memory(size):
-        check_room(size, folder, "latents")
+        check_disk_space(size, folder, "latents")
 
 
 def _fits_memory(size: int) -> bool:
     """Whether so many bytes stay in memory; several processes come to one answer without asking each other."""
-    return size <= (memory_to_keep() if distributed.count() == 1 else _SMALL)
+    return size <= (memory_budget() if distributed.world_size() == 1 else _SMALL)
 
 
 def fill(
@@ -232,20 +232,20 @@ def fill(
     """
     total, unit = max(s.total for s in stores.values()), max(s.per_part for s in stores.values())
     shared = all(store.shared for store in stores.values())
-    with locked(lock):
+    with file_lock(lock):
         for store in stores.values() if shared else ():
             if distributed.is_main():
                 store.find()
-            store.missing = distributed.agreed(store.missing)
+            store.missing = distributed.broadcast(store.missing)
         units = [slice(start, min(total, start + unit)) for start in range(0, total, unit)]
         units = [rows for rows in units if any(store.lacks(rows) for store in stores.values())]
-        mine = units[distributed.rank() :: distributed.count()] if shared else units
+        mine = units[distributed.rank() :: distributed.world_size()] if shared else units
         bar = Progress(title, sum(rows.stop - rows.start for rows in mine), show=bool(mine))
         for rows in mine:
             batch = _fill_rows(stores, compute, rows, batch, bar)
         bar.close()
         if shared:
-            distributed.wait()
+            distributed.barrier()
 
 
 def _fill_rows(stores: Mapping[str, LatentStore], compute: _Compute, rows: slice, batch: int, bar: Progress) -> int:
@@ -257,10 +257,10 @@ def _fill_rows(stores: Mapping[str, LatentStore], compute: _Compute, rows: slice
         try:
             found = compute(part, wanted) if wanted else {}
         except (RuntimeError, MemoryError) as error:
-            if batch == 1 or not out_of_memory(error):
+            if batch == 1 or not is_out_of_memory(error):
                 raise
             batch //= 2
-            say(f"{bar.title}: too little memory, going on with {batch} images at once")
+            log(f"{bar.title}: too little memory, going on with {batch} images at once")
             continue
         for name in wanted:
             stores[name].put(part, found[name])

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from invkit.errors import ArtefactError, DataError
 from invkit.utils import distributed
-from invkit.utils.resources import check_room, memory_to_keep
+from invkit.utils.resources import check_disk_space, memory_budget
 
-__all__ = ["Stored", "gathered", "most_in_memory", "read_only"]
+__all__ = ["StoredImages", "concatenate_images", "most_in_memory", "read_only"]
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredImages:
     """Stands in for the pixels of an :class:`ImageSet`: read whenever they are asked for.
 
     Attributes:
@@ -36,8 +36,8 @@ class Stored:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, rows: Tensor | slice) -> Stored:
-        return Stored(self.file, self.rows[rows])
+    def __getitem__(self, rows: Tensor | slice) -> StoredImages:
+        return StoredImages(self.file, self.rows[rows])
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -61,10 +61,10 @@ class Stored:
 
 def most_in_memory() -> int:
     """Return bytes of images that stay in memory: a quarter of what is free, since to put them together takes two."""
-    return memory_to_keep() // 2
+    return memory_budget() // 2
 
 
-def gathered(parts: Iterable[Tensor], total: int = 0) -> Tensor | Stored:
+def concatenate_images(parts: Iterable[Tensor], total: int = 0) -> Tensor | StoredImages:
     """Put images together: in memory, or in a temporary file where they would take more than a quarter of what is free.
 
     Args:
@@ -87,7 +87,7 @@ def gathered(parts: Iterable[Tensor], total: int = 0) -> Tensor | Stored:
             count += len(part)
             size = max(count, total) * part[0].nbytes
             if file is None and size > most:
-                check_room(size * distributed.count_here(), None, "images")  # each process writes its own
+                check_disk_space(size * distributed.local_world_size(), None, "images")  # each process writes its own
                 file = stack.enter_context(tempfile.TemporaryFile(prefix="invkit-"))
             if file is not None:
                 _write(file, held)
@@ -95,7 +95,7 @@ def gathered(parts: Iterable[Tensor], total: int = 0) -> Tensor | Stored:
         if file is None:
             return torch.cat(held) if held else torch.empty(0, 3, 1, 1)
         mapped = _mapped(file, held[0].numpy().dtype, (count, *held[0].shape[1:]))
-    return Stored(mapped, torch.arange(count))
+    return StoredImages(mapped, torch.arange(count))
 
 
 def _kind(part: Tensor) -> str:

@@ -33,7 +33,7 @@ class Features:
 
     def of(self, images: Tensor | ImageSet) -> Tensor:
         """Return the features (B, C) of images (B, 3, S, S) in [0, 1], or of a set's."""
-        parts = images.parts(_BATCH) if isinstance(images, ImageSet) else images.split(_BATCH)
+        parts = images.batches(_BATCH) if isinstance(images, ImageSet) else images.split(_BATCH)
         return torch.cat([_pooled(self.interpretee.represent(part, [self.layer])[self.layer]) for part in parts])
 
     @classmethod

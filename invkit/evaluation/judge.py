@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from invkit.data import Concept, ImageSet, evenly
+from invkit.data import Concept, ImageSet, evenly_spaced
 from invkit.training import Task
 
 __all__ = ["Judge", "JudgeTask"]
@@ -120,7 +120,7 @@ class JudgeTask(Task):
 
     def __init__(self, module: Judge, data: ImageSet, held_out: ImageSet) -> None:
         self.title, self.module, self.rows = "judge", module, len(data)
-        self._data, self._held_out = data, held_out.take(evenly(len(held_out), _HELD_OUT_ROWS))
+        self._data, self._held_out = data, held_out.take(evenly_spaced(len(held_out), _HELD_OUT_ROWS))
         self._std = {name: std for name, (_, std) in _spans(data).items()}
 
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -129,7 +129,7 @@ class JudgeTask(Task):
 
     def validation_loss(self, module: nn.Module) -> float:
         """Return the same of held-out images."""
-        parts = [module(part) for part in self._held_out.parts()]
+        parts = [module(part) for part in self._held_out.batches()]
         outputs = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         return float(self._loss(outputs, self._held_out.concepts))
 

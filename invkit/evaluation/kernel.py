@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from invkit.core import Estimate
-from invkit.data import evenly
+from invkit.data import evenly_spaced
 from invkit.errors import DataError
 from invkit.evaluation.estimate import Groups, block_jackknife, groups_of_both
 
@@ -34,7 +34,7 @@ def kernel_distance(
     n = min(len(features), len(others), most)
     if n < 4:
         raise DataError("Too few images for a kernel distance", expected="4 of each set, better 500", got=n)
-    rows = [evenly(len(of), n) for of in (features, others)]
+    rows = [evenly_spaced(len(of), n) for of in (features, others)]
     a, b = (of[some].double() for of, some in zip((features, others), rows, strict=True))
     aa, bb, ab = _kernel(a, a), _kernel(b, b), _kernel(a, b)
 

@@ -31,7 +31,7 @@ def check_data(
         DataError: too few images, or held-out ones with other concepts or classes.
         SettingsError: codes of no known form, or factors that do not fit into them.
     """
-    test = int(images.held_out_rows(settings.held_out, seed).sum()) if held_out is None else len(held_out)
+    test = int(images.held_out_mask(settings.held_out, seed).sum()) if held_out is None else len(held_out)
     train = len(images) - test if held_out is None else len(images)
     if train < _ENOUGH or test < 2:
         raise DataError(
@@ -40,7 +40,7 @@ def check_data(
             got=f"{train} and {test}",
         )
     if held_out is not None:
-        held_out.numbered_as(images)
+        held_out.match_classes(images)
     autoencoder = known_autoencoder(autoencoder, images)
     if autoencoder is not None and len(autoencoder.latent_shape) not in (1, 3):
         raise SettingsError(

@@ -12,7 +12,7 @@ from invkit.data import Codes, ImageSet
 from invkit.flows import SemanticFlow
 from invkit.settings import Settings
 from invkit.training import FitResult, FitSettings, Task, fit_or_load
-from invkit.utils.io import fingerprint
+from invkit.utils.io import content_hash
 
 __all__ = ["SOME", "Groundwork", "as_wanted", "name_of"]
 
@@ -85,7 +85,7 @@ class Groundwork:
 
 def name_of(kind: str, *things: Any) -> str:
     """Name a part after all that decides it."""
-    return f"{kind}-{fingerprint(*things)}"
+    return f"{kind}-{content_hash(*things)}"
 
 
 def as_wanted(result: FitResult, whole: bool) -> FitResult:

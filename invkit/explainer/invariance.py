@@ -17,7 +17,7 @@ from invkit.settings import Settings
 from invkit.training import AmortisedTask, InvarianceTask, held_out_nll
 from invkit.utils import distributed
 from invkit.utils.random import generator_for, seeded
-from invkit.utils.resources import rows_that_fit
+from invkit.utils.resources import rows_in_memory
 
 __all__ = ["build_t", "decisive_of_t", "prior_nll", "train_t", "train_together"]
 
@@ -88,7 +88,7 @@ def _t_task(ground: Groundwork, z: tuple[Rows, Rows], embedder: Embedder | None,
     """Build t, initialised from some images, and its task."""
     settings, seed = ground.settings, ground.seed
     rows = torch.randperm(len(z[0]), generator=generator_for(seed, "initialise"))
-    rows = rows[: rows_that_fit(SOME, z[0].shape[1:])]
+    rows = rows[: rows_in_memory(SOME, z[0].shape[1:])]
     latents = ground.codes[rows].sample(generator_for(seed, "t"))
     t = build_t(settings, ground.autoencoder.latent_shape, embedder, latents, z[0][rows], seed).to(distributed.device())
     return InvarianceTask(t, ground.codes, z[0], (ground.held_out_codes, z[1]), title)

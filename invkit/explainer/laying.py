@@ -9,14 +9,14 @@ from typing import Any
 
 from invkit.autoencoders import AutoencoderSettings, describe, file_of, fit_autoencoder, key_of
 from invkit.core import Autoencoder
-from invkit.data import ImageSet, augmented, decode_all, evenly, latent_codes
+from invkit.data import ImageSet, augmented, decode_all, evenly_spaced, latent_codes
 from invkit.evaluation import psnr
 from invkit.explainer.checks import check_data, known_autoencoder, parts
 from invkit.explainer.ground import Groundwork, as_wanted, name_of
 from invkit.explainer.invariance import decisive_of_t, prior_nll
 from invkit.explainer.semantic import with_e
 from invkit.settings import Settings
-from invkit.utils.io import fingerprint
+from invkit.utils.io import content_hash
 
 __all__ = ["is_begun", "lay_groundwork"]
 
@@ -52,7 +52,7 @@ def lay_groundwork(
         images, held_out=held_out, autoencoder=autoencoder, factor_sizes=factor_sizes, settings=settings, seed=seed
     )
     train, test = parts(images, held_out, settings, seed)
-    test = test.numbered_as(train)
+    test = test.match_classes(train)
     autoencoder = known_autoencoder(autoencoder, images)
     folder, complete = None if cache is None else Path(cache), True
     key, pixels = key_of(train, test, seed)
@@ -63,14 +63,14 @@ def lay_groundwork(
     autoencoder.eval()
     train = augmented(train, settings.copies, seed)
     about = _about(autoencoder)
-    key = fingerprint(key, settings.copies, about)
+    key = content_hash(key, settings.copies, about)
     places = (folder / name_of("codes", key, own) if folder and complete else None for own in pixels)
     codes, test_codes = (
         latent_codes(autoencoder, part, place) for part, place in zip((train, test), places, strict=True)
     )
     figures: dict[str, float] = {}
     if autoencoder.has_encoder:
-        some = evenly(len(test), 512)
+        some = evenly_spaced(len(test), 512)
         figures["psnr"] = float(psnr(test.images(some), decode_all(autoencoder, test_codes.mean[some])).mean())
     ground = Groundwork(
         train, test, autoencoder, about, codes, test_codes, None, figures, settings, seed, folder, key,
@@ -103,11 +103,11 @@ def is_begun(
     if autoencoder is None:
         first = file_of(settings.autoencoder or AutoencoderSettings.for_images(train.size), key, cache)
     else:
-        key = fingerprint(key, settings.copies, _about(autoencoder))
+        key = content_hash(key, settings.copies, _about(autoencoder))
         first = cache / f"{name_of('t', key, *decisive_of_t(settings, 'prior'))}.safetensors"
     return first.exists() or first.with_suffix(".checkpoint").exists()
 
 
 def _about(autoencoder: Autoencoder) -> dict[str, Any]:
     """Tell class, config and hash of the weights."""
-    return {**describe(autoencoder), "weights": fingerprint(autoencoder.state_dict())}
+    return {**describe(autoencoder), "weights": content_hash(autoencoder.state_dict())}

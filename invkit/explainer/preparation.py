@@ -12,7 +12,7 @@ from torch import nn
 
 from invkit.autoencoders import check_size
 from invkit.core import Autoencoder, Interpretee
-from invkit.data import ImageSet, as_image_set, expect_finite, expect_room
+from invkit.data import ImageSet, as_image_set, check_finite, expect_room
 from invkit.errors import LayerError, SettingsError
 from invkit.explainer import Groundwork, check_data, is_begun, lay_groundwork
 from invkit.flows import Embedder
@@ -127,7 +127,7 @@ def _check_layers(
                 expected="(B, …), one representation for each image",
                 got=f"shape {tuple(z.shape)} for 2 images",
             )
-        expect_finite(f"The representation at '{layer}'", z)
+        check_finite(f"The representation at '{layer}'", z)
         shape = tuple(z.shape[1:])
         size += 4 * math.prod(shape)
         if embedder is None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from invkit.autoencoders import TrainedAutoencoder, as_autoencoder
 from invkit.core import Autoencoder, Interpretee
-from invkit.data import Rows, evenly, represent_all
+from invkit.data import Rows, evenly_spaced, represent_all
 from invkit.errors import ArtefactError, LayerError
 from invkit.evaluation import PROBED, probe
 from invkit.explainer import Groundwork, train_t, train_together
@@ -24,10 +24,10 @@ from invkit.interpretees import as_interpretee
 from invkit.settings import Settings
 from invkit.training import held_out_nll
 from invkit.utils import distributed
-from invkit.utils.io import clear_partials, fingerprint, locked
-from invkit.utils.progress import say
+from invkit.utils.io import clear_partials, content_hash, file_lock
+from invkit.utils.progress import log
 from invkit.utils.random import generator_for
-from invkit.utils.resources import rows_that_fit
+from invkit.utils.resources import rows_in_memory
 
 __all__ = ["explain", "explain_each", "explanation_of", "model_key", "profile", "representations"]
 
@@ -55,7 +55,7 @@ def explain_each(
     together = [[*layers]] if ground.settings.amortised and len(layers) > 1 else []
     folders = {layer: _folder(ground, key, layer, *together) for layer in layers}
     kept = {layer: _kept(ground, interpretee, folder, embedder) for layer, folder in folders.items()}
-    missing = distributed.agreed([layer for layer, found in kept.items() if found is None])
+    missing = distributed.broadcast([layer for layer, found in kept.items() if found is None])
     if together and missing:
         missing = [*folders]
     z_of = representations(ground, interpretee, missing) if z is None else {layer: z[layer] for layer in missing}
@@ -67,7 +67,7 @@ def explain_each(
             found = explanation_of(behind, interpretee, layer, t, z_of.pop(layer))
             folder = folders[layer]
             if folder is not None and complete and distributed.is_main():
-                with locked(folder):
+                with file_lock(folder):
                     clear_partials(folder, "*")
                     found.save(folder)
             yield found
@@ -78,7 +78,7 @@ def explain_each(
 def model_key(interpretee: Interpretee, embedder: Embedder | None) -> str:
     """Return the hash of a model and of the user's own H, to name files after."""
     own_h = [] if embedder is None else [repr(embedder), embedder.config, embedder.state_dict()]
-    return fingerprint(interpretee.fingerprint(), *own_h)
+    return content_hash(interpretee.fingerprint(), *own_h)
 
 
 def representations(
@@ -107,7 +107,7 @@ def _each_t(
         yield from ((t, complete) for t in found.values())
     else:
         for layer in [*z]:
-            yield train_t(ground, z[layer], fingerprint(key, layer), embedder, f"{title}{layer}")
+            yield train_t(ground, z[layer], content_hash(key, layer), embedder, f"{title}{layer}")
 
 
 def _kept(
@@ -119,7 +119,7 @@ def _kept(
     try:
         return Explanation.load(folder, interpretee, autoencoder=ground.autoencoder, embedder=embedder)
     except ArtefactError as error:
-        say(f"{error.what}; it is made again")
+        log(f"{error.what}; it is made again")
         return None
 
 
@@ -142,8 +142,8 @@ def explanation_of(
     figures: dict[str, Any] = {**ground.figures, "nll": nll, "information": (prior - nll) * dim}
     train, test = ground.train, ground.held_out
     if train.concepts:
-        most = rows_that_fit(PROBED, z[0].shape[1:])
-        rows, judged = evenly(len(train), most), evenly(len(test), most)
+        most = rows_in_memory(PROBED, z[0].shape[1:])
+        rows, judged = evenly_spaced(len(train), most), evenly_spaced(len(test), most)
         parts = enumerate((z[0][rows], z[1][judged]))
         seen = [t.perceive(part, generator_for(ground.seed, "probe", k)) for k, part in parts]
         known = {name: concept.take(rows) for name, concept in train.concepts.items()}
@@ -321,5 +321,5 @@ def profile(
             several = len(addresses) > 1
             label = " ".join(part for part in (name, explanation.layer if several or not name else "") if part)
             found[label] = explanation
-            say(f"{label}: invariance {explanation.invariance()}")
+            log(f"{label}: invariance {explanation.invariance()}")
     return Profile(found, axis="checkpoint" if isinstance(model, Mapping) else "layer")

@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from invkit.data import evenly
+from invkit.data import evenly_spaced
 from invkit.errors import DataError, PluginError, SettingsError
 from invkit.explanation.explained import Explained
 from invkit.interpretees.capture import untouched
@@ -141,7 +141,7 @@ def _check(
 def _mean_image(explanation: Explained) -> Tensor:
     """Return the mean held-out image, (1, 3, S, S)."""
     data = explanation.held_out.data
-    return data.images(evenly(len(data), _SOME)).mean(0, keepdim=True)
+    return data.images(evenly_spaced(len(data), _SOME)).mean(0, keepdim=True)
 
 
 def _fitted(baseline: Tensor, images: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from invkit.core import Autoencoder, Estimate, Interpretee
-from invkit.data import ImageSet, decode_all, encode_all, evenly, sized
+from invkit.data import ImageSet, decode_all, encode_all, evenly_spaced, resize_and_crop
 from invkit.errors import ArtefactError, DataError, SettingsError
 from invkit.evaluation import concept_shares, determined_shares, invariance
 from invkit.explanation.held_out import HeldOut
@@ -134,7 +134,7 @@ class Explained:
                 expected="float (B, 3, H, W) in [0, 1]",
                 got=f"{images.dtype} {tuple(images.shape)}",
             )
-        return sized(images, self.autoencoder.image_size)
+        return resize_and_crop(images, self.autoencoder.image_size)
 
     def _encode(self, images: Tensor) -> Tensor:
         """E_μ(x), flat, on the CPU."""
@@ -248,7 +248,7 @@ class Explained:
             seed: of the draws.
         """
         data, z = self.held_out.data, self.held_out.z
-        chosen = evenly(len(data), rows)
+        chosen = evenly_spaced(len(data), rows)
         images = data.images(chosen)
         made = self.reconstruct(images) if self.autoencoder.has_encoder else images
         return sample_sheet(images, made, self.sample_from(z[chosen], columns, seed), self.layer)

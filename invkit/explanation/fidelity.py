@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from invkit.core import Estimate, Interpretee
-from invkit.data import Codes, ImageSet, decode_all, evenly, latent_codes, represent_all
+from invkit.data import Codes, ImageSet, decode_all, evenly_spaced, latent_codes, represent_all
 from invkit.errors import LayerError
 from invkit.evaluation import (
     Features,
@@ -150,7 +150,7 @@ def measure(
         **_likelihood(explanation, codes, seed),
         **_coverage(z, codes, drawn, data.groups, seed),
     }
-    rows = evenly(len(data), n)
+    rows = evenly_spaced(len(data), n)
     some = data.take(rows)
     samples = decode_all(explanation.autoencoder, drawn[rows, :_SENT].flatten(0, 1)).unflatten(0, (-1, _SENT))
     made = {"": samples}

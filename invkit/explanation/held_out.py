@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from invkit.data import ImageSet, Rows, Stored, evenly
-from invkit.utils.resources import rows_that_fit
+from invkit.data import ImageSet, Rows, StoredImages, evenly_spaced
+from invkit.utils.resources import rows_in_memory
 
 __all__ = ["HeldOut"]
 
@@ -29,8 +29,8 @@ class HeldOut:
     @classmethod
     def of(cls, data: ImageSet, z: Rows) -> HeldOut:
         """Take from all held-out images as many as an explanation carries with it: fewer of large representations."""
-        rows = evenly(len(data), rows_that_fit(_MOST, z.shape[1:], _LEAST))
+        rows = evenly_spaced(len(data), rows_in_memory(_MOST, z.shape[1:], _LEAST))
         few = data.take(rows)
-        if isinstance(few.pixels, Stored):  # else the file of all images would stay as long as the explanation
+        if isinstance(few.pixels, StoredImages):  # else the file of all images would stay as long as the explanation
             few = replace(few, pixels=few.pixels.read())
         return cls(few, z[rows])

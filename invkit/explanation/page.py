@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from invkit.core import Estimate
-from invkit.data import evenly
+from invkit.data import evenly_spaced
 from invkit.explanation.explained import Explained
 from invkit.explanation.fidelity import Fidelity, disagreement_text, fidelity
 from invkit.report import Picture, Section, Table, sample_sheet, shares, write_page
@@ -116,7 +116,7 @@ def edits_section(explanation: Explained, columns: int = 8) -> Section:
     """Swap each concept of a held-out image for those of other held-out images."""
     assert explanation.e is not None
     data = explanation.held_out.data
-    chosen = evenly(len(data), columns + 3)
+    chosen = evenly_spaced(len(data), columns + 3)
     own, donors = data.images(chosen[:3]), data.images(chosen[3:])
     pictures = []
     for concept in explanation.e.concepts:

@@ -12,7 +12,7 @@ from invkit.explanation.explanation import Explanation
 from invkit.explanation.fidelity import disagreement_text
 from invkit.explanation.page import fidelity_section, metrics_table, protocol_section, samples_section
 from invkit.report import Picture, Section, Table, curves, write_page
-from invkit.utils.io import nulls_for_unknown
+from invkit.utils.io import nan_to_none
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,7 +56,7 @@ class Profile:
     def to_dict(self) -> dict[str, Any]:
         """Return all metrics as JSON-able values, None where a metric is unknown."""
         return {
-            name: {"layer": explanation.layer, **nulls_for_unknown(explanation.metrics)}
+            name: {"layer": explanation.layer, **nan_to_none(explanation.metrics)}
             for name, explanation in self.explanations.items()
         }
 

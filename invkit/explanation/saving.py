@@ -17,7 +17,7 @@ from invkit.explanation.explained import Explained
 from invkit.explanation.held_out import HeldOut
 from invkit.flows import Embedder, FlowSettings, InvarianceFlow, SemanticFlow
 from invkit.interpretees import as_interpretee
-from invkit.utils.io import fingerprint, read_json, read_tensors, write_json, write_tensors
+from invkit.utils.io import content_hash, read_json, read_tensors, write_json, write_tensors
 
 __all__ = ["load_explanation", "save_explanation"]
 
@@ -42,7 +42,7 @@ def save_explanation(explanation: Explained, folder: Path) -> Path:
         "layer": explanation.layer,
         "model": None if explanation.interpretee is None else explanation.interpretee.fingerprint(),
         "autoencoder": describe(autoencoder),
-        "autoencoder weights": fingerprint(autoencoder.state_dict()),
+        "autoencoder weights": content_hash(autoencoder.state_dict()),
         "t": {
             "shape": list(explanation.t.mean.shape),
             "noise_floor": explanation.t.noise_floor,
@@ -52,9 +52,9 @@ def save_explanation(explanation: Explained, folder: Path) -> Path:
         "concepts": {n: {"kind": c.kind, "names": list(c.names)} for n, c in data.concepts.items()},
         "metrics": explanation.metrics,
         "protocol": explanation.protocol,
-        "contents": {"weights": fingerprint(weights), "held_out": fingerprint(held_out)},
+        "contents": {"weights": content_hash(weights), "held_out": content_hash(held_out)},
     }
-    write_json(folder / "manifest.json", {**manifest, "hash": fingerprint(manifest)})
+    write_json(folder / "manifest.json", {**manifest, "hash": content_hash(manifest)})
     return folder
 
 
@@ -63,7 +63,7 @@ def _stored(data: ImageSet, autoencoder: Autoencoder) -> dict[str, Tensor]:
     pixels = data.pixels
     if isinstance(pixels, Generated) and pixels.autoencoder is autoencoder:
         return {"latents": pixels.latents}
-    return {"pixels": pixels if isinstance(pixels, Tensor) else torch.cat(list(data.bytes()))}
+    return {"pixels": pixels if isinstance(pixels, Tensor) else torch.cat(list(data.uint8_batches()))}
 
 
 def _pixels(held_out: dict[str, Tensor], autoencoder: Autoencoder) -> Tensor | Generated:
@@ -89,7 +89,7 @@ def load_explanation(
             hint="Load it with the version that wrote it, or explain again.",
         )
     own = {name: value for name, value in manifest.items() if name != "hash"}
-    if manifest.get("hash", known := fingerprint(own)) != known:
+    if manifest.get("hash", known := content_hash(own)) != known:
         raise ArtefactError(
             f"{folder / 'manifest.json'} was changed",
             expected=f"content {manifest['hash']}",
@@ -120,11 +120,11 @@ def _models(
     """Build E and D, t and e, and fill them."""
     own = given is None
     autoencoder = as_autoencoder(given) or _rebuilt(manifest["autoencoder"])
-    if not own and fingerprint(autoencoder.state_dict()) != manifest["autoencoder weights"]:
+    if not own and content_hash(autoencoder.state_dict()) != manifest["autoencoder weights"]:
         raise ArtefactError(
             "This explanation was made with another autoencoder",
             expected=f"weights that hash to {manifest['autoencoder weights']}",
-            got=fingerprint(autoencoder.state_dict()),
+            got=content_hash(autoencoder.state_dict()),
         )
     settings, shape = manifest["protocol"]["settings"], tuple(manifest["t"]["shape"])
     code = autoencoder.latent_shape
@@ -162,11 +162,11 @@ def _rebuilt(description: dict[str, Any]) -> Autoencoder:
 
 def _checked(folder: Path, name: str, expected: str) -> dict[str, Tensor]:
     tensors, _ = read_tensors(folder / f"{name}.safetensors")
-    if fingerprint(tensors) != expected:
+    if content_hash(tensors) != expected:
         raise ArtefactError(
             f"{folder / name}.safetensors does not belong to the manifest beside it",
             expected=f"content {expected}",
-            got=fingerprint(tensors),
+            got=content_hash(tensors),
             hint="The folder was changed or copied in part; copy or make it again.",
         )
     return tensors

@@ -24,7 +24,7 @@ from invkit.interpretees.receptive import receptive_fields
 from invkit.interpretees.scores import ScoreModule
 from invkit.interpretees.tokens import TokenLayout
 from invkit.interpretees.wrapped import bare, plain_name
-from invkit.utils.io import fingerprint
+from invkit.utils.io import content_hash
 
 __all__ = ["ModuleInterpretee", "NamedLayer"]
 
@@ -322,7 +322,7 @@ class ModuleInterpretee(Interpretee):
             prepared = self.preprocess(ramp.to(next(iter(state.values()), ramp).device)).cpu()
         except Exception:  # it may take other sizes only; its text has to do
             prepared = ramp
-        return fingerprint(self.module.state_dict(), texts, named, prepared, _plain_attributes(self.module))
+        return content_hash(self.module.state_dict(), texts, named, prepared, _plain_attributes(self.module))
 
 
 def _no_function_of_a_batch(got: str) -> DataError:

@@ -15,7 +15,7 @@ from invkit.interpretees.module import ModuleInterpretee
 from invkit.interpretees.preprocess import IMAGENET
 from invkit.interpretees.resolve import load_model
 from invkit.interpretees.weights import read_weights
-from invkit.utils.io import fingerprint
+from invkit.utils.io import content_hash
 
 __all__ = ["LPIPS_LAYERS", "PerceptualDistance"]
 
@@ -92,4 +92,4 @@ class PerceptualDistance:
 
     def fingerprint(self) -> str:
         """Return a hash of everything that decides the distance."""
-        return fingerprint(self.interpretee.fingerprint(), self.layers, *(self.heads or []))
+        return content_hash(self.interpretee.fingerprint(), self.layers, *(self.heads or []))

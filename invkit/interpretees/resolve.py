@@ -57,7 +57,7 @@ def as_interpretee(model: Any, preprocess: Callable[[Tensor], Tensor] | None = N
                 warnings.simplefilter("ignore", PreprocessWarning)
             loaded = load_model(model)
         for part in (getattr(loaded, "module", None), preprocess):
-            distributed.put_to_work(part)
+            distributed.move_to_device(part)
         return as_interpretee(loaded) if preprocess is None else _prepared(loaded, preprocess)
     if isinstance(model, Interpretee):
         return model if preprocess is None else _prepared(model, preprocess)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from invkit.autoencoders import AutoencoderSettings, training_settings
 from invkit.core import Estimate, Interpretee
-from invkit.data import Generated, ImageSet, Rows, decode_all, evenly
+from invkit.data import Generated, ImageSet, Rows, decode_all, evenly_spaced
 from invkit.errors import SettingsError
 from invkit.evaluation import Features, consistency, frechet_difference, frechet_distance, kernel_distance
 from invkit.explainer import Groundwork
@@ -25,9 +25,9 @@ from invkit.studies.inverting.regression import regress, trained_regressor
 from invkit.studies.judging import judge_features, trained_judge
 from invkit.studies.preparing import Keywords, checked_layers, explain_layers, lay, read_given
 from invkit.studies.study import Study
-from invkit.utils.io import fingerprint
+from invkit.utils.io import content_hash
 from invkit.utils.random import generator_for
-from invkit.utils.resources import rows_that_fit
+from invkit.utils.resources import rows_in_memory
 
 __all__ = ["comparison"]
 
@@ -108,10 +108,10 @@ def comparison(
     z_of = representations(ground, interpretee, addresses)
     explanations = explain_layers(ground, interpretee, addresses, embedder, z=z_of)
     key = interpretee.fingerprint()
-    rows = evenly(len(ground.held_out), _MOST)
+    rows = evenly_spaced(len(ground.held_out), _MOST)
     real = features.of(ground.held_out.take(rows))
     alike = _groups(ground.held_out, rows)
-    others = evenly(len(ground.train) // ground.settings.copies, len(rows))  # the originals come first
+    others = evenly_spaced(len(ground.train) // ground.settings.copies, len(rows))  # the originals come first
 
     def distances(seen: Tensor, groups: Tensor | None, independent: bool = False) -> dict[str, Estimate]:
         """Compare the features of as many images with those of the held-out ones."""
@@ -124,7 +124,7 @@ def comparison(
     for layer, explanation in explanations.items():
         title = f"regression from {layer}"
         z, t = z_of[layer][1], explanation.t
-        regressor = trained_regressor(ground, t, z_of[layer], theirs, fingerprint(key, layer), title, latent_dim)
+        regressor = trained_regressor(ground, t, z_of[layer], theirs, content_hash(key, layer), title, latent_dim)
         made = {
             OURS: decode_all(ground.autoencoder, _sampled(t, z, rows, ground.seed)),
             THEIRS: regress(regressor, t, z, rows, generator_for(ground.seed, "regressed")),
@@ -175,7 +175,7 @@ def _spelt(settings: AutoencoderSettings) -> str:
 def _sampled(t: InvarianceFlow, z: Rows, rows: Tensor, seed: int) -> Tensor:
     """Draw one code for each of these rows (M,) of representations, each with a v of its own, (M, N)."""
     generator = generator_for(seed, "compared samples")
-    parts = rows.split(rows_that_fit(_BATCH, z.shape[1:]))
+    parts = rows.split(rows_in_memory(_BATCH, z.shape[1:]))
     return torch.cat([t.sample(t.perceive(z[part], generator), 1, generator)[:, 0] for part in parts])
 
 
@@ -191,7 +191,7 @@ def _layer(
 ) -> Inverted:
     """Judge what both ways made of the held-out images `rows`, and lay some of them side by side."""
     layer, data = explanation.layer, ground.held_out
-    some, shown = (evenly(len(rows), n) for n in (rows_that_fit(_CONSISTENT, z.shape[1:]), _SHOWN))
+    some, shown = (evenly_spaced(len(rows), n) for n in (rows_in_memory(_CONSISTENT, z.shape[1:]), _SHOWN))
 
     def consistent(which: Tensor, images: Tensor) -> Estimate:
         seen = torch.cat([interpretee.represent(x, [layer])[layer] for x in images.split(_BATCH)])

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from invkit.data import Codes, Concept, ImageSet, as_bytes, decode_all, gathered
+from invkit.data import Codes, Concept, ImageSet, concatenate_images, decode_all, to_uint8
 from invkit.evaluation import Features, Judge, JudgeTask
 from invkit.explainer import Groundwork
 from invkit.interpretees import ModuleInterpretee
@@ -49,11 +49,11 @@ def _half_redrawn(ground: Groundwork, data: ImageSet, codes: Codes) -> ImageSet:
 
     def parts() -> Iterator[Tensor]:
         for rows in torch.arange(len(data)).split(2 * _PART):
-            pixels = as_bytes(data.images(rows))
-            pixels[::2] = as_bytes(decode_all(ground.autoencoder, codes.mean[rows[::2]]))
+            pixels = to_uint8(data.images(rows))
+            pixels[::2] = to_uint8(decode_all(ground.autoencoder, codes.mean[rows[::2]]))
             yield pixels
 
-    return ImageSet(gathered(parts(), len(data)), data.concepts)
+    return ImageSet(concatenate_images(parts(), len(data)), data.concepts)
 
 
 def judge_features(judge: Judge) -> Features:

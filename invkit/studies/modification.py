@@ -10,7 +10,7 @@ from torch import Tensor
 
 from invkit.autoencoders import as_autoencoder
 from invkit.core import Estimate
-from invkit.data import Generated, ImageSet, decode_all, evenly
+from invkit.data import Generated, ImageSet, decode_all, evenly_spaced
 from invkit.errors import SettingsError
 from invkit.evaluation import Features, Judge, frechet_distance
 from invkit.explainer import Groundwork
@@ -88,7 +88,7 @@ def modification(
         for way, editor in ways.items()
     }
     distances = _distances(ground, features, found)
-    rows = evenly(len(ground.held_out), _READ)
+    rows = evenly_spaced(len(ground.held_out), _READ)
     data, made = ground.held_out.take(rows), decode_all(ground.autoencoder, ground.held_out_codes.mean[rows])
     reads = skill(judge, made, data.concepts)
     trust = trusted(reconstruction_r2(data.images(), made, data.groups), reads)
@@ -148,7 +148,7 @@ def _distances(
 ) -> dict[str, dict[str, Estimate]]:
     """Return Fréchet distances to the held-out images: of edited ones by way and concept, and of as many unedited."""
     data = ground.held_out
-    some = evenly(len(data), _MOST)
+    some = evenly_spaced(len(data), _MOST)
     real, alike = features.of(data.take(some)), some if data.groups is None else data.groups[some]
 
     def distance(images: Tensor, groups: Tensor | None, independent: bool = False) -> Estimate:
@@ -160,7 +160,7 @@ def _distances(
     plain = next(iter(found[OURS].values()))
     made = decode_all(ground.autoencoder, ground.held_out_codes.mean[plain.rows])
     originals = len(ground.train) // ground.settings.copies  # they come first
-    others = ground.train.take(evenly(originals, len(plain.rows)))
+    others = ground.train.take(evenly_spaced(originals, len(plain.rows)))
     known = {
         "reconstructions": distance(made, plain.groups),
         "other images (of training)": distance(others.images(), others.groups, independent=True),

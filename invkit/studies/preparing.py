@@ -18,7 +18,7 @@ from invkit.explainer.recipe import explain_each
 from invkit.explanation import Explanation
 from invkit.flows import Embedder
 from invkit.settings import Settings
-from invkit.utils.progress import say
+from invkit.utils.progress import log
 
 __all__ = [
     "Keywords",
@@ -109,9 +109,9 @@ def held_out_of(images: ImageSet, keywords: Keywords) -> ImageSet:
     """
     held_out: ImageSet | None = keywords.get("held_out")
     if held_out is not None:
-        return held_out.numbered_as(images)
+        return held_out.match_classes(images)
     settings = Settings.of(keywords.get("settings"), images)
-    return images.take(images.held_out_rows(settings.held_out, keywords.get("seed", 0)).nonzero().flatten())
+    return images.take(images.held_out_mask(settings.held_out, keywords.get("seed", 0)).nonzero().flatten())
 
 
 def class_concept(images: ImageSet, name: str) -> Concept:
@@ -178,7 +178,7 @@ def explain_layers(
     found = {}
     for explanation in explain_each(ground, interpretee, layers, embedder=embedder, name=name, z=z):
         found[explanation.layer] = explanation
-        say(f"{name} {explanation.layer}: invariance {explanation.invariance()}".strip())
+        log(f"{name} {explanation.layer}: invariance {explanation.invariance()}".strip())
     return found
 
 

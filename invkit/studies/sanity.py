@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from invkit.core import Estimate, Interpretee
-from invkit.data import Codes, ImageSet, evenly
+from invkit.data import Codes, ImageSet, evenly_spaced
 from invkit.errors import DataError, SettingsError
 from invkit.evaluation import cascade
 from invkit.evaluation.estimate import mean_estimate
@@ -26,7 +26,7 @@ from invkit.interpretees import ModuleInterpretee, as_interpretee
 from invkit.report import Section, Table
 from invkit.studies.preparing import Keywords, checked_layers, explain_layers, held_out_of, lay, read_given
 from invkit.studies.study import Study, shows, verdict
-from invkit.utils.io import fingerprint
+from invkit.utils.io import content_hash
 from invkit.utils.random import generator_for
 
 __all__ = ["explain_shuffled", "finds_nothing", "is_another", "sanity"]
@@ -126,7 +126,7 @@ def explain_shuffled(
     rows = torch.randperm(len(ground.train), generator=generator_for(ground.seed, "shuffled"))
     mixed = replace(ground, codes=Codes(ground.codes.mean[rows], ground.codes.std[rows]))
     t, _ = train_t(
-        mixed, z, fingerprint(model_key(interpretee, embedder), layer, "shuffled"), embedder, f"t {SHUFFLED}"
+        mixed, z, content_hash(model_key(interpretee, embedder), layer, "shuffled"), embedder, f"t {SHUFFLED}"
     )
     return explanation_of(ground, interpretee, layer, t, z)
 
@@ -191,7 +191,7 @@ def _likeness(a: Explanation, b: Explanation) -> Estimate:
     from scipy.stats import spearmanr
 
     data = a.held_out.data
-    rows = evenly(len(data), _MAPS)
+    rows = evenly_spaced(len(data), _MAPS)
     maps = [x.sample_from(x.held_out.z[rows], _DRAWS).std(1).mean(1).flatten(1) for x in (a, b)]
     found = torch.tensor([float(spearmanr(p, q).statistic) for p, q in zip(*maps, strict=True)]).nan_to_num()
     groups = None if data.groups is None else data.groups[rows]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from invkit.autoencoders import train_autoencoder
 from invkit.core import Autoencoder, Estimate, Interpretee
-from invkit.data import Generated, ImageSet, as_image_set, encode_all, gathered
+from invkit.data import Generated, ImageSet, as_image_set, concatenate_images, encode_all
 from invkit.errors import DataError
 from invkit.evaluation.consistency import other_rows
 from invkit.evaluation.estimate import jackknife
@@ -130,7 +130,7 @@ def _joint(sets: Mapping[str, tuple[ImageSet, ImageSet]], settings: Settings, ke
         )
     train, test = (
         ImageSet(
-            gathered(part for parts in sets.values() for part in parts[k].bytes()),
+            concatenate_images(part for parts in sets.values() for part in parts[k].uint8_batches()),
             groups=_groups([parts[k] for parts in sets.values()]),
         )
         for k in (0, 1)

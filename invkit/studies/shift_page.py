@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from invkit.core import Estimate, Interpretee
-from invkit.data import ImageSet, evenly
+from invkit.data import ImageSet, evenly_spaced
 from invkit.errors import LayerError
 from invkit.explanation import Explanation
 from invkit.explanation.page import metrics_table
@@ -58,7 +58,7 @@ def numbers_section(found: Mapping[str, Domain], shares: Mapping[str, Kept]) -> 
 def layers_section(name: str, domain: Domain) -> Section:
     """Samples of each layer for some held-out images."""
     data = next(iter(domain.values())).held_out.data
-    images = data.images(evenly(len(data), _SHOWN + 2)[1:-1])
+    images = data.images(evenly_spaced(len(data), _SHOWN + 2)[1:-1])
     drawn = [each.sample_from(each.represent(images), _COLUMNS) for each in domain.values()]
     panels = {
         f"x, then samples ({k + 1})": torch.stack([torch.cat([x[None], samples[k]]) for samples in drawn])
@@ -75,7 +75,7 @@ def decisions_sections(interpretee: Interpretee, data: ImageSet, concept: str) -
     """Say what the network takes the foreign images for, class by class; nothing of one that decides on no class."""
     if not _decides(interpretee, data):
         return []
-    data = data.take(evenly(len(data), 1000))
+    data = data.take(evenly_spaced(len(data), 1000))
     decided = decide_all(interpretee, data)
     known = data.concepts.get(concept)
     classes = known.values if known is not None and known.kind == "class" else torch.zeros_like(decided)

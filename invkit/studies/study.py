@@ -12,7 +12,7 @@ import torch
 
 from invkit.core import Estimate
 from invkit.report import Section, Table, write_page
-from invkit.utils.io import nulls_for_unknown
+from invkit.utils.io import nan_to_none
 
 __all__ = ["Study", "over_seeds", "shows", "verdict"]
 
@@ -44,7 +44,7 @@ class Study:
 
     def to_dict(self) -> dict[str, Any]:
         """Return claim, verdict and all metrics as JSON-able values, None where a metric is unknown."""
-        told: dict[str, Any] = nulls_for_unknown(
+        told: dict[str, Any] = nan_to_none(
             {
                 "study": self.name,
                 "claim": self.claim,

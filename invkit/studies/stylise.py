@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from invkit.data import Concept, ImageSet, as_bytes
+from invkit.data import Concept, ImageSet, to_uint8
 from invkit.data.generated import Generated
 from invkit.errors import DataError, SettingsError
 from invkit.utils.random import generator_for
@@ -76,14 +76,14 @@ def cue_conflict(
     rows = torch.arange(len(data)).repeat(copies)
     styles, blocks = _dealt(groups, copies, generator_for(seed, "styles"))
     pixels = [
-        as_bytes(stylised(data.images(own), data.images(theirs), strength))
+        to_uint8(stylised(data.images(own), data.images(theirs), strength))
         for own, theirs in zip(rows.split(_BATCH), styles.split(_BATCH), strict=True)
     ]
     concepts = {
         name: Concept("class", known.values[chosen], known.names)
         for name, chosen in (("shape", rows), ("texture", styles))
     }
-    return ImageSet(torch.cat(pixels), concepts, blocks[rows], data.numbers_of(rows))
+    return ImageSet(torch.cat(pixels), concepts, blocks[rows], data.indices_of(rows))
 
 
 def _dealt(groups: Tensor, copies: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

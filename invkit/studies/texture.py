@@ -8,7 +8,7 @@ from typing import Any, Unpack
 from torch import Tensor, nn
 
 from invkit.core import Estimate, Interpretee
-from invkit.data import Generated, ImageSet, as_image_set, evenly
+from invkit.data import Generated, ImageSet, as_image_set, evenly_spaced
 from invkit.errors import DataError, SettingsError
 from invkit.explanation import Explanation
 from invkit.explanation.page import closing_sections
@@ -188,7 +188,7 @@ def _samples(found: Mapping[str, Mapping[str, Explanation]], probes: ImageSet | 
 
 
 def _sheet(title: str, last: Mapping[str, Explanation], data: ImageSet) -> Section:
-    images = data.images(evenly(len(data), _SHOWN))
+    images = data.images(evenly_spaced(len(data), _SHOWN))
     drawn = {name: each.sample_from(each.represent(images), _COLUMNS) for name, each in last.items()}
     panels = {"x": images[:, None], **{f"samples, {name}": samples for name, samples in drawn.items()}}
     caption = (

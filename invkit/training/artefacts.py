@@ -13,8 +13,8 @@ from invkit.errors import ArtefactError
 from invkit.training.loop import fit
 from invkit.training.task import FitResult, FitSettings, Task
 from invkit.utils import distributed
-from invkit.utils.io import clear_partials, locked, read_tensors, write_tensors
-from invkit.utils.progress import say
+from invkit.utils.io import clear_partials, file_lock, read_tensors, write_tensors
+from invkit.utils.progress import log
 
 __all__ = ["fit_or_load"]
 
@@ -50,18 +50,18 @@ def fit_or_load(
         begin()
         return fit(task, settings, seed=seed, on_evaluate=on_evaluate)
     checkpoint = path.with_suffix(".checkpoint")
-    with locked(path):
+    with file_lock(path):
         if distributed.is_main():
             for file in (path, checkpoint):
                 clear_partials(path.parent, file.name)
         found = _read_whole(path, task.module) if distributed.is_main() else None
-        if distributed.agreed(found is not None):
+        if distributed.broadcast(found is not None):
             weights, metadata = found or read_tensors(path)
             task.module.load_state_dict(weights)
             task.module.eval()
             if distributed.is_main():
                 checkpoint.unlink(missing_ok=True)  # of a run that died just before it did this
-            say(f"{task.title}: found, made earlier")
+            log(f"{task.title}: found, made earlier")
             return FitResult(**json.loads(metadata["result"]))
         if distributed.is_main():
             _read_whole(checkpoint)
@@ -70,7 +70,7 @@ def fit_or_load(
         if result.complete and distributed.is_main():
             write_tensors(path, task.module.state_dict(), {"result": json.dumps(asdict(result))})
             checkpoint.unlink(missing_ok=True)
-        distributed.wait()
+        distributed.barrier()
     return result
 
 
@@ -89,7 +89,7 @@ def _read_whole(path: Path, module: nn.Module | None = None) -> tuple[dict[str, 
     except ArtefactError as error:
         if isinstance(error.__cause__, OSError):
             raise
-    say(f"{path} is damaged; it is made again")
+    log(f"{path} is damaged; it is made again")
     path.unlink(missing_ok=True)
     return None
 

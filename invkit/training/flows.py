@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from invkit.data.concepts import Concept, Pairing
-from invkit.data.imageset import evenly
+from invkit.data.imageset import evenly_spaced
 from invkit.data.rows import Codes, Rows
 from invkit.flows import InvarianceFlow, SemanticFlow, pair_nll
 from invkit.flows.invariance import standard_normal_nll
 from invkit.training.task import Task
 from invkit.utils.random import generator_for
-from invkit.utils.resources import in_parts, rows_that_fit
+from invkit.utils.resources import in_batches, rows_in_memory
 
 __all__ = ["AmortisedTask", "AnchorTask", "InvarianceTask", "SemanticTask", "held_out_nll"]
 
@@ -47,7 +47,7 @@ class InvarianceTask(Task):
     ) -> None:
         self.title, self.module, self.rows = title, module, len(z)
         self._codes, self._z = codes, z
-        few = evenly(len(held_out[1]), rows_that_fit(_HELD_OUT_ROWS, z.shape[1:]))
+        few = evenly_spaced(len(held_out[1]), rows_in_memory(_HELD_OUT_ROWS, z.shape[1:]))
         self._held_out = (Codes(held_out[0].mean[few], held_out[0].std[few]), held_out[1][few])
 
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -118,7 +118,7 @@ def held_out_nll(module: InvarianceFlow, codes: Codes, z: Rows) -> Tensor:
         latents = codes[rows].sample(generator).to(module.device)
         return module.nll(latents, module.perceive(z[rows].to(module.device), generator)).cpu()
 
-    return torch.cat(in_parts(nll, len(z), rows_that_fit(_PART, z.shape[1:]))) / codes.mean.shape[1]
+    return torch.cat(in_batches(nll, len(z), rows_in_memory(_PART, z.shape[1:]))) / codes.mean.shape[1]
 
 
 class _ConceptTask(Task):
@@ -160,7 +160,7 @@ class _ConceptTask(Task):
     def validation_loss(self, module: nn.Module) -> float:
         """Return the same of held-out images."""
         assert isinstance(module, SemanticFlow)
-        rows = evenly(len(self._held_out[0]), _HELD_OUT_ROWS)
+        rows = evenly_spaced(len(self._held_out[0]), _HELD_OUT_ROWS)
         return float(self._loss(module, *self._held_out, rows, generator_for(0, "held-out")))
 
 

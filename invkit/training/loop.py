@@ -21,8 +21,8 @@ from invkit.training.checkpoint import load_checkpoint, save_checkpoint
 from invkit.training.step import State, take_step
 from invkit.training.task import FitResult, FitSettings, Task
 from invkit.utils import distributed
-from invkit.utils.io import fingerprint
-from invkit.utils.progress import Progress, say
+from invkit.utils.io import content_hash
+from invkit.utils.progress import Progress, log
 
 __all__ = ["fit", "seconds_per_step"]
 
@@ -59,19 +59,19 @@ def fit(
         ArtefactError: the checkpoint is damaged, or belongs to other settings.
         SettingsError: a batch has fewer rows than there are processes.
     """
-    if settings.batch_size < distributed.count():
+    if settings.batch_size < distributed.world_size():
         raise SettingsError(
             f"{task.title}: some processes would have no row of a batch",
-            expected=f"batch_size of {distributed.count()} or more",
+            expected=f"batch_size of {distributed.world_size()} or more",
             got=settings.batch_size,
             hint="Take larger batches, or fewer processes.",
         )
     state = State(task, settings)
-    key = fingerprint(asdict(settings), seed, task.rows, [list(p.shape) for p in task.module.parameters()])
-    if checkpoint is not None and distributed.agreed(checkpoint.exists()):
+    key = content_hash(asdict(settings), seed, task.rows, [list(p.shape) for p in task.module.parameters()])
+    if checkpoint is not None and distributed.broadcast(checkpoint.exists()):
         state.restore(*load_checkpoint(checkpoint, key))
         state.result.stopped = "done"
-        say(f"{task.title}: resumed at step {state.result.steps}")
+        log(f"{task.title}: resumed at step {state.result.steps}")
     if not distributed.is_main():
         checkpoint = on_evaluate = None  # the main process writes for all
     bar = Progress(task.title, settings.steps, start=state.result.steps)
@@ -96,7 +96,7 @@ def fit(
                 good = _recover(task, state, good)
                 bar.step = state.result.steps
                 continue
-            bar.tell(f"held-out {held_out:.4f}")
+            bar.set_note(f"held-out {held_out:.4f}")
             state.result.seconds = spent + time.monotonic() - begun
             good = (state.tensors(), copy.deepcopy(state.counters()))
             if on_evaluate is not None:
@@ -110,7 +110,7 @@ def fit(
                 save_checkpoint(checkpoint, key, state.tensors(), state.counters())
     bar.close()
     best = {name: value.cpu() for name, value in state.best.items()}  # of a GPU that others may not see
-    task.module.load_state_dict(distributed.agreed(best))  # buffers are each process's own
+    task.module.load_state_dict(distributed.broadcast(best))  # buffers are each process's own
     task.module.eval()
     return state.result
 
@@ -135,7 +135,7 @@ def _shared(loss: float, interrupted: threading.Event) -> tuple[float, bool]:
 
     All leave at the same place, or some would wait for the others for ever.
     """
-    if distributed.count() == 1:
+    if distributed.world_size() == 1:
         return loss, interrupted.is_set()
     loss, stopping = distributed.mean(torch.tensor([loss, float(interrupted.is_set())])).tolist()
     if stopping:
@@ -167,7 +167,7 @@ def _to_evaluation(
 
 def _evaluate(task: Task, state: State, train: dict[str, float]) -> float:
     with torch.no_grad():
-        held_out = distributed.agreed(task.validation_loss(state.average))
+        held_out = distributed.broadcast(task.validation_loss(state.average))
     result = state.result
     if math.isfinite(held_out) and result.steps:
         result.history.append((result.steps, train.pop("loss"), held_out))
@@ -208,7 +208,7 @@ def _interruptible() -> Iterator[threading.Event]:
     def first(*_: object) -> None:
         event.set()
         signal.signal(signal.SIGINT, before)
-        say("Stopping after this step; the best so far is kept. Ctrl-C again to stop at once.")
+        log("Stopping after this step; the best so far is kept. Ctrl-C again to stop at once.")
 
     signal.signal(signal.SIGINT, first)
     try:

@@ -14,9 +14,9 @@ from invkit.training.order import batch_rows
 from invkit.training.precision import multiplies_bfloat16
 from invkit.training.task import FitResult, FitSettings, Task
 from invkit.utils import distributed
-from invkit.utils.progress import say
+from invkit.utils.progress import log
 from invkit.utils.random import generator_for, seed_for
-from invkit.utils.resources import out_of_memory
+from invkit.utils.resources import is_out_of_memory
 
 __all__ = ["State", "take_step"]
 
@@ -101,7 +101,7 @@ class State:
 def take_step(task: Task, state: State, settings: FitSettings, seed: int) -> float:
     """Do one optimiser step and give its loss; nothing is changed if the loss isn't finite."""
     step = task.step = state.result.steps
-    rows = batch_rows(task.rows, settings.batch_size, step, seed)[distributed.rank() :: distributed.count()]
+    rows = batch_rows(task.rows, settings.batch_size, step, seed)[distributed.rank() :: distributed.world_size()]
     loss = _gradients(task, state, settings, rows, seed)
     norms = [nn.utils.clip_grad_norm_(part.parameters(), settings.clip) for part in task.parts]
     value = loss + 0 * float(sum(norms))  # NaN when any is not finite
@@ -115,7 +115,7 @@ def take_step(task: Task, state: State, settings: FitSettings, seed: int) -> flo
 
 def _gradients(task: Task, state: State, settings: FitSettings, rows: Tensor, seed: int) -> float:
     """Return the loss of a batch, with its gradients set; in ever smaller pieces while memory is too small."""
-    own = (distributed.rank(),) if distributed.count() > 1 else ()  # each process draws its own noise
+    own = (distributed.rank(),) if distributed.world_size() > 1 else ()  # each process draws its own noise
     device = next(task.module.parameters()).device
     bf16 = settings.precision == "bfloat16" or (settings.precision == "auto" and multiplies_bfloat16(device.type))
     while True:
@@ -130,7 +130,7 @@ def _gradients(task: Task, state: State, settings: FitSettings, rows: Tensor, se
                 total += float(loss.detach())
             return total
         except (RuntimeError, MemoryError) as error:
-            if distributed.count() > 1 or state.pieces >= len(rows) or not out_of_memory(error):
+            if distributed.world_size() > 1 or state.pieces >= len(rows) or not is_out_of_memory(error):
                 raise
             state.pieces *= 2
-            say(f"{task.title}: too little memory, going on with {math.ceil(len(rows) / state.pieces)} rows at once")
+            log(f"{task.title}: too little memory, going on with {math.ceil(len(rows) / state.pieces)} rows at once")

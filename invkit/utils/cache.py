@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from invkit.errors import ArtefactError
-from invkit.utils.io import locked, read_json, read_tensors
+from invkit.utils.io import file_lock, read_json, read_tensors
 
 __all__ = ["ABOUT", "Entry", "damaged_files", "entries", "read_about", "remove"]
 
@@ -112,7 +112,7 @@ def damaged_files(entry: Entry) -> Iterator[tuple[Path, str]]:
 
 def remove(entry: Entry) -> None:
     """Remove an entry, once no run works on it."""
-    with locked(_made_under(entry.path)):
+    with file_lock(_made_under(entry.path)):
         if entry.path.is_dir():
             with suppress(FileNotFoundError):
                 shutil.rmtree(entry.path)

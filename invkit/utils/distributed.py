@@ -16,7 +16,18 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["agreed", "count", "count_here", "device", "is_main", "mean", "parallel", "put_to_work", "rank", "wait"]
+__all__ = [
+    "barrier",
+    "broadcast",
+    "device",
+    "is_main",
+    "local_world_size",
+    "mean",
+    "move_to_device",
+    "parallel",
+    "rank",
+    "world_size",
+]
 
 T = TypeVar("T")
 
@@ -33,13 +44,13 @@ def _accelerator() -> Accelerator | None:
     return Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[patient])
 
 
-def count() -> int:
+def world_size() -> int:
     """Return the number of processes."""
     found = _accelerator()
     return 1 if found is None else found.num_processes
 
 
-def count_here() -> int:
+def local_world_size() -> int:
     """Return the number of processes on this machine, as launchers tell it."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
@@ -63,20 +74,20 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def put_to_work(module: Any) -> None:
+def move_to_device(module: Any) -> None:
     """Put a module of torch on this process's GPU, where there is one and the module is on none."""
     if isinstance(module, nn.Module) and all(p.device.type == "cpu" for p in module.parameters()):
         module.to(device())
 
 
-def wait() -> None:
+def barrier() -> None:
     """Wait until all processes are here."""
     found = _accelerator()
     if found is not None:
         found.wait_for_everyone()
 
 
-def agreed(value: T) -> T:
+def broadcast(value: T) -> T:
     """Return the main process's value in all."""
     found = _accelerator()
     if found is None:

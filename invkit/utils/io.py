@@ -19,14 +19,14 @@ from torch import Tensor
 
 from invkit.errors import ArtefactError
 from invkit.utils import distributed
-from invkit.utils.progress import say
+from invkit.utils.progress import log
 
 __all__ = [
-    "InParts",
+    "ChunkedTensor",
     "clear_partials",
-    "fingerprint",
-    "locked",
-    "nulls_for_unknown",
+    "content_hash",
+    "file_lock",
+    "nan_to_none",
     "read_json",
     "read_tensors",
     "write_bytes",
@@ -37,7 +37,7 @@ __all__ = [
 _CONTENT = "invkit hash"  # of the tensors and of all else in the header of their file, where it stands
 
 
-class InParts(NamedTuple):
+class ChunkedTensor(NamedTuple):
     """A tensor that comes in parts, to be hashed as the whole.
 
     Attributes:
@@ -51,7 +51,7 @@ class InParts(NamedTuple):
     parts: Iterable[Tensor]
 
 
-def fingerprint(*things: Any) -> str:
+def content_hash(*things: Any) -> str:
     """Hash tensors, JSON-able values, and mappings and lists of both to 16 hexadecimal digits.
 
     As in JSON a tuple is a list, and keys are texts.
@@ -65,8 +65,8 @@ def fingerprint(*things: Any) -> str:
 def _feed(digest: Any, thing: Any) -> None:
     """Write down a thing so that it can be told where it ends: no two rows of things have the same bytes."""
     if isinstance(thing, Tensor):
-        _feed(digest, InParts(thing.dtype, tuple(thing.shape), [thing]))
-    elif isinstance(thing, InParts):
+        _feed(digest, ChunkedTensor(thing.dtype, tuple(thing.shape), [thing]))
+    elif isinstance(thing, ChunkedTensor):
         digest.update(f"{thing.dtype}{tuple(thing.shape)}".encode())
         for part in thing.parts:
             values = part.detach().cpu().contiguous().reshape(-1)
@@ -119,12 +119,12 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def nulls_for_unknown(content: Any) -> Any:
+def nan_to_none(content: Any) -> Any:
     """Return JSON-able content with None for numbers that are not finite, for which JSON has no word."""
     if isinstance(content, Mapping):
-        return {key: nulls_for_unknown(value) for key, value in content.items()}
+        return {key: nan_to_none(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [nulls_for_unknown(value) for value in content]
+        return [nan_to_none(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
@@ -132,7 +132,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     """Write tensors as safetensors, atomically, with the hash of all that is in the file in its header."""
     ready = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     about = dict(metadata or {})
-    write_bytes(path, save(ready, {**about, _CONTENT: fingerprint(ready, about)}))
+    write_bytes(path, save(ready, {**about, _CONTENT: content_hash(ready, about)}))
 
 
 def clear_partials(folder: Path, name: str) -> None:
@@ -164,7 +164,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         tensors, metadata = load(content), dict(header.get("__metadata__", {}))
         expected = metadata.pop(_CONTENT, None)
-        if expected not in (None, known := fingerprint(tensors, metadata)):
+        if expected not in (None, known := content_hash(tensors, metadata)):
             raise ValueError(f"content {known} instead of {expected}")
     except (OSError, ValueError, SafetensorError) as error:
         raise _unreadable(path, "a safetensors file", error) from error
@@ -172,7 +172,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 @contextmanager
-def locked(path: Path | None) -> Iterator[None]:
+def file_lock(path: Path | None) -> Iterator[None]:
     """Let one run at a time make the file or folder of that name; others wait. None locks nothing.
 
     A run that dies lets go. Of several processes of one run (`torchrun`) the main one stands for all.
@@ -190,7 +190,7 @@ def locked(path: Path | None) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            say(f"Waiting for another run that makes {path.name}")
+            log(f"Waiting for another run that makes {path.name}")
             lock.acquire()
     except OSError as error:
         raise ArtefactError(

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from invkit.errors import SettingsError
 from invkit.utils import distributed
 
-__all__ = ["Progress", "format_bytes", "format_time", "logger", "quiet", "say", "set_verbosity"]
+__all__ = ["Progress", "format_bytes", "format_time", "log", "logger", "quiet", "set_verbosity"]
 
 _LOG_EVERY = 15.0  # seconds between two records of a progress that has no terminal
 
@@ -69,7 +69,7 @@ def quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def say(text: str, *, level: int = logging.INFO) -> None:
+def log(text: str, *, level: int = logging.INFO) -> None:
     """Log a message; of several processes the main one does."""
     if distributed.is_main():
         logger.log(level, text)
@@ -116,7 +116,7 @@ class Progress:
         if self._log and time.monotonic() - self._told > _LOG_EVERY:
             self._tell()
 
-    def tell(self, note: str) -> None:
+    def set_note(self, note: str) -> None:
         """Show a short note beside the count, for instance the validation loss."""
         self.note = note
         self._bar.set_postfix_str(note)
@@ -125,7 +125,7 @@ class Progress:
         self._told = time.monotonic()
         pace = (self._told - self._begun) / max(self.step - self._start, 1)
         left = pace * (self.total - self.step)
-        say(f"{self.title}: {self.step}/{self.total}, {format_time(left)} left {self.note}".rstrip())
+        log(f"{self.title}: {self.step}/{self.total}, {format_time(left)} left {self.note}".rstrip())
 
     def close(self) -> None:
         """Remove the bar."""

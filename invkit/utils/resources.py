@@ -17,7 +17,7 @@ from invkit.errors import ArtefactError
 from invkit.utils import distributed
 from invkit.utils.progress import format_bytes
 
-__all__ = ["check_room", "free_memory", "in_parts", "memory_to_keep", "out_of_memory", "rows_that_fit"]
+__all__ = ["check_disk_space", "free_memory", "in_batches", "is_out_of_memory", "memory_budget", "rows_in_memory"]
 
 T = TypeVar("T")
 
@@ -48,12 +48,12 @@ def _left_of(group: Path) -> list[int]:
     return []
 
 
-def memory_to_keep() -> int:
+def memory_budget() -> int:
     """Return the bytes that each process of a run may keep: those on one machine together half of the free memory."""
-    return int(_SHARE * free_memory()) // distributed.count_here()
+    return int(_SHARE * free_memory()) // distributed.local_world_size()
 
 
-def rows_that_fit(most: int, shape: Sequence[int], least: int = 64) -> int:
+def rows_in_memory(most: int, shape: Sequence[int], least: int = 64) -> int:
     """Return of how many images the float32 representations are held at once: fewer where they are large.
 
     Args:
@@ -64,7 +64,7 @@ def rows_that_fit(most: int, shape: Sequence[int], least: int = 64) -> int:
     return min(most, max(least, _AT_ONCE // (4 * math.prod(shape))))
 
 
-def check_room(size: int, folder: Path | None, what: str) -> None:
+def check_disk_space(size: int, folder: Path | None, what: str) -> None:
     """Refuse to begin what the disk has no room for.
 
     Args:
@@ -87,7 +87,7 @@ def check_room(size: int, folder: Path | None, what: str) -> None:
         )
 
 
-def out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, of a GPU or of the machine."""
     from accelerate.utils.memory import should_reduce_batch_size
 
@@ -95,7 +95,7 @@ def out_of_memory(error: BaseException) -> bool:
     return known or bool(should_reduce_batch_size(error))
 
 
-def in_parts(work: Callable[[slice], T], total: int, most: int) -> list[T]:
+def in_batches(work: Callable[[slice], T], total: int, most: int) -> list[T]:
     """Give what some work makes of rows 0 to `total`, `most` at once, and half as many where memory is too small.
 
     Raises:
@@ -108,7 +108,7 @@ def in_parts(work: Callable[[slice], T], total: int, most: int) -> list[T]:
         try:
             found.append(work(rows))
         except (RuntimeError, MemoryError) as error:
-            if most == 1 or not out_of_memory(error):
+            if most == 1 or not is_out_of_memory(error):
                 raise
             most = math.ceil(most / 2)
         else:

@@ -14,7 +14,7 @@ from invkit.autoencoders import AutoencoderTask, ConvAutoencoder, ImageMetric, P
 from invkit.autoencoders.metric import adaptive_weight, critic_loss, generator_loss
 from invkit.core import Posterior
 from invkit.data import ImageSet
-from invkit.data.augment import mirrored_and_cropped
+from invkit.data.augment import random_flip_and_crop
 from invkit.evaluation import psnr
 from invkit.interpretees import ModuleInterpretee, PerceptualDistance
 from invkit.training import FitSettings, fit
@@ -136,11 +136,11 @@ def test_ten_steps_with_a_critic_resume_exactly(tmp_path, data):
 
 def test_a_crop_shows_a_part_of_the_image_and_half_are_mirrored():
     ramp = torch.linspace(0, 1, 32).expand(400, 3, 32, 32)
-    seen = mirrored_and_cropped(ramp, torch.Generator().manual_seed(0))
+    seen = random_flip_and_crop(ramp, torch.Generator().manual_seed(0))
     rising = seen[:, 0, 0, -1] > seen[:, 0, 0, 0]
     assert 0.4 < rising.float().mean() < 0.6
     span = (seen[:, 0, 0, -1] - seen[:, 0, 0, 0]).abs()
     assert 0.84 < span.min() < 0.88
     assert 0.97 < span.max() <= 1.001
-    again = mirrored_and_cropped(ramp, torch.Generator().manual_seed(0))
+    again = random_flip_and_crop(ramp, torch.Generator().manual_seed(0))
     assert torch.equal(again, seen)

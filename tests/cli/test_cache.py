@@ -13,7 +13,7 @@ from invkit.studies.editing.star_gan import trained_star_gan
 from invkit.studies.judging import trained_judge
 from invkit.training import FitSettings
 from invkit.utils import cache as caches
-from invkit.utils.io import locked, write_json, write_tensors
+from invkit.utils.io import file_lock, write_json, write_tensors
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_what_a_training_writes_is_removed_once_it_has_ended(tmp_path, end, part
     file.write_text("")
     (entry,) = caches.entries(tmp_path)
     remover = threading.Thread(target=caches.remove, args=[entry])
-    with locked(tmp_path / "t-0123456789abcdef.safetensors"):  # as fit_or_load holds it
+    with file_lock(tmp_path / "t-0123456789abcdef.safetensors"):  # as fit_or_load holds it
         remover.start()
         remover.join(0.3)
         assert file.exists()

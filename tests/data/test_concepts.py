@@ -116,17 +116,17 @@ def test_anchors_of_equal_quantities_are_equal():
 def test_classes_are_numbered_as_in_another_set():
     train = as_concept("animal", np.array(["cat", "dog", "eel"] * 2))
     test = as_concept("animal", np.array(["eel", "dog", "dog", "eel"]))
-    assert test.numbered_as(train, "animal").values.tolist() == [2, 1, 1, 2]
+    assert test.match_classes(train, "animal").values.tolist() == [2, 1, 1, 2]
     with pytest.raises(DataError, match=r"animal.*no training image.*Got: emu"):
-        as_concept("animal", np.array(["emu", "emu", "dog"])).numbered_as(train, "animal")
+        as_concept("animal", np.array(["emu", "emu", "dog"])).match_classes(train, "animal")
     with pytest.raises(DataError, match="another 'animal'"):
-        as_concept("animal", np.array([0.5, 0.1])).numbered_as(train, "animal")
+        as_concept("animal", np.array([0.5, 0.1])).match_classes(train, "animal")
 
 
 def test_classes_without_names_are_the_same_in_each_part_of_a_set():
     whole = Concept("class", torch.tensor([0, 1, 1, 5]))
     train, test = whole.take(torch.tensor([0, 1, 2])), whole.take(torch.tensor([3]))
-    assert test.numbered_as(train, "animal").values.tolist() == [5]
+    assert test.match_classes(train, "animal").values.tolist() == [5]
     assert train.classes == test.classes == 6
 
 
@@ -134,11 +134,11 @@ def test_classes_without_names_keep_their_numbers():
     numbers = torch.tensor([2, 0, 0, 2])
     plain, named = Concept("class", torch.arange(9) % 3), as_concept("animal", np.array(["cat", "dog", "eel"] * 2))
     for other in (plain, named):
-        found = Concept("class", numbers[1:3]).numbered_as(other, "animal")
+        found = Concept("class", numbers[1:3]).match_classes(other, "animal")
         assert found.values.tolist() == [0, 0]
         assert found.classes == other.classes == 3  # so that anchors and one-hot targets are the same
         with pytest.raises(DataError, match=r"animal.*no training image"):
-            Concept("class", numbers + 1).numbered_as(other, "animal")
-    assert as_concept("animal", numbers).numbered_as(plain, "animal").values.tolist() == [2, 0, 0, 2]
+            Concept("class", numbers + 1).match_classes(other, "animal")
+    assert as_concept("animal", numbers).match_classes(plain, "animal").values.tolist() == [2, 0, 0, 2]
     with pytest.raises(DataError, match=r"Got: cat"):
-        as_concept("animal", np.array(["cat", "cat"])).numbered_as(plain, "animal")
+        as_concept("animal", np.array(["cat", "cat"])).match_classes(plain, "animal")

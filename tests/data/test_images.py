@@ -22,7 +22,7 @@ from torch.utils.data import (
 )
 from torchvision.datasets import ImageFolder
 
-from invkit.data import Concept, ImageSet, as_bytes, as_concept, as_image_set, color_digits
+from invkit.data import Concept, ImageSet, as_concept, as_image_set, color_digits, to_uint8
 from invkit.data import items as items_module
 from invkit.data.files import find_images
 from invkit.errors import DataError, InvkitWarning
@@ -127,7 +127,7 @@ def test_labels_of_a_folder_stay_with_their_images(tmp_path):
     for found in (data, also):
         assert found.concepts["age"].values.flatten().tolist() == kept
     assert data.groups.tolist() == [k // 2 for k in kept]
-    assert data.numbers_of(slice(2)).tolist() == [0, 2]
+    assert data.indices_of(slice(2)).tolist() == [0, 2]
     for count in (9, 11):  # nine would fit the images that are left, and not be theirs
         with (
             pytest.raises(DataError, match=rf"'age'.*10 values.*also for those.*Got: {count}"),
@@ -193,7 +193,7 @@ def test_an_item_that_fails_twice_is_read_and_one_that_fails_always_is_left_out_
     assert found.concepts["class"].values.tolist() == [row % 7 for row in rows]
     assert found.concepts["half"].values.tolist() == [row // 100 for row in rows]
     assert found.groups.tolist() == np.unique([row // 2 for row in rows], return_inverse=True)[1].tolist()
-    assert found.take(torch.tensor([16, 17])).numbers_of(slice(None)).tolist() == [16, 18]
+    assert found.take(torch.tensor([16, 17])).indices_of(slice(None)).tolist() == [16, 18]
 
 
 def test_a_tenth_may_fail_and_no_more_and_the_rest_is_not_read():
@@ -404,19 +404,21 @@ def test_a_loader_of_what_is_no_tensor_is_told():
 def test_an_image_set_keeps_the_places_of_its_images():
     some = as_image_set(torch.rand(9, 3, 30, 30)).take(torch.tensor([7, 2]))
     again = as_image_set(some, size=28, concepts={"age": [1.0, 2.0]})
-    assert again.numbers_of(slice(None)).tolist() == [7, 2]
+    assert again.indices_of(slice(None)).tolist() == [7, 2]
     assert again.concepts["age"].values.flatten().tolist() == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.uint8])
 @pytest.mark.parametrize("loader", [False, True])
 def test_large_images_of_a_data_set_are_kept_small_and_as_bytes(monkeypatch, kind, loader):
-    seen, gather = [], items_module.gathered
+    seen, gather = [], items_module.concatenate_images
     monkeypatch.setattr(
-        items_module, "gathered", lambda parts, total: gather((seen.append(part) or part for part in parts), total)
+        items_module,
+        "concatenate_images",
+        lambda parts, total: gather((seen.append(part) or part for part in parts), total),
     )
     images = torch.rand(6, 3, 1, 1).expand(6, 3, 224, 300)
-    images = images if kind.is_floating_point else as_bytes(images)
+    images = images if kind.is_floating_point else to_uint8(images)
     data = TensorDataset(images)
     found = as_image_set(DataLoader(data, batch_size=4) if loader else data)
     assert {(part.dtype, part.shape[1:]) for part in seen} == {(torch.uint8, (3, 64, 64))}
@@ -427,8 +429,8 @@ def test_large_images_of_a_data_set_are_kept_small_and_as_bytes(monkeypatch, kin
 
 def test_images_that_are_bytes_are_given_as_they_are():
     pixels = torch.arange(256, dtype=torch.uint8).repeat(3 * 28 * 28).view(256, 3, 28, 28)
-    assert torch.equal(torch.cat([*ImageSet(pixels).bytes()]), pixels)
-    assert torch.equal(torch.cat([*ImageSet(pixels / 255).bytes()]), pixels)
+    assert torch.equal(torch.cat([*ImageSet(pixels).uint8_batches()]), pixels)
+    assert torch.equal(torch.cat([*ImageSet(pixels / 255).uint8_batches()]), pixels)
 
 
 def test_a_torchvision_dataset_of_pil_images_brings_its_labels(tmp_path):
@@ -440,7 +442,7 @@ def test_a_torchvision_dataset_of_pil_images_brings_its_labels(tmp_path):
     assert data.concepts["class"].values.tolist() == [0, 0, 1, 1]
     folder = as_image_set(tmp_path, size=28)
     assert data.concepts["class"].names == folder.concepts["class"].names == ("a", "b")
-    assert data.numbered_as(folder).fingerprint() == data.fingerprint()  # either may be held out
+    assert data.match_classes(folder).fingerprint() == data.fingerprint()  # either may be held out
 
 
 NAN = torch.full((4, 3, 30, 30), 0.5)
@@ -495,11 +497,11 @@ def test_labels_of_the_wrong_length_are_refused():
         as_image_set(torch.rand(3, 3, 30, 30), concepts={"digit": [0, 0]})
 
 
-def test_an_image_set_has_concepts_groups_and_numbers_of_each_image_or_none():
+def test_an_image_set_has_concepts_groups_and_indices_of_each_image_or_none():
     pixels = torch.rand(4, 3, 28, 28)
     for wrong, words in [
         ({"groups": torch.tensor([0, 0])}, r"`groups`.*4 values.*Got: 2"),
-        ({"numbers": torch.arange(5)}, r"`numbers`.*4 values.*Got: 5"),
+        ({"indices": torch.arange(5)}, r"`indices`.*4 values.*Got: 5"),
         ({"concepts": {"class": Concept("class", torch.arange(2))}}, r"'class'.*4 values.*Got: 2"),
         ({"concepts": {"class": torch.tensor([0, 0, 1, 1])}}, r"'class'.*a Concept.*Got: Tensor.*as_image_set"),
     ]:

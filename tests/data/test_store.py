@@ -241,7 +241,7 @@ def mounted(folder, size):
 def test_a_full_disk_keeps_all_that_was_written_and_leaves_nothing_half_done(tmp_path, monkeypatch):
     folder = tmp_path / "disk"
     with mounted(folder, "40k"):
-        monkeypatch.setattr(store_module, "check_room", lambda *_: None)  # another program takes the room
+        monkeypatch.setattr(store_module, "check_disk_space", lambda *_: None)  # another program takes the room
         with pytest.raises(ArtefactError, match=r"Cannot write.*bytes of room.*No space left.*Free some space"):
             Work(folder)()
         before = {file: file.stat().st_mtime_ns for file in parts(folder)}

@@ -15,13 +15,13 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import invkit
-from invkit.data import ImageSet, Stored, as_concept, as_image_set, augmented, gathered
+from invkit.data import ImageSet, StoredImages, as_concept, as_image_set, augmented, concatenate_images
 from invkit.data import images as images_module
 from invkit.data import stored as stored_module
 from invkit.errors import ArtefactError, DataError
 from invkit.settings import Settings
 from invkit.utils import resources as room
-from invkit.utils.io import fingerprint
+from invkit.utils.io import content_hash
 
 N, SIZE = 60, 28
 
@@ -29,7 +29,7 @@ N, SIZE = 60, 28
 @pytest.fixture
 def little(tmp_path, monkeypatch):
     """Memory for ten of the images."""
-    monkeypatch.setattr(stored_module, "memory_to_keep", lambda: 2 * 10 * 3 * SIZE**2)
+    monkeypatch.setattr(stored_module, "memory_budget", lambda: 2 * 10 * 3 * SIZE**2)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return tmp_path
 
@@ -40,15 +40,15 @@ def pixels(n=N):
 
 def test_what_memory_has_room_for_stays_there(little):
     some = pixels(10)
-    assert torch.equal(gathered(some.split(3)), some)
-    assert gathered([]).shape == (0, 3, 1, 1)
+    assert torch.equal(concatenate_images(some.split(3)), some)
+    assert concatenate_images([]).shape == (0, 3, 1, 1)
 
 
 @pytest.mark.parametrize("total", [0, N])
 def test_more_goes_into_a_file_and_can_be_read_by_rows(little, total):
     some = pixels()
-    found = gathered(some.split(7), total)
-    assert isinstance(found, Stored)
+    found = concatenate_images(some.split(7), total)
+    assert isinstance(found, StoredImages)
     assert found.shape == some.shape
     assert found.dtype == torch.uint8
     assert torch.equal(found.read(), some)
@@ -60,7 +60,7 @@ def test_more_goes_into_a_file_and_can_be_read_by_rows(little, total):
 
 def test_nothing_that_is_written_to_what_was_read_comes_back(little):
     some = pixels()
-    found = gathered(some.split(7))
+    found = concatenate_images(some.split(7))
     found.read().zero_()
     assert torch.equal(found.read(), some)
 
@@ -74,39 +74,39 @@ def test_a_file_larger_than_memory_and_swap_can_be_mapped():
             pytest.skip("no sparse files here")
         warnings.simplefilter("error")
         mapped = stored_module._mapped(file, np.uint8, (rows, 3, SIZE, SIZE))
-    assert Stored(mapped, torch.arange(7))[torch.tensor([5])].read().sum() == 0
+    assert StoredImages(mapped, torch.arange(7))[torch.tensor([5])].read().sum() == 0
 
 
 @pytest.mark.parametrize("other", [torch.rand(2, 3, SIZE, SIZE), torch.zeros(2, 3, 30, 30, dtype=torch.uint8)])
 @pytest.mark.parametrize("n", [4, N])
 def test_images_of_several_sizes_or_types_are_refused(little, n, other):
     with pytest.raises(DataError, match=r"several sizes or types.*Expected: 3×28×28 uint8.*Got: 3×"):
-        gathered([pixels(n), other])
+        concatenate_images([pixels(n), other])
 
 
 def test_a_set_in_a_file_is_the_set_in_memory(little):
     some, labels = pixels(), {"kind": as_concept("kind", torch.arange(N) % 3)}
-    held, filed = ImageSet(some, labels), ImageSet(gathered(some.split(7)), labels)
-    assert isinstance(filed.pixels, Stored)
+    held, filed = ImageSet(some, labels), ImageSet(concatenate_images(some.split(7)), labels)
+    assert isinstance(filed.pixels, StoredImages)
     assert held.fingerprint() == filed.fingerprint()
-    assert held.fingerprint(with_concepts=False) == fingerprint(some, {})
+    assert held.fingerprint(with_concepts=False) == content_hash(some, {})
     assert held.fingerprint() != ImageSet(255 - some, labels).fingerprint()
     assert torch.equal(held.images(), filed.images())
     for one, two in zip(held.split(0.2, 3), filed.split(0.2, 3), strict=True):
-        assert isinstance(two.pixels, Stored)
+        assert isinstance(two.pixels, StoredImages)
         assert one.fingerprint() == two.fingerprint()
     assert held.resized(20).fingerprint() == filed.resized(20).fingerprint()
     assert augmented(held, 2, 0).fingerprint() == augmented(filed, 2, 0).fingerprint()
-    assert isinstance(augmented(filed, 2, 0).pixels, Stored)
+    assert isinstance(augmented(filed, 2, 0).pixels, StoredImages)
 
 
 def test_loaders_and_wide_arrays_go_into_files_too(little):
     images = pixels() / 255
     loaded = as_image_set(DataLoader(TensorDataset(images, torch.arange(N) % 3), batch_size=7))
-    assert isinstance(loaded.pixels, Stored)
+    assert isinstance(loaded.pixels, StoredImages)
     assert torch.equal(loaded.images(), images)
     wide = as_image_set(torch.rand(N, 3, SIZE, 2 * SIZE))
-    assert isinstance(wide.pixels, Stored)
+    assert isinstance(wide.pixels, StoredImages)
     assert wide.size == SIZE
 
 
@@ -122,7 +122,7 @@ def arrays():
 def test_a_large_array_is_the_same_where_it_lies(little, which, monkeypatch):
     array = list(arrays())[which]
     large = as_image_set(array, size=SIZE)
-    assert isinstance(large.pixels, Stored)
+    assert isinstance(large.pixels, StoredImages)
     assert large.pixels.file.data_ptr() == torch.as_tensor(array).data_ptr()
     monkeypatch.undo()
     small = as_image_set(array, size=SIZE)
@@ -152,7 +152,7 @@ def own():
 array = np.lib.format.open_memmap(sys.argv[1], "w+", np.float32, (5000, 64, 64, 3))
 array[::100] = 0.5
 del array
-stored.memory_to_keep = lambda: 2**20
+stored.memory_budget = lambda: 2**20
 before = own()
 images = as_image_set(np.load(sys.argv[1], mmap_mode="r"))
 train, test = images.split(0.1, 0)
@@ -171,7 +171,7 @@ def test_a_mapped_array_is_not_loaded(tmp_path):
 
 
 def test_a_disk_without_room_is_told_at_the_first_image(little, monkeypatch):
-    monkeypatch.setattr(stored_module, "check_room", lambda size, *_: room.check_room(size + 2**60, *_))
+    monkeypatch.setattr(stored_module, "check_disk_space", lambda size, *_: room.check_disk_space(size + 2**60, *_))
     seen = []
 
     def parts():
@@ -180,7 +180,7 @@ def test_a_disk_without_room_is_told_at_the_first_image(little, monkeypatch):
             yield part
 
     with pytest.raises(ArtefactError, match=r"Too little room for the images.*TMPDIR"):
-        gathered(parts(), N)
+        concatenate_images(parts(), N)
     assert len(seen) == 1
 
 
@@ -188,10 +188,10 @@ def test_processes_of_one_machine_need_room_for_a_file_each(little, monkeypatch)
     monkeypatch.setattr("shutil.disk_usage", lambda _: namedtuple("usage", "free")(2 * N * 3 * SIZE**2))
     for here in (1, 2):
         monkeypatch.setenv("LOCAL_WORLD_SIZE", str(here))
-        assert isinstance(gathered(pixels().split(7), N), Stored)
+        assert isinstance(concatenate_images(pixels().split(7), N), StoredImages)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
     with pytest.raises(ArtefactError, match=r"Too little room for the images"):
-        gathered(pixels().split(7), N)
+        concatenate_images(pixels().split(7), N)
 
 
 def test_a_disk_that_fills_is_told(little):
@@ -199,7 +199,7 @@ def test_a_disk_that_fills_is_told(little):
     resource.setrlimit(resource.RLIMIT_FSIZE, (30 * 3 * SIZE**2, before[1]))
     try:
         with pytest.raises(ArtefactError, match=r"Cannot keep the images.*Expected: room in .*TMPDIR"):
-            gathered(pixels().split(7))
+            concatenate_images(pixels().split(7))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
@@ -207,8 +207,8 @@ def test_a_disk_that_fills_is_told(little):
 def test_an_explanation_of_images_in_a_file_has_the_same_metrics(little, network, digits):
     settings = replace(Settings.tiny(), held_out=0.2)
     some = digits.take(torch.arange(120))
-    filed = replace(some, pixels=gathered(some.bytes()))
-    assert isinstance(filed.pixels, Stored)
+    filed = replace(some, pixels=concatenate_images(some.uint8_batches()))
+    assert isinstance(filed.pixels, StoredImages)
     one, two = (
         invkit.explain(network, "3", data, settings=settings, preprocess=invkit.Preprocess()) for data in (some, filed)
     )
@@ -233,7 +233,7 @@ class Drawn(torch.utils.data.Dataset):
 def own():  # what no other process and no file shares
     return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
-stored.memory_to_keep = lambda: 2**20
+stored.memory_budget = lambda: 2**20
 before = own()
 images = as_image_set(Drawn())
 train, test = images.split(0.1, 0)

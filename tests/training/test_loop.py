@@ -154,7 +154,7 @@ def test_a_lasting_nan_is_reported_with_its_cause():
 
 
 def test_a_batch_with_fewer_rows_than_processes_is_told(monkeypatch):
-    monkeypatch.setattr("invkit.utils.distributed.count", lambda: 17)
+    monkeypatch.setattr("invkit.utils.distributed.world_size", lambda: 17)
     with pytest.raises(SettingsError, match=r"line: some processes.*Expected: batch_size of 17 or more.*Got: 16"):
         fit(Line(), SETTINGS)
 

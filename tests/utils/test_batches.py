@@ -5,14 +5,14 @@ import errno
 import pytest
 import torch
 
-from invkit.utils.resources import in_parts, out_of_memory
+from invkit.utils.resources import in_batches, is_out_of_memory
 
 
 def test_memory_is_found_to_be_too_small_where_it_is():
     with pytest.raises(RuntimeError) as error:
         torch.empty(2**50)
-    assert out_of_memory(error.value)
-    assert not out_of_memory(OSError(errno.ENOSPC, "No space left on device"))
+    assert is_out_of_memory(error.value)
+    assert not is_out_of_memory(OSError(errno.ENOSPC, "No space left on device"))
 
 
 class Work:
@@ -30,16 +30,16 @@ class Work:
 
 def test_parts_are_halved_until_they_fit_and_every_row_comes_once():
     work = Work(2)
-    assert torch.equal(torch.cat(in_parts(work, 10, 7)), torch.arange(10))
+    assert torch.equal(torch.cat(in_batches(work, 10, 7)), torch.arange(10))
     assert work.tried == [7, 4, 2, 2, 2, 2, 2]
-    assert torch.equal(torch.cat(in_parts(Work(99), 10, 4)), torch.arange(10))
-    assert in_parts(Work(1), 0, 4) == []
+    assert torch.equal(torch.cat(in_batches(Work(99), 10, 4)), torch.arange(10))
+    assert in_batches(Work(1), 0, 4) == []
 
 
 def test_no_room_for_one_row_and_another_error_are_told():
     with pytest.raises(MemoryError):
-        in_parts(Work(0), 10, 4)
+        in_batches(Work(0), 10, 4)
     with pytest.raises(ZeroDivisionError):
-        in_parts(lambda _: 1 / 0, 10, 4)
+        in_batches(lambda _: 1 / 0, 10, 4)
     with pytest.raises(RuntimeError, match="shapes"):
-        in_parts(lambda _: torch.ones(2, 3) @ torch.ones(2, 3), 10, 4)
+        in_batches(lambda _: torch.ones(2, 3) @ torch.ones(2, 3), 10, 4)

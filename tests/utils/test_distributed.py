@@ -146,7 +146,7 @@ def test_small_latents_without_a_folder_are_each_processes_own_and_large_ones_ar
         "z = filled()\n"
         "assert torch.equal(z[:], right)\n"
         "assert len(seen) == (3000 - 1024, 1024)[rank]\n"
-        "distributed.wait()\n",
+        "distributed.barrier()\n",
     )
 
 

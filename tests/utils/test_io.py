@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from invkit.utils.io import InParts, fingerprint
+from invkit.utils.io import ChunkedTensor, content_hash
 
 
 def long(last):
@@ -39,7 +39,7 @@ def long(last):
     ],
 )
 def test_different_things_have_different_fingerprints(one, other):
-    assert fingerprint(*one) != fingerprint(*other)
+    assert content_hash(*one) != content_hash(*other)
 
 
 def test_no_two_of_all_small_things_share_one():
@@ -47,16 +47,16 @@ def test_no_two_of_all_small_things_share_one():
     for _ in range(2):
         things += [list(pair) for n in range(3) for pair in itertools.product(things[:5], repeat=n)]
         things += [{"a": value} for value in things[:5]] + [{"a": 1, "b": value} for value in things[:5]]
-    texts = {json.dumps(thing): fingerprint(thing) for thing in things}
+    texts = {json.dumps(thing): content_hash(thing) for thing in things}
     assert len(set(texts.values())) == len(texts)
-    pairs = {json.dumps(pair): fingerprint(*pair) for pair in itertools.product(things, repeat=2)}
+    pairs = {json.dumps(pair): content_hash(*pair) for pair in itertools.product(things, repeat=2)}
     assert len(set(pairs.values())) == len(pairs)
 
 
 def test_the_same_things_have_the_same_one():
     x = torch.arange(6.0).view(3, 2)
-    assert fingerprint({"b": 1, "a": [x]}) == fingerprint({"a": (x.clone(),), "b": 1})
-    assert fingerprint(x.T) == fingerprint(x.T.contiguous())
-    assert fingerprint(InParts(x.dtype, (3, 2), [x[:1], x[1:]])) == fingerprint(x)
+    assert content_hash({"b": 1, "a": [x]}) == content_hash({"a": (x.clone(),), "b": 1})
+    assert content_hash(x.T) == content_hash(x.T.contiguous())
+    assert content_hash(ChunkedTensor(x.dtype, (3, 2), [x[:1], x[1:]])) == content_hash(x)
     content = {9: [1.1, None], 10: {"x": (True,)}}
-    assert fingerprint(json.loads(json.dumps(content))) == fingerprint(content)
+    assert content_hash(json.loads(json.dumps(content))) == content_hash(content)

@@ -31,7 +31,7 @@ def machine(tmp_path, monkeypatch):
 
 def test_without_control_groups_it_is_what_the_machine_has(machine):
     assert room.free_memory() == 100 * GIB
-    assert room.memory_to_keep() == 50 * GIB
+    assert room.memory_budget() == 50 * GIB
 
 
 def test_the_limit_of_a_job_counts_and_so_does_that_of_what_holds_it(machine):
@@ -47,16 +47,16 @@ def test_the_limit_of_a_job_counts_and_so_does_that_of_what_holds_it(machine):
 
 def test_processes_of_one_run_share_it(machine, monkeypatch):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert room.memory_to_keep() == 12.5 * GIB
+    assert room.memory_budget() == 12.5 * GIB
 
 
 def test_of_large_representations_fewer_are_held_at_once():
-    assert room.rows_that_fit(4096, (256, 8, 8)) == 4096  # just as many as fit
-    assert room.rows_that_fit(4096, (256, 8, 9)) == 3640
-    assert room.rows_that_fit(4096, (256, 56, 56)) == 83
-    assert room.rows_that_fit(4096, (2**24,)) == 64
-    assert room.rows_that_fit(600, (2**24,), least=100) == 100
-    assert room.rows_that_fit(7, (5,)) == 7
+    assert room.rows_in_memory(4096, (256, 8, 8)) == 4096  # just as many as fit
+    assert room.rows_in_memory(4096, (256, 8, 9)) == 3640
+    assert room.rows_in_memory(4096, (256, 56, 56)) == 83
+    assert room.rows_in_memory(4096, (2**24,)) == 64
+    assert room.rows_in_memory(600, (2**24,), least=100) == 100
+    assert room.rows_in_memory(7, (5,)) == 7
 
 
 def test_this_machine_has_some():
@@ -65,7 +65,7 @@ def test_this_machine_has_some():
 
 def test_too_little_room_on_disk_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: namedtuple("usage", "free")(1000))
-    room.check_room(1000, tmp_path / "not" / "yet" / "there", "images")
+    room.check_disk_space(1000, tmp_path / "not" / "yet" / "there", "images")
     with pytest.raises(ArtefactError, match=r"Too little room for the images\..*Expected: 1001 B free.*TMPDIR"):
-        room.check_room(1001, None, "images")
+        room.check_disk_space(1001, None, "images")
     assert not list(Path(tmp_path).iterdir())

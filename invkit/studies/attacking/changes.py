@@ -14,7 +14,7 @@ from invkit.evaluation.estimate import jackknife
 from invkit.explanation import Explanation
 from invkit.studies.attacking.trial import Trial
 from invkit.utils.random import generator_for
-from invkit.utils.resources import rows_that_fit
+from invkit.utils.resources import rows_in_memory
 
 __all__ = ["Changes", "changes", "share"]
 
@@ -85,7 +85,7 @@ def _represented(explanation: Explanation, trial: Trial, other: Tensor, seed: in
     """
     t, generators = explanation.t, [generator_for(seed, "noise on z") for _ in range(1 + len(CAUSES))]
     far, conditions = [], []
-    for rows in torch.arange(len(trial)).split(rows_that_fit(_PART, t.mean.shape)):
+    for rows in torch.arange(len(trial)).split(rows_in_memory(_PART, t.mean.shape)):
         images = [trial.clean[rows], trial.attacked[rows], trial.noisy[rows], trial.clean[other[rows]]]
         own, *moved = (torch.cat([explanation.represent(x) for x in part.split(_BATCH)]) for part in images)
         far.append(torch.stack([(z - own).flatten(1).norm(dim=1) for z in moved], 1))

@@ -60,7 +60,7 @@ class Decisions:
 
 def decide_all(interpretee: Interpretee, images: Tensor | ImageSet) -> Tensor:
     """Return the class that the network decides for, (B,)."""
-    parts = images.parts(_BATCH) if isinstance(images, ImageSet) else images.split(_BATCH)
+    parts = images.batches(_BATCH) if isinstance(images, ImageSet) else images.split(_BATCH)
     return torch.cat([interpretee.decide(part).argmax(1) for part in parts])
 
 

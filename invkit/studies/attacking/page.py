@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from invkit.core import Estimate
-from invkit.data import evenly
+from invkit.data import evenly_spaced
 from invkit.explanation import Explanation
 from invkit.report import Picture, Section, Table, curves
 from invkit.studies.attacking.changes import Changes
@@ -73,7 +73,7 @@ def where_section(found: Mapping[str, Changes], read: Mapping[str, Mapping[str, 
 def pictures_sections(trial: Trial, explanations: Mapping[str, Explanation], decisions: Decisions) -> list[Section]:
     """For a few images: the image, the attacked one, and samples of both at each layer."""
     pictures = []
-    few = trial.take(evenly(len(trial), _SHOWN))
+    few = trial.take(evenly_spaced(len(trial), _SHOWN))
     drawn = {
         layer: [each.sample_from(each.represent(x), _COLUMNS) for x in (few.clean, few.attacked)]
         for layer, each in explanations.items()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from invkit.core import Estimate, Interpretee
-from invkit.data import ImageSet, evenly
+from invkit.data import ImageSet, evenly_spaced
 from invkit.errors import DataError
 from invkit.evaluation.estimate import mean_estimate
 from invkit.studies.attacking.attacks import Attack, sign_noise
@@ -85,7 +85,7 @@ def try_attack(
         DataError: hardly any, or all of one group.
     """
     rows, truth, accuracy = right_decisions(interpretee, data, decisions, target)
-    rows = rows[evenly(len(rows), n)]
+    rows = rows[evenly_spaced(len(rows), n)]
     groups = rows if data.groups is None else data.groups[rows]
     if len(groups.unique()) < 2:
         raise DataError(

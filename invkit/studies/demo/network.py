@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from invkit.data import ImageSet, evenly
+from invkit.data import ImageSet, evenly_spaced
 from invkit.interpretees import Preprocess
 from invkit.training import FitSettings, Task, fit_or_load
-from invkit.utils.io import fingerprint, read_tensors, write_tensors
+from invkit.utils.io import content_hash, read_tensors, write_tensors
 from invkit.utils.random import seeded
 
 __all__ = ["LAYER", "PREPROCESS", "accuracy", "squeezenet", "train_checkpoints"]
@@ -96,7 +96,7 @@ def train_checkpoints(
     seed: int, cache: Path,
 ) -> dict[int, nn.Module]:  # fmt: skip
     """Train, and give the network as it was after each of the steps (multiples of `evaluate_every`, or 0)."""
-    key = fingerprint(data.fingerprint(), vars(settings), seed)
+    key = content_hash(data.fingerprint(), vars(settings), seed)
 
     def path(step: int) -> Path:
         return cache / f"squeezenet-{key}-{step}.safetensors"
@@ -108,7 +108,7 @@ def train_checkpoints(
     final = cache / f"squeezenet-{key}.safetensors"
     if not all(path(step).exists() for step in steps):
         final.unlink(missing_ok=True)  # a checkpoint was removed by hand
-    few = held_out.take(evenly(len(held_out), 512))
+    few = held_out.take(evenly_spaced(len(held_out), 512))
     task = _DigitTask(squeezenet(seed, data.images(slice(0, None, len(data) // 128))), data, few)
     if not fit_or_load(task, settings, path=final, seed=seed, on_evaluate=keep).complete:
         raise KeyboardInterrupt  # there are no checkpoints to explain

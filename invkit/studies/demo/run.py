@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from invkit.core import Estimate
-from invkit.data import ImageSet, color_digits, decode_all, encode_all, evenly
+from invkit.data import ImageSet, color_digits, decode_all, encode_all, evenly_spaced
 from invkit.evaluation import Judge
 from invkit.explainer import Groundwork, lay_groundwork
 from invkit.explainer.recipe import explain_each
@@ -25,8 +25,8 @@ from invkit.studies.demo.network import LAYER, PREPROCESS, accuracy, train_check
 from invkit.studies.editing.edits import Editor, judged_edits
 from invkit.studies.judging import trained_judge
 from invkit.training import FitSettings
-from invkit.utils.io import nulls_for_unknown, write_json
-from invkit.utils.progress import say
+from invkit.utils.io import nan_to_none, write_json
+from invkit.utils.progress import log
 from invkit.utils.random import generator_for
 
 __all__ = ["CHECKPOINTS", "NETWORK", "agreement", "edit_rates", "legible", "prepared", "run_demo", "trained_judge"]
@@ -60,12 +60,12 @@ def run_demo(out: Path, *, seed: int = 0) -> dict[str, Any]:
     for step in (first, last, *between):
         interpretee = ModuleInterpretee(models[step], PREPROCESS)
         found[step] = next(explain_each(ground, interpretee, [LAYER], name=f"step {step},"))
-        say(f"step {step}: {found[step]!r}")
+        log(f"step {step}: {found[step]!r}")
         if step in (last, (first, last, *between)[-1]):
             profile = Profile({str(k): found[k] for k in sorted(found)}, axis="training step")
             metrics = _metrics(profile, models, ground, judge)
             _write(out, profile, metrics)
-            say(f"report after {time.monotonic() - begun:.0f} s: {out / 'report.html'}")
+            log(f"report after {time.monotonic() - begun:.0f} s: {out / 'report.html'}")
     return metrics
 
 
@@ -95,7 +95,7 @@ def _read_samples(explanation: Explanation, judge: Judge, concept: str, n: int, 
 
     Every sample has a v of its own: where all images share a few, the mean over images is no better than those few.
     """
-    rows = evenly(len(explanation.held_out.data), n)
+    rows = evenly_spaced(len(explanation.held_out.data), n)
     generator = generator_for(0, "judged samples")
     t, z = explanation.t, explanation.held_out.z[rows]
     latents = t.sample(t.perceive(z, generator), each, generator).flatten(0, 1)
@@ -115,7 +115,7 @@ def edit_rates(explanation: Explanation, judge: Judge, n: int = 600) -> Mapping[
     codes = encode_all(explanation.autoencoder, data).mean
     editor = Editor.of_swaps(explanation.autoencoder, explanation.e, codes)
     found = judged_edits(data, judge, editor, n, fit=legible)
-    rates: dict[str, dict[str, float | None]] = nulls_for_unknown(
+    rates: dict[str, dict[str, float | None]] = nan_to_none(
         {swapped: {name: edited.rate(name).value for name in edited.changed} for swapped, edited in found.items()}
     )
     return rates
@@ -151,7 +151,7 @@ def _metrics(profile: Profile, models: Mapping[int, Any], ground: Groundwork, ju
 
 
 def _samples(explanation: Explanation, rows: int = 8) -> Tensor:
-    chosen = evenly(len(explanation.held_out.data), rows)
+    chosen = evenly_spaced(len(explanation.held_out.data), rows)
     return explanation.sample_from(explanation.held_out.z[chosen], rows)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from invkit.core import Estimate
-from invkit.data import ImageSet, evenly
+from invkit.data import ImageSet, evenly_spaced
 from invkit.report import Picture, Section, Table
 from invkit.studies.editing.edits import Edited, Editor, Fit
 from invkit.studies.side_by_side import side_by_side
@@ -93,7 +93,7 @@ def pictures_section(data: ImageSet, ways: Mapping[str, Editor], fit: Fit | None
 
 def _shown(data: ImageSet, concept: str, fit: Fit | None) -> tuple[Tensor, Tensor]:
     """Choose images, and donors that fit them all, or as many of them as any does."""
-    rows, values = evenly(len(data), _SHOWN + 2)[1:-1], data.concepts[concept].values
+    rows, values = evenly_spaced(len(data), _SHOWN + 2)[1:-1], data.concepts[concept].values
     every = torch.arange(len(data))
     fits = torch.zeros(len(data))
     for row in rows:
@@ -105,7 +105,7 @@ def _shown(data: ImageSet, concept: str, fit: Fit | None) -> tuple[Tensor, Tenso
         fits += usable
     able = (fits == fits.max()).nonzero().flatten()
     if data.concepts[concept].kind != "class":
-        return rows, able[evenly(len(able), _COLUMNS)]
+        return rows, able[evenly_spaced(len(able), _COLUMNS)]
     same = values[able][:, None] == values[able]
     turn = same.tril(-1).sum(1)  # how many of its class come before: one of each class first
     chosen = able[(turn * data.concepts[concept].classes + values[able]).argsort()[:_COLUMNS]]

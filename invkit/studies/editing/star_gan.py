@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from invkit.data import ImageSet, evenly
+from invkit.data import ImageSet, evenly_spaced
 from invkit.explainer import Groundwork
 from invkit.training import FitSettings, Task
 from invkit.utils import distributed
@@ -102,7 +102,7 @@ class StarGANTask(Task):
     def __init__(self, module: StarGAN, data: ImageSet, held_out: ImageSet, concept: str) -> None:
         self.title, self.module, self.rows = "StarGAN", module, len(data)
         self._data, self._labels = data, data.concepts[concept].values
-        few = held_out.take(evenly(len(held_out), _HELD_OUT))
+        few = held_out.take(evenly_spaced(len(held_out), _HELD_OUT))
         self._judged = (few.images(), few.concepts[concept].values)
 
     @property

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from invkit.autoencoders import AutoencoderSettings, BigAutoencoder, ConvAutoencoder, ImageMetric
 from invkit.autoencoders.building import build_autoencoder, perceptual_of
 from invkit.core import Autoencoder
-from invkit.data import ImageSet, Rows, evenly
+from invkit.data import ImageSet, Rows, evenly_spaced
 from invkit.explainer import Groundwork
 from invkit.flows import Embedder, InvarianceFlow, embedder_for
 from invkit.training import Task
 from invkit.utils import distributed
 from invkit.utils.random import generator_for, seeded
-from invkit.utils.resources import rows_that_fit
+from invkit.utils.resources import rows_in_memory
 
 __all__ = ["RegressionTask", "Regressor", "regress", "trained_regressor"]
 
@@ -85,7 +85,7 @@ class RegressionTask(Task):
     ) -> None:
         self.title, self.module, self.rows = title, module, len(data[0])
         self._see, self._data, self.metric = see, data, metric or ImageMetric()
-        rows = evenly(len(held_out[0]), rows_that_fit(_HELD_OUT, held_out[1].shape[1:]))
+        rows = evenly_spaced(len(held_out[0]), rows_in_memory(_HELD_OUT, held_out[1].shape[1:]))
         self._judged = (held_out[0].images(rows), held_out[1][rows])
 
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -142,7 +142,7 @@ def trained_regressor(
 
     def begin() -> None:
         rows = torch.randperm(len(z[0]), generator=generator_for(ground.seed, "initialise"))
-        embedder.initialize((z[0][rows[: rows_that_fit(_SOME, shape)]] - t.mean) / t.scale, t.noise)
+        embedder.initialize((z[0][rows[: rows_in_memory(_SOME, shape)]] - t.mean) / t.scale, t.noise)
         device = distributed.device()
         module.to(device)
         task.metric = ImageMetric(settings.pixel, perceptual_of(settings, device), settings.perceptual_weight)
