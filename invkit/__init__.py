@@ -2,7 +2,8 @@
 
 ::
 
-    explanation = invkit.explain(model, "layer4", images, concepts={"class": labels})
+    explainer = invkit.Explainer(images, concepts={"class": labels})
+    explanation = explainer.explain(model, "layer4")
     explanation.sample(x, n=8)      # images that the layer cannot tell from x
     explanation.invariance()        # how much it throws away
     explanation.concepts()          # how much of each concept it keeps
@@ -24,6 +25,7 @@ _HOMES = {
     "BigAutoencoder": "invkit.autoencoders",
     "ConvAutoencoder": "invkit.autoencoders",
     "Estimate": "invkit.core",
+    "Explainer": "invkit.explainer",
     "Explanation": "invkit.explanation",
     "FitSettings": "invkit.training",
     "FlowBlock": "invkit.core",
@@ -58,6 +60,7 @@ __all__ = [
     "BigAutoencoder",
     "ConvAutoencoder",
     "Estimate",
+    "Explainer",
     "Explanation",
     "FitSettings",
     "FlowBlock",
@@ -94,7 +97,7 @@ if TYPE_CHECKING:
     from invkit.core import Autoencoder, Estimate, FlowBlock, Interpretee, LayerInfo
     from invkit.data import ImageSet, as_image_set, color_digits
     from invkit.errors import InvkitError
-    from invkit.explainer import explain, profile
+    from invkit.explainer import Explainer, explain, profile
     from invkit.explanation import Attribution, Explanation, Profile
     from invkit.flows import FlowSettings
     from invkit.interpretees import ModuleInterpretee, PerceptualDistance, Preprocess, load_model

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from invkit.autoencoders.settings import AUTHORS, LARGEST_DIGITS, LARGEST_TINY, AutoencoderSettings, is_photograph
@@ -28,11 +29,12 @@ class Settings:
         autoencoder: how one is trained where none is given; None chooses by the images' size.
         noise_floor: standard deviation of the noise on z, relative to z's total; what it hides counts as thrown
             away (:class:`InvarianceFlow`).
-        held_out: share of the images that nothing is trained on.
+        held_out_fraction: share of the images that nothing is trained on.
         amortised: one t for all layers of a model that are explained together, each with an H of its own, trained for
             half as many steps as all of theirs would take (docs/benchmarks.md has how well).
         copies: how often t and e see each training image, each but the first time mirrored and cropped anew.
         rho: correlation ρ of a shared concept (eq. 11).
+        factor_sizes: dimensions of e by concept; None estimates them.
         t: architecture of the conditional flow.
         e: architecture of the semantic flow.
         fit_t: training of t.
@@ -42,10 +44,11 @@ class Settings:
 
     autoencoder: AutoencoderSettings | None = None
     noise_floor: float = 0.003
-    held_out: float = 0.15
+    held_out_fraction: float = 0.15
     copies: int = 1
     amortised: bool = False
     rho: float = 0.9
+    factor_sizes: Mapping[str, int] | None = None
     t: FlowSettings = FlowSettings()
     e: FlowSettings = FlowSettings()
     fit_t: FitSettings = FitSettings(steps=450, batch_size=512, learning_rate=3e-3, weight_decay=0.3, precision="auto")
@@ -55,6 +58,28 @@ class Settings:
     fit_e: FitSettings = FitSettings(
         steps=100, batch_size=256, learning_rate=1e-4, weight_decay=0.1, evaluate_every=50, precision="auto"
     )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as JSON-able values; an embedder of the user's own by its qualified name.
+
+        Example:
+            >>> from invkit import Settings
+            >>> Settings.from_dict(Settings.quick().to_dict()) == Settings.quick()
+            True
+        """
+        found: dict[str, Any] = _plain(asdict(self))
+        return found
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Settings:
+        """Return the settings of which :meth:`to_dict` made these values."""
+        parts: dict[str, Any] = {
+            name: FitSettings.from_dict(values[name]) for name in ("fit_t", "fit_anchors", "fit_e")
+        }
+        parts |= {name: FlowSettings(**values[name]) for name in ("t", "e")}
+        if values["autoencoder"] is not None:
+            parts["autoencoder"] = AutoencoderSettings.from_dict(values["autoencoder"])
+        return cls(**{**values, **parts})
 
     @classmethod
     def of(cls, chosen: Settings | str | None, images: ImageSet) -> Settings:
@@ -133,6 +158,13 @@ class Settings:
         :meth:`AutoencoderSettings.paper`.
         """
         return cls(t=FlowSettings.paper(), e=FlowSettings.paper(12, 512, 2), fit_t=AUTHORS, fit_e=AUTHORS)
+
+
+def _plain(value: Any) -> Any:
+    """Return nested settings as JSON-able values."""
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    return f"{value.__module__}:{value.__qualname__}" if callable(value) else value
 
 
 def expect_settings(chosen: Settings | str | None) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from invkit.errors import SettingsError
 from invkit.training import FitSettings
@@ -55,6 +55,11 @@ class AutoencoderSettings:
     kl_weight: float = 1.0
     augment: bool = False
     fit: FitSettings = FitSettings(steps=1200, batch_size=64, learning_rate=2e-3, evaluate_every=200, precision="auto")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> AutoencoderSettings:
+        """Return the settings of which `dataclasses.asdict` made these values, also after JSON."""
+        return cls(**{**values, "fit": FitSettings.from_dict(values["fit"])})
 
     @classmethod
     def tiny(cls) -> AutoencoderSettings:

@@ -15,7 +15,7 @@ from invkit.autoencoders.sheet import sheet
 from invkit.core import Autoencoder, Estimate
 from invkit.report.figures import histories, prior_sheet
 from invkit.report.html import Picture, Section, Table, write_page
-from invkit.training import FitResult, FitSettings
+from invkit.training import FitResult
 from invkit.utils import distributed
 from invkit.utils.io import read_json, read_tensors, write_json, write_tensors
 
@@ -118,5 +118,4 @@ def training_settings(given: Autoencoder | TrainedAutoencoder | str | Path) -> A
     known = protocol.get("settings")
     if known is None or protocol.get("perceptual distance") is not None or not result.complete:
         return None
-    fit = FitSettings(**{**known["fit"], "betas": tuple(known["fit"]["betas"])})
-    return AutoencoderSettings(**{**known, "fit": fit})
+    return AutoencoderSettings.from_dict(known)

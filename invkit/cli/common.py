@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATA_HELP",
+    "EXPLAINER_OPTIONS",
     "INPUTS",
     "LOCAL_FILES_ONLY",
     "MODEL_HELP",
@@ -65,7 +66,7 @@ OUTPUTS = (
 )
 LOCAL_FILES_ONLY = click.option("--local-files-only", is_flag=True, help="Never download.")
 INPUTS = (
-    click.argument("data"),
+    click.argument("data", required=False),
     click.option(
         "--concepts",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -84,8 +85,11 @@ INPUTS = (
     SIZE,
     click.option("--autoencoder", help="A folder of `invkit train-autoencoder`, or a plugin's name for a trained one."),
 )
+#: options of :data:`INPUTS` that are arguments of :class:`invkit.Explainer`
+EXPLAINER_OPTIONS = ("concepts", "held_out", "held_out_concepts", "size", "autoencoder")
 DATA_HELP = """DATA is a folder of images, whose sub-folders are the concept `class`, or a named data set:
-color-digits, mnist:ROOT, fashion-mnist:ROOT."""
+color-digits, mnist:ROOT, fashion-mnist:ROOT. Without DATA the built-in ColorDigits are taken, or the images of a
+generator that `--autoencoder` names."""
 
 
 def with_held_out(keywords: dict[str, Any]) -> dict[str, Any]:
@@ -100,10 +104,16 @@ def with_held_out(keywords: dict[str, Any]) -> dict[str, Any]:
         return keywords
     from invkit.autoencoders import as_autoencoder
     from invkit.data import as_image_set
-    from invkit.explainer.preparation import read_images
+    from invkit.explainer.validation import read_images
 
-    how = {name: keywords[name] for name in ("size", "concepts")}
-    images = read_images(keywords["data"], as_autoencoder(keywords["autoencoder"]), keywords["settings"], **how)
+    images = read_images(
+        keywords["data"],
+        as_autoencoder(keywords["autoencoder"]),
+        keywords["settings"],
+        size=keywords["size"],
+        concepts=keywords["concepts"],
+        groups=None,
+    )
     held_out = as_image_set(
         keywords["held_out"],
         size=images.size,

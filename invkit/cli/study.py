@@ -12,6 +12,7 @@ import click
 
 from invkit.cli.common import (
     DATA_HELP,
+    EXPLAINER_OPTIONS,
     INPUTS,
     LOCAL_FILES_ONLY,
     MODEL_HELP,
@@ -76,28 +77,25 @@ def _how(options: dict[str, Any]) -> dict[str, Any]:
     return {k: options.pop(k) for k in ("weights", "local_files_only", "input_size", "mean", "std")}
 
 
-def _run(name: str, run: Callable[..., Study], options: dict[str, Any], *args: Any, **own: Any) -> None:
-    """Run a study, on one seed or several; write its page and its metrics."""
+def _run(
+    name: str, run: Callable[..., Study], options: dict[str, Any], data: str | None, *args: Any, **own: Any
+) -> None:
+    """Run a study on DATA, with one seed or several; write its page and its metrics."""
+    from invkit.explainer import Explainer
     from invkit.studies import over_seeds
     from invkit.utils import distributed
     from invkit.utils.io import write_json
 
     out, seed, seeds, preset = (options.pop(key) for key in ("out", "seed", "seeds", "preset"))
     as_json = options.pop("as_json")
-    keywords = {
-        **options,
-        **own,
-        "settings": preset,
-        "cache": out / "cache",
-    }
-    *others, data = args
-    keywords = with_held_out({**keywords, "data": data})
-    args = (*others, keywords.pop("data"))
-    found = (
-        run(*args, seed=seed, **keywords)
-        if seeds == 1
-        else over_seeds(lambda each: run(*args, seed=each, **keywords), range(seed, seed + seeds))
-    )
+    given = {name: options.pop(name) for name in EXPLAINER_OPTIONS}
+    keywords = with_held_out({**given, "data": data, "settings": preset, "cache": out / "cache"})
+    images = keywords.pop("data")
+
+    def study_of(seed: int) -> Study:
+        return run(Explainer(images, seed=seed, **keywords), *args, **options, **own)
+
+    found = study_of(seed) if seeds == 1 else over_seeds(study_of, range(seed, seed + seeds))
     if distributed.is_main():
         write_json(out / f"{name}.json", found.to_dict())
         page = found.to_html(out / f"{name}.html")
@@ -124,11 +122,11 @@ def _features(text: str | None, weights: str | None, local_files_only: bool) -> 
 
 
 @_command(_MODEL, _LAYERS)
-def layers(model: str, layers: str, data: str, **options: Any) -> None:
+def layers(model: str, layers: str, data: str | None, **options: Any) -> None:
     """Invariance and concepts of LAYERS, one after the other (section 4.2)."""
     from invkit.studies import layers as run
 
-    _run("layers", run, options, open_model(model, **_how(options)), layers.split(","), data)
+    _run("layers", run, options, data, open_model(model, **_how(options)), layers.split(","))
 
 
 @_command(
@@ -145,14 +143,14 @@ def layers(model: str, layers: str, data: str, **options: Any) -> None:
     ),
 )
 def comparison(
-    model: str, layers: str, data: str, features: str | None, features_weights: str | None, **options: Any
+    model: str, layers: str, data: str | None, features: str | None, features_weights: str | None, **options: Any
 ) -> None:
     """Samples at LAYERS against a decoder that regresses the image (section 4.1)."""
     from invkit.studies import comparison as run
 
     known = _features(features, features_weights, options["local_files_only"])
     opened = open_model(model, **_how(options))
-    _run("comparison", run, options, opened, layers.split(","), data, features=known)
+    _run("comparison", run, options, data, opened, layers.split(","), features=known)
 
 
 @_command(
@@ -162,7 +160,7 @@ def comparison(
                  help="Weights of MODEL, in the order of training; its file's name without the ending is the step."),
     click.option("--task", required=True, help="The concept that MODEL learns to name."),
 )  # fmt: skip
-def dynamics(model: str, layer: str, data: str, checkpoints: tuple[Path, ...], **options: Any) -> None:
+def dynamics(model: str, layer: str, data: str | None, checkpoints: tuple[Path, ...], **options: Any) -> None:
     """LAYER over checkpoints of MODEL's training (section 4.2, B.4)."""
     from invkit.interpretees import ModuleInterpretee, load_weights
     from invkit.studies import dynamics as run
@@ -179,7 +177,7 @@ def dynamics(model: str, layer: str, data: str, checkpoints: tuple[Path, ...], *
         module = copy.deepcopy(opened.module)
         load_weights(module, file)
         found[file.stem] = opened.around(module)
-    _run("dynamics", run, options, found, layer, data)
+    _run("dynamics", run, options, data, found, layer)
 
 
 @_command(
@@ -203,13 +201,13 @@ def dynamics(model: str, layer: str, data: str, checkpoints: tuple[Path, ...], *
     ),
     click.option("--judge", is_flag=True, help="Train a reader of the samples."),
 )
-def adversarial(model: str, layers: str, data: str, target: str | None, concept: str, **options: Any) -> None:
+def adversarial(model: str, layers: str, data: str | None, target: str | None, concept: str, **options: Any) -> None:
     """Where along LAYERS an attack on MODEL shows (section 4.3)."""
     from invkit.studies import adversarial as run
 
     expect_effect("--judge", options["judge"], "--concept NAME", concept or None)
     opened = open_model(model, **_how(options))
-    _run("adversarial", run, options, opened, layers.split(","), data, target=target, concept=concept or None)
+    _run("adversarial", run, options, data, opened, layers.split(","), target=target, concept=concept or None)
 
 
 @_command(
@@ -231,7 +229,13 @@ def adversarial(model: str, layers: str, data: str, target: str | None, concept:
     click.option("--probes", help="Other images, to show samples for: textures, sketches, cartoons."),
 )
 def texture(
-    model: str, twin: str, layers: str, data: str, twin_weights: str | None, strength: float | None, **options: Any
+    model: str,
+    twin: str,
+    layers: str,
+    data: str | None,
+    twin_weights: str | None,
+    strength: float | None,
+    **options: Any,
 ) -> None:
     """Shape and texture in MODEL and in its stylised-trained TWIN (section 4.3)."""
     from invkit.studies import texture as run
@@ -244,7 +248,7 @@ def texture(
         twin_weights = how["weights"]
     models = {"plain": open_model(model, **how), "stylised": open_model(twin, **{**how, "weights": twin_weights})}
     own = {} if strength is None else {"strength": strength}
-    _run("texture", run, options, models, layers.split(","), data, **own)
+    _run("texture", run, options, data, models, layers.split(","), **own)
 
 
 @_command(
@@ -254,20 +258,20 @@ def texture(
     click.option("--home-held-out", help="Those of them to judge by."),
     click.option("--concept", default="class", show_default=True, help="The classes of DATA, where it has any."),
 )
-def shift(model: str, layers: str, data: str, **options: Any) -> None:
+def shift(model: str, layers: str, data: str | None, **options: Any) -> None:
     """MODEL on images of another domain than its own (section B.6)."""
     from invkit.studies import shift as run
 
     expect_effect("--home-held-out", options["home_held_out"], "--home", options["home"])
-    _run("shift", run, options, open_model(model, **_how(options)), layers.split(","), data)
+    _run("shift", run, options, data, open_model(model, **_how(options)), layers.split(","))
 
 
 @_command(_MODEL, click.argument("layer"), click.option("--stages", type=int, default=2, show_default=True))
-def sanity(model: str, layer: str, data: str, **options: Any) -> None:
+def sanity(model: str, layer: str, data: str | None, **options: Any) -> None:
     """Whether the explanation of LAYER hangs on MODEL's weights."""
     from invkit.studies import sanity as run
 
-    _run("sanity", run, options, open_model(model, **_how(options)), layer, data)
+    _run("sanity", run, options, data, open_model(model, **_how(options)), layer)
 
 
 @_command(
@@ -280,7 +284,7 @@ def sanity(model: str, layer: str, data: str, **options: Any) -> None:
     models=False,
 )
 def modification(
-    data: str, features: str | None, features_weights: str | None, local_files_only: bool, **options: Any
+    data: str | None, features: str | None, features_weights: str | None, local_files_only: bool, **options: Any
 ) -> None:
     """Swap each concept of the images DATA (section 4.4, B.5)."""
     from invkit.studies import modification as run

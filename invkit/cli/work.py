@@ -58,7 +58,7 @@ def demo(out: Path, seed: int, as_json: bool) -> None:
 @reported
 def explain(model: str, layer: str, out: Path, preset: str | None, as_json: bool, **options: Any) -> None:
     """Explain one layer."""
-    from invkit.explainer.recipe import explain as run
+    from invkit.explainer import explain as run
     from invkit.utils import distributed
     from invkit.utils.io import nan_to_none
 
@@ -81,7 +81,7 @@ def explain(model: str, layer: str, out: Path, preset: str | None, as_json: bool
 @reported
 def profile(model: str, layers: str, out: Path, preset: str | None, as_json: bool, **options: Any) -> None:
     """Explain several layers."""
-    from invkit.explainer.recipe import profile as run
+    from invkit.explainer import profile as run
     from invkit.utils import distributed
 
     interpretee, keywords = _model_and_keywords(model, out, preset, options)

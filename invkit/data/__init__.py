@@ -10,7 +10,7 @@ from invkit.data.imageset import ImageSet, evenly_spaced, to_uint8
 from invkit.data.latents import check_finite, decode_all, encode_all, latent_codes, represent_all
 from invkit.data.rows import Codes, FileRows, Rows
 from invkit.data.shaping import resize_and_crop
-from invkit.data.store import LatentStore, Place, expect_room, fill, latent_stores
+from invkit.data.store import LatentStore, Place, check_latents_fit, fill, latent_stores
 from invkit.data.stored import StoredImages, concatenate_images
 
 __all__ = [
@@ -28,12 +28,12 @@ __all__ = [
     "as_image_set",
     "augmented",
     "check_finite",
+    "check_latents_fit",
     "color_digits",
     "concatenate_images",
     "decode_all",
     "encode_all",
     "evenly_spaced",
-    "expect_room",
     "fill",
     "latent_codes",
     "latent_stores",

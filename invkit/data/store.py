@@ -20,7 +20,7 @@ from invkit.utils.io import clear_partials, file_lock, read_tensors, write_json,
 from invkit.utils.progress import Progress, log
 from invkit.utils.resources import check_disk_space, is_out_of_memory, memory_budget
 
-__all__ = ["LatentStore", "Place", "expect_room", "fill", "latent_stores"]
+__all__ = ["LatentStore", "Place", "check_latents_fit", "fill", "latent_stores"]
 
 _PART_ROWS, _PART_BYTES = 1024, 64 * 2**20  # most of one file; so much is computed again after a kill
 _SMALL = 2**28  # bytes that each of several processes computes and holds for itself
@@ -192,14 +192,15 @@ def bytes_of(total: int, shapes: Shapes) -> int:
     return 4 * total * sum(math.prod(shape) for shape in shapes.values())
 
 
-def expect_room(size: int, folder: Path | None) -> None:
+def check_latents_fit(size: int, folder: Path | None) -> None:
     """Refuse, before any long work, latents for which there will be no room: in a folder, or in memory or on disk.
 
     Raises:
         ArtefactError: too little room for so many bytes.
     """
+    there = 0 if folder is None else sum(f.stat().st_size for f in folder.glob("representations-*/**/*.safetensors"))
     if folder is not None or not _fits_memory(size):
-        check_disk_space(size, folder, "latents")
+        check_disk_space(size - there, folder, "latents")
 
 
 def _fits_memory(size: int) -> bool:

@@ -1,23 +1,7 @@
-"""What all layers of all models share: images, codes, e; and how one t is trained on top."""
+"""The `Explainer`: images, autoencoder, codes and semantic flow, with which models are explained layer by layer."""
 
-from invkit.explainer.checks import check_data, parts, with_residual
-from invkit.explainer.ground import Groundwork
-from invkit.explainer.invariance import build_t, train_t, train_together
-from invkit.explainer.laying import is_begun, lay_groundwork
-from invkit.explainer.recipe import explain, profile
-from invkit.explainer.semantic import build_e
+from invkit.explainer.api import explain, profile
+from invkit.explainer.explainer import Explainer, as_explainer
+from invkit.explainer.validation import find_layers, one_layer
 
-__all__ = [
-    "Groundwork",
-    "build_e",
-    "build_t",
-    "check_data",
-    "explain",
-    "is_begun",
-    "lay_groundwork",
-    "parts",
-    "profile",
-    "train_t",
-    "train_together",
-    "with_residual",
-]
+__all__ = ["Explainer", "as_explainer", "explain", "find_layers", "one_layer", "profile"]

@@ -1,58 +1,61 @@
-"""How e is trained."""
+"""Training of the semantic flow e (paper, sec. 3.2)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from invkit.data import Pairing
-from invkit.explainer.checks import with_residual
-from invkit.explainer.ground import SOME, Groundwork
+from invkit.explainer.invariance import SOME
+from invkit.explainer.validation import with_residual
 from invkit.flows import SemanticFlow, estimate_factor_sizes
 from invkit.settings import Settings
 from invkit.training import AnchorTask, SemanticTask
 from invkit.utils import distributed
 from invkit.utils.random import generator_for, seeded
 
-__all__ = ["build_e", "with_e"]
+if TYPE_CHECKING:
+    from invkit.explainer.explainer import Explainer
+
+__all__ = ["build_e", "train_e"]
 
 
 def build_e(
     settings: Settings, code: tuple[int, ...], sizes: Mapping[str, int], latents: Tensor, seed: int = 0
 ) -> SemanticFlow:
-    """Build e for codes of a shape, initialised from some of them, (B, N)."""
+    """Build e for codes of a shape, initialised from some codes (B, N)."""
     with seeded(seed, "build", "e"):
         e = SemanticFlow(settings.e.blocks(code, seed=seed), sizes, settings.rho)
     e.initialize(latents)
     return e
 
 
-def with_e(ground: Groundwork, factor_sizes: Mapping[str, int] | None) -> Groundwork:
-    """Return a groundwork with e, trained for the concepts of its images."""
-    settings, codes, concepts = ground.settings, ground.codes, ground.train.concepts
-    generator = generator_for(ground.seed, "partners")
-    dim, shape = codes.mean.shape[1], ground.autoencoder.latent_shape
+def train_e(explainer: Explainer, whole: bool = False) -> SemanticFlow:
+    """Train e for the concepts of the images: first towards anchors, then on pairs."""
+    settings, codes, seed = explainer.settings, explainer.codes, explainer.seed
+    concepts = explainer.train_copies.concepts
+    generator = generator_for(seed, "partners")
     rows = torch.randperm(len(codes), generator=generator)[:SOME]
+    factor_sizes = settings.factor_sizes
     if not factor_sizes:
         partners = {name: codes.mean[Pairing(c).draw(rows, generator)] for name, c in concepts.items()}
         most = {name: c.dimensions for name, c in concepts.items()}
         factor_sizes = estimate_factor_sizes(codes.mean[rows], partners, most=most)
-    sizes = with_residual(factor_sizes, dim)
-    e = build_e(settings, shape, sizes, codes[rows].sample(generator), ground.seed)
+    sizes = with_residual(factor_sizes, codes.mean.shape[1])
+    e = build_e(settings, explainer.autoencoder.latent_shape, sizes, codes[rows].sample(generator), seed)
     e.to(distributed.device())
-    held_out = (ground.held_out_codes, ground.held_out.concepts)
-    decisive: list[Any] = [[*sizes.items()], settings.rho, asdict(settings.e)]  # the order of factors counts
-    decisive += ground.labels
+    held_out = (explainer.held_out_codes, explainer.held_out.concepts)
+    decisive: list[Any] = [[*sizes.items()], settings.rho, settings.to_dict()["e"]]  # the order of factors counts
+    decisive += explainer.labels
     for kind, task, how in (
         ("anchors", AnchorTask(e, codes, concepts, held_out), settings.fit_anchors),
         ("e", SemanticTask(e, codes, concepts, held_out), settings.fit_e),
     ):
         decisive.append(asdict(how))
-        path = ground.path(kind, *decisive)
-        result = ground.fit(task, how, path)
-        ground = replace(ground, complete=ground.complete and result.complete)
-    return replace(ground, e=e.cpu())
+        complete = explainer.fit_part(task, how, explainer.path(kind, *decisive), whole=whole)
+        explainer.complete = explainer.complete and complete
+    return e.cpu()

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
 from invkit.autoencoders import TrainedAutoencoder, as_autoencoder, describe, is_built_in, rebuild
 from invkit.core import Autoencoder
-from invkit.data import Concept, Generated, ImageSet
-from invkit.errors import ArtefactError
+from invkit.data.tensors import images_from_tensors, images_to_tensors
+from invkit.errors import ArtefactError, InvkitError
 from invkit.explanation.explained import Explained
 from invkit.explanation.held_out import HeldOut
 from invkit.flows import Embedder, FlowSettings, InvarianceFlow, SemanticFlow
@@ -30,10 +30,8 @@ def save_explanation(explanation: Explained, folder: Path) -> Path:
     autoencoder = explanation.autoencoder
     parts = {"autoencoder": autoencoder if is_built_in(autoencoder) else None, "t": explanation.t, "e": explanation.e}
     weights = {f"{part}/{k}": v for part, m in parts.items() if m is not None for k, v in m.state_dict().items()}
-    data = explanation.held_out.data
-    held_out = {**_stored(data, autoencoder), "z": explanation.held_out.z}
-    held_out |= {f"concept/{name}": concept.values for name, concept in data.concepts.items()}
-    held_out |= {} if data.groups is None else {"groups": data.groups}
+    held_out, concepts = images_to_tensors(explanation.held_out.data, autoencoder)
+    held_out["z"] = explanation.held_out.z
     write_tensors(folder / "weights.safetensors", weights)
     write_tensors(folder / "held_out.safetensors", held_out)
     e = explanation.e
@@ -49,7 +47,7 @@ def save_explanation(explanation: Explained, folder: Path) -> Path:
             "embedder": type(explanation.t.embedder).__name__,
         },
         "e": None if e is None else {"factors": e.factors, "rho": e.rho},
-        "concepts": {n: {"kind": c.kind, "names": list(c.names)} for n, c in data.concepts.items()},
+        "concepts": concepts,
         "metrics": explanation.metrics,
         "protocol": explanation.protocol,
         "contents": {"weights": content_hash(weights), "held_out": content_hash(held_out)},
@@ -58,25 +56,13 @@ def save_explanation(explanation: Explained, folder: Path) -> Path:
     return folder
 
 
-def _stored(data: ImageSet, autoencoder: Autoencoder) -> dict[str, Tensor]:
-    """Return images as they are saved: as codes where the decoder made them, since no encoder could find these."""
-    pixels = data.pixels
-    if isinstance(pixels, Generated) and pixels.autoencoder is autoencoder:
-        return {"latents": pixels.latents}
-    return {"pixels": pixels if isinstance(pixels, Tensor) else torch.cat(list(data.uint8_batches()))}
-
-
-def _pixels(held_out: dict[str, Tensor], autoencoder: Autoencoder) -> Tensor | Generated:
-    return Generated(autoencoder, held_out["latents"]) if "latents" in held_out else held_out["pixels"]
-
-
 def load_explanation(
     kind: type[_Found],
     folder: Path,
     model: Any = None,
     *,
     autoencoder: Autoencoder | TrainedAutoencoder | str | Path | None = None,
-    embedder: Embedder | None = None,
+    embedder: Callable[..., Embedder] | None = None,
     preprocess: Any = None,
 ) -> _Found:
     """Read what :func:`save_explanation` wrote, as an object of that class, checked against its manifest."""
@@ -98,16 +84,12 @@ def load_explanation(
         )
     weights, held_out = (_checked(folder, name, manifest["contents"][name]) for name in ("weights", "held_out"))
     found, t, e = _models(manifest, weights, autoencoder, embedder)
-    concepts = {
-        name: Concept(about["kind"], held_out[f"concept/{name}"], tuple(about["names"]))
-        for name, about in manifest["concepts"].items()
-    }
     return kind(
         manifest["layer"],
         found,
         t,
         e,
-        HeldOut(ImageSet(_pixels(held_out, found), concepts, held_out.get("groups")), held_out["z"]),
+        HeldOut(images_from_tensors(held_out, manifest["concepts"], found), held_out["z"]),
         manifest["metrics"],
         manifest["protocol"],
         _same_model(model, preprocess, manifest["model"]),
@@ -115,7 +97,7 @@ def load_explanation(
 
 
 def _models(
-    manifest: dict[str, Any], weights: dict[str, Tensor], given: Any, embedder: Embedder | None
+    manifest: dict[str, Any], weights: dict[str, Tensor], given: Any, embedder: Callable[..., Embedder] | None
 ) -> tuple[Autoencoder, InvarianceFlow, SemanticFlow | None]:
     """Build E and D, t and e, and fill them."""
     own = given is None
@@ -129,11 +111,11 @@ def _models(
     settings, shape = manifest["protocol"]["settings"], tuple(manifest["t"]["shape"])
     code = autoencoder.latent_shape
     how = FlowSettings(**settings["t"])
-    h = how.build_embedder(shape, code) if embedder is None else copy.deepcopy(embedder)
-    if type(h).__name__ != manifest["t"]["embedder"]:
+    h = _embedder(how if embedder is None else replace(how, embedder=embedder), shape, code)
+    if h is None or type(h).__name__ != manifest["t"]["embedder"]:
         raise ArtefactError(
             "This explanation was made with an embedder of your own",
-            expected=f"Explanation.load(folder, embedder=...), a {manifest['t']['embedder']}",
+            expected=f"Explanation.load(folder, embedder=...), which builds a {manifest['t']['embedder']}",
             got=type(h).__name__,
         )
     blocks = how.blocks(code, h.condition_dim)
@@ -147,6 +129,14 @@ def _models(
             module.load_state_dict({k.partition("/")[2]: v for k, v in weights.items() if k.startswith(part + "/")})
             module.eval()
     return autoencoder.eval(), t, e
+
+
+def _embedder(settings: FlowSettings, shape: tuple[int, ...], code: tuple[int, ...]) -> Embedder | None:
+    """Build H; None if the settings name one that is not registered."""
+    try:
+        return settings.build_embedder(shape, code)
+    except InvkitError:
+        return None
 
 
 def _rebuilt(description: dict[str, Any]) -> Autoencoder:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from invkit.core import FlowBlock
 from invkit.errors import SettingsError
@@ -57,7 +56,7 @@ class FlowSettings:
     mixing: str = "shuffle"
     map_width: int = 64
     condition_dim: int = 0
-    embedder: Literal["lean", "paper"] = "lean"
+    embedder: str | Callable[[tuple[int, ...], int], Embedder] = "lean"
     recompute: bool = False
 
     @classmethod
@@ -117,4 +116,8 @@ class FlowSettings:
         """Build H for representations of one shape and codes of another, N, (N,) or (C, H, W)."""
         sizes = (code,) if isinstance(code, int) else tuple(code)
         width = self.condition_dim or (sizes[0] if len(sizes) == 1 else _MAP_CONDITION)
+        if callable(self.embedder):
+            return self.embedder(tuple(shape), width)
+        if self.embedder not in ("lean", "paper"):
+            raise SettingsError("No such embedder", expected="lean, paper or a factory", got=self.embedder)
         return (paper_embedder_for if self.embedder == "paper" else embedder_for)(shape, width)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,9 @@ from invkit.data import decode_all
 from invkit.errors import SettingsError
 from invkit.evaluation import Judge
 from invkit.evaluation.estimate import jackknife
+from invkit.explainer import Explainer, as_explainer, find_layers
 from invkit.explanation import Explanation
 from invkit.explanation.page import closing_sections
-from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
 from invkit.studies.attacking.attacks import Attack
 from invkit.studies.attacking.changes import Changes, changes, share
@@ -23,16 +23,8 @@ from invkit.studies.attacking.decisions import Decisions, decisions_of
 from invkit.studies.attacking.page import BEFORE, pictures_sections, where_section
 from invkit.studies.attacking.trial import Trial, logits_of, try_attack
 from invkit.studies.judging import trained_judge
-from invkit.studies.preparing import (
-    Keywords,
-    checked_layers,
-    expect_several,
-    explain_layers,
-    held_out_of,
-    lay,
-    read_given,
-)
 from invkit.studies.study import Study, shows, verdict
+from invkit.studies.subjects import check_several, explain_layers
 
 __all__ = ["adversarial"]
 
@@ -45,9 +37,9 @@ _JUDGED = 4  # samples of an image that the judge reads
 
 
 def adversarial(
+    explainer: Explainer | Any,
     model: str | nn.Module | Interpretee,
     layers: str | nn.Module | Sequence[str | nn.Module],
-    data: Any,
     *,
     concept: str | None = "class",
     attack: Literal["fgsm", "pgd"] = "fgsm",
@@ -57,8 +49,6 @@ def adversarial(
     images: int = 400,
     judge: bool = False,
     preprocess: Callable[[Tensor], Tensor] | None = None,
-    embedder: Embedder | None = None,
-    **keywords: Unpack[Keywords],
 ) -> Study:
     """Attack a network's decisions and see at which layers the samples change (paper, sec. 4.3).
 
@@ -67,9 +57,9 @@ def adversarial(
     same v, move: as a share of how far they move to another image.
 
     Args:
+        explainer: an :class:`invkit.Explainer`, its folder, or images to make one of with default settings.
         model: whose decisions are attacked, as in :func:`invkit.profile`; its output are logits (B, C).
         layers: two or more addresses, modules or globs, from early to late.
-        data: images, as in :func:`invkit.profile`.
         concept: the classes that the network decides between, by their names where it knows them (its `categories`),
             else in its order; None takes its own decisions for right.
         attack: `fgsm` or `pgd`.
@@ -79,8 +69,6 @@ def adversarial(
         images: largest number to attack.
         judge: train an independent reader of the concepts, to say what samples of attacked images show.
         preprocess: from images in [0, 1] to the model's input.
-        embedder: H, for all layers.
-        keywords: all others as in :func:`invkit.profile`.
 
     Raises:
         SettingsError: fewer than two layers, no such target, steps of `fgsm`, or a judge without a concept.
@@ -97,22 +85,21 @@ def adversarial(
     if judge and concept is None:
         raise SettingsError("There is no concept for a judge to read", expected="`concept`", got="judge=True")
     interpretee = as_interpretee(model, preprocess)
-    given, keywords = read_given(data, keywords)
-    addresses = checked_layers(interpretee, layers, given)
-    expect_several(addresses)
-    scores = logits_of(interpretee)(given.images(slice(2)))  # tells at once where the model gives no gradients
-    decisions = decisions_of(interpretee, scores, given, concept)
+    addresses = find_layers(interpretee, layers)
+    check_several(addresses)
+    explainer = as_explainer(explainer)
+    explainer.check([(interpretee, addresses)])
+    scores = logits_of(interpretee)(explainer.train.images(slice(2)))  # raises if the model gives no gradients
+    decisions = decisions_of(interpretee, scores, explainer.train, concept)
     goal = None if target is None else decisions.number(target)
-    seed = keywords.get("seed", 0)
-    trial = try_attack(interpretee, held_out_of(given, keywords), decisions, method, goal, images, seed)
-    ground = lay(given, keywords, [(interpretee, addresses)], embedder)
-    explanations = explain_layers(ground, interpretee, addresses, embedder)
+    trial = try_attack(interpretee, explainer.held_out, decisions, method, goal, images, explainer.seed)
+    explanations = explain_layers(explainer, interpretee, addresses)
     flipped = trial.take(trial.flipped)
     tried = flipped if len(flipped) >= _FEWEST and len(flipped.groups.unique()) > 1 else trial
-    found = {layer: changes(each, tried, ground.seed) for layer, each in explanations.items()}
+    found = {layer: changes(each, tried, explainer.seed) for layer, each in explanations.items()}
     read: dict[str, dict[str, Estimate]] = {}
     if judge:
-        reader = trained_judge(ground)
+        reader = trained_judge(explainer)
         read[BEFORE] = _read(reader, decisions, tried, tried.clean[:, None])
         for layer, each in explanations.items():
             codes = found[layer].codes["attack"][:, :_JUDGED]

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from invkit.autoencoders import AutoencoderSettings, training_settings
+from invkit.autoencoders import AutoencoderSettings
 from invkit.core import Estimate, Interpretee
-from invkit.data import Generated, ImageSet, Rows, decode_all, evenly_spaced
+from invkit.data import ImageSet, Rows, decode_all, evenly_spaced
 from invkit.errors import SettingsError
 from invkit.evaluation import Features, consistency, frechet_difference, frechet_distance, kernel_distance
-from invkit.explainer import Groundwork
-from invkit.explainer.recipe import representations
+from invkit.explainer import Explainer, as_explainer, find_layers
 from invkit.explanation import Explanation
 from invkit.explanation.page import closing_sections
-from invkit.flows import Embedder, InvarianceFlow
+from invkit.flows import InvarianceFlow
 from invkit.interpretees import as_interpretee
 from invkit.studies.inverting.descent import inverted
 from invkit.studies.inverting.page import Inverted, distances_section, how_section, picture_sections
 from invkit.studies.inverting.regression import regress, trained_regressor
 from invkit.studies.judging import judge_features, trained_judge
-from invkit.studies.preparing import Keywords, checked_layers, explain_layers, lay, read_given
 from invkit.studies.study import Study
+from invkit.studies.subjects import explain_layers
 from invkit.utils.io import content_hash
 from invkit.utils.random import generator_for
 from invkit.utils.resources import rows_in_memory
@@ -44,16 +43,14 @@ _BATCH = 256
 
 
 def comparison(
+    explainer: Explainer | Any,
     model: str | nn.Module | Interpretee,
     layers: str | nn.Module | Sequence[str | nn.Module],
-    data: Any,
     *,
     features: Features | None = None,
     gradient: bool = False,
     latent_dim: int = 4096,
     preprocess: Callable[[Tensor], Tensor] | None = None,
-    embedder: Embedder | None = None,
-    **keywords: Unpack[Keywords],
 ) -> Study:
     """Compare invkit's samples with Dosovitskiy & Brox's regressed images, layer by layer (paper, sec. 4.1).
 
@@ -67,16 +64,14 @@ def comparison(
     are taken in the features of a network that had no part in making them.
 
     Args:
+        explainer: an :class:`invkit.Explainer`, its folder, or images to make one of with default settings.
         model: whose layers are inverted, as in :func:`invkit.profile`.
         layers: addresses, modules or globs, from early to late; the claim is judged at the last.
-        data: images, as in :func:`invkit.profile`.
         features: of the distances, for instance `Features.inception()`; None trains a small network to read the
             concepts from images alone, and takes its last maps.
         gradient: invert some images also by gradient descent (Mahendran & Vedaldi, 2015).
         latent_dim: width of their embedding of z; the paper's is 4096.
         preprocess: from images in [0, 1] to the model's input.
-        embedder: H of t, for all layers.
-        keywords: all others as in :func:`invkit.profile`.
 
     Returns:
         headline: Fréchet distance of both at each layer, and theirs less ours at the last; the claim holds where that
@@ -87,31 +82,31 @@ def comparison(
         InvkitError: as :func:`invkit.profile`.
     """
     interpretee = as_interpretee(model, preprocess)
-    given = keywords.get("autoencoder")
-    images, keywords = read_given(data, keywords)
-    if features is None and not images.concepts:
+    addresses = find_layers(interpretee, layers)
+    explainer = as_explainer(explainer)
+    if features is None and not explainer.train.concepts:
         raise SettingsError(
             "A Fréchet distance needs a network's features, and there are no concepts to train one on",
             expected="`features`, or `concepts`",
             hint="Pass features=Features.inception(), Features(interpretee, layer) of a network that you have, or "
             "concepts={name: labels}.",
         )
-    addresses = checked_layers(interpretee, layers, images)
+    explainer.check([(interpretee, addresses)])
     if gradient:
-        interpretee.features(images.images(slice(2)), addresses)
-    ground = lay(images, keywords, [(interpretee, addresses)], embedder)
-    own = ground.settings.autoencoder or AutoencoderSettings.for_images(ground.train.size)
-    training = _training(images, given, own)
-    theirs = training or own
-    doubts = _doubts(training, ground.settings.copies)
-    features = features or judge_features(trained_judge(ground, redrawn=False))
-    z_of = representations(ground, interpretee, addresses)
-    explanations = explain_layers(ground, interpretee, addresses, embedder, z=z_of)
+        interpretee.features(explainer.train.images(slice(2)), addresses)
+    explainer.fit(whole=True)
+    training = explainer.autoencoder_settings
+    size = explainer.train.size
+    theirs = training or explainer.settings.autoencoder or AutoencoderSettings.for_images(size)
+    doubts = _doubts(training, explainer.settings.copies)
+    features = features or judge_features(trained_judge(explainer, redrawn=False))
+    z_of = explainer.representations(interpretee, addresses)
+    explanations = explain_layers(explainer, interpretee, addresses, z=z_of)
     key = interpretee.fingerprint()
-    rows = evenly_spaced(len(ground.held_out), _MOST)
-    real = features.of(ground.held_out.take(rows))
-    alike = _groups(ground.held_out, rows)
-    others = evenly_spaced(len(ground.train) // ground.settings.copies, len(rows))  # the originals come first
+    rows = evenly_spaced(len(explainer.held_out), _MOST)
+    real = features.of(explainer.held_out.take(rows))
+    alike = _groups(explainer.held_out, rows)
+    others = evenly_spaced(len(explainer.train), len(rows))  # the originals come first
 
     def distances(seen: Tensor, groups: Tensor | None, independent: bool = False) -> dict[str, Estimate]:
         """Compare the features of as many images with those of the held-out ones."""
@@ -124,19 +119,21 @@ def comparison(
     for layer, explanation in explanations.items():
         title = f"regression from {layer}"
         z, t = z_of[layer][1], explanation.t
-        regressor = trained_regressor(ground, t, z_of[layer], theirs, content_hash(key, layer), title, latent_dim)
+        regressor = trained_regressor(explainer, t, z_of[layer], theirs, content_hash(key, layer), title, latent_dim)
         made = {
-            OURS: decode_all(ground.autoencoder, _sampled(t, z, rows, ground.seed)),
-            THEIRS: regress(regressor, t, z, rows, generator_for(ground.seed, "regressed")),
+            OURS: decode_all(explainer.autoencoder, _sampled(t, z, rows, explainer.seed)),
+            THEIRS: regress(regressor, t, z, rows, generator_for(explainer.seed, "regressed")),
         }
         seen = {way: features.of(images) for way, images in made.items()}
         apart = {way: distances(each, alike) for way, each in seen.items()}
-        found[layer] = _layer(ground, interpretee, explanation, rows, z, made, apart, gradient)
+        found[layer] = _layer(explainer, interpretee, explanation, rows, z, made, apart, gradient)
     ahead = frechet_difference(real, seen[THEIRS], seen[OURS], alike)  # at the last layer
-    reconstructed = features.of(decode_all(ground.autoencoder, ground.held_out_codes.mean[rows]))
+    reconstructed = features.of(decode_all(explainer.autoencoder, explainer.held_out_codes.mean[rows]))
     known = {
         "other images (of training)": distances(
-            features.of(ground.train.images(others)), _groups(ground.train, others), independent=True
+            features.of(explainer.train_copies.images(others)),
+            _groups(explainer.train_copies, others),
+            independent=True,
         ),
         RECONSTRUCTIONS: distances(reconstructed, alike),
     }
@@ -150,13 +147,6 @@ def comparison(
 
 def _groups(data: ImageSet, rows: Tensor) -> Tensor | None:
     return None if data.groups is None else data.groups[rows]
-
-
-def _training(images: ImageSet, given: Any, own: AutoencoderSettings) -> AutoencoderSettings | None:
-    """Return the settings by which the autoencoder was trained, `own` if here; None where nobody knows them."""
-    if isinstance(images.pixels, Generated):
-        return None
-    return own if given is None else training_settings(given)
 
 
 def _doubts(training: AutoencoderSettings | None, copies: int) -> list[str]:
@@ -180,7 +170,7 @@ def _sampled(t: InvarianceFlow, z: Rows, rows: Tensor, seed: int) -> Tensor:
 
 
 def _layer(
-    ground: Groundwork,
+    explainer: Explainer,
     interpretee: Interpretee,
     explanation: Explanation,
     rows: Tensor,
@@ -190,7 +180,7 @@ def _layer(
     gradient: bool,
 ) -> Inverted:
     """Judge what both ways made of the held-out images `rows`, and lay some of them side by side."""
-    layer, data = explanation.layer, ground.held_out
+    layer, data = explanation.layer, explainer.held_out
     some, shown = (evenly_spaced(len(rows), n) for n in (rows_in_memory(_CONSISTENT, z.shape[1:]), _SHOWN))
 
     def consistent(which: Tensor, images: Tensor) -> Estimate:
@@ -198,16 +188,16 @@ def _layer(
         return consistency(z[rows[which]], seen[:, None], _groups(data, rows[which])).distance
 
     metrics = {way: {**distances[way], "inconsistency": consistent(some, x[some])} for way, x in made.items()}
-    codes = ground.held_out_codes.mean[rows[some]]
-    metrics[RECONSTRUCTIONS] = {"inconsistency": consistent(some, decode_all(ground.autoencoder, codes))}
+    codes = explainer.held_out_codes.mean[rows[some]]
+    metrics[RECONSTRUCTIONS] = {"inconsistency": consistent(some, decode_all(explainer.autoencoder, codes))}
     images = data.images(rows[shown])
     sheet = {
         "x": images[:, None],
-        "D(E(x))": decode_all(ground.autoencoder, ground.held_out_codes.mean[rows[shown]])[:, None],
+        "D(E(x))": decode_all(explainer.autoencoder, explainer.held_out_codes.mean[rows[shown]])[:, None],
         "regressed": made[THEIRS][shown][:, None],
     }
     if gradient:
-        descended = inverted(interpretee, layer, z[rows[shown]], data.size, seed=ground.seed)
+        descended = inverted(interpretee, layer, z[rows[shown]], data.size, seed=explainer.seed)
         metrics[DESCENT] = {"inconsistency": consistent(shown, descended)}
         sheet["descent"] = descended[:, None]
     sheet["invkit's samples"] = explanation.sample_from(z[rows[shown]], _COLUMNS)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Unpack
+from typing import Any
 
 from torch import Tensor, nn
 
 from invkit.core import Interpretee
 from invkit.errors import SettingsError
+from invkit.explainer import Explainer, as_explainer
 from invkit.explanation.page import protocol_section
 from invkit.explanation.profile import Profile
-from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
-from invkit.studies.preparing import Keywords, explain_layers, lay, read_given
 from invkit.studies.study import Study, shows, verdict
+from invkit.studies.subjects import explain_layers
 
 __all__ = ["dynamics"]
 
@@ -26,26 +26,22 @@ _CLAIM = (
 
 
 def dynamics(
+    explainer: Explainer | Any,
     models: Mapping[Any, str | nn.Module | Interpretee] | Callable[[], Iterable[tuple[Any, nn.Module]]],
     layer: str,
-    data: Any,
     *,
     task: str,
     preprocess: Callable[[Tensor], Tensor] | None = None,
-    embedder: Embedder | None = None,
-    **keywords: Unpack[Keywords],
 ) -> Study:
     """Follow one layer over checkpoints of a network (paper, sec. 4.2 and B.4).
 
     Args:
+        explainer: an :class:`invkit.Explainer`, its folder, or images to make one of with default settings.
         models: two checkpoints or more by training step, in order (numbers are put in order); or a function that trains
             and yields them, each of which is copied.
         layer: address of the layer.
-        data: images with the concept `task` and others, as in :func:`invkit.profile`.
         task: the concept that the network learns to name.
         preprocess: from images in [0, 1] to the models' input.
-        embedder: H.
-        keywords: all others as in :func:`invkit.profile`.
 
     Returns:
         headline: by how much each concept's share (eq. 20) grows from the first to the last checkpoint; the claim holds
@@ -56,25 +52,26 @@ def dynamics(
         SettingsError: fewer than two checkpoints, or no concept `task` beside others.
         InvkitError: as :func:`invkit.profile`.
     """
-    images, keywords = read_given(data, keywords)
-    if task not in images.concepts or len(images.concepts) < 2:
+    explainer = as_explainer(explainer)
+    concepts = explainer.train.concepts
+    if task not in concepts or len(concepts) < 2:
         raise SettingsError(
             f"There is no concept '{task}' beside others to compare it with",
             expected=f"'{task}' and at least one other",
-            got=", ".join(images.concepts) or "none",
+            got=", ".join(concepts) or "none",
             hint="Pass concepts={name: labels}.",
         )
     given = models if isinstance(models, Mapping) else {step: copy.deepcopy(model) for step, model in models()}
     interpretees = {str(step): as_interpretee(given[step], preprocess) for step in _in_order(given)}
     if len(interpretees) < 2:
         raise SettingsError("A curve over training takes two checkpoints or more", got=len(interpretees))
-    ground = lay(images, keywords, [(interpretee, [layer]) for interpretee in interpretees.values()], embedder)
+    explainer.check([(interpretee, [layer]) for interpretee in interpretees.values()])
     found = {}
     for step, interpretee in interpretees.items():
-        found[step] = explain_layers(ground, interpretee, [layer], embedder, f"step {step},")[layer]
+        found[step] = explain_layers(explainer, interpretee, [layer], f"step {step},")[layer]
     profile = Profile(found, axis="training step")
     shares = [explanation.concepts() for explanation in found.values()]
-    growth = {name: shares[-1][name] - shares[0][name] for name in images.concepts}
+    growth = {name: shares[-1][name] - shares[0][name] for name in concepts}
     as_said = [shows(change if name == task else -change) for name, change in growth.items()]
     return Study(
         "dynamics",

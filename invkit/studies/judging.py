@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from invkit.data import Codes, Concept, ImageSet, concatenate_images, decode_all, to_uint8
 from invkit.evaluation import Features, Judge, JudgeTask
-from invkit.explainer import Groundwork
+from invkit.explainer import Explainer
 from invkit.interpretees import ModuleInterpretee
 from invkit.training import FitSettings
 from invkit.utils import distributed
@@ -23,34 +22,34 @@ _JUDGE = FitSettings(steps=800, batch_size=128, learning_rate=3e-3, evaluate_eve
 _PART = 1024  # images that are decoded at once
 
 
-def trained_judge(ground: Groundwork, *, redrawn: bool = True, settings: FitSettings = _JUDGE) -> Judge:
+def trained_judge(explainer: Explainer, *, redrawn: bool = True, settings: FitSettings = _JUDGE) -> Judge:
     """Train the independent reader of all concepts on images and on what the autoencoder makes of others.
 
     It must read what D draws: trained on images alone it misreads one reconstruction in thirteen.
 
     Args:
-        ground: images and autoencoder.
+        explainer: fitted.
         redrawn: whether it sees what the autoencoder makes of images; False where it must not know this decoder's hand.
         settings: of its training.
     """
-    with seeded(ground.seed, "build", "judge"):
-        judge = Judge.of(ground.train)
-    path = ground.path("judge", vars(settings), redrawn, judge.concepts, *ground.labels)
-    parts = [(ground.train, ground.codes), (ground.held_out, ground.held_out_codes)]
-    sets = [_half_redrawn(ground, *part) if redrawn else part[0] for part in parts]
+    with seeded(explainer.seed, "build", "judge"):
+        judge = Judge.of(explainer.train_copies)
+    path = explainer.path("judge", vars(settings), redrawn, judge.concepts, *explainer.labels)
+    parts = [(explainer.train_copies, explainer.codes), (explainer.held_out, explainer.held_out_codes)]
+    sets = [_half_redrawn(explainer, *part) if redrawn else part[0] for part in parts]
     judge.to(distributed.device())
-    replace(ground, seed=ground.seed + 1).fit(JudgeTask(judge, *sets), settings, path)
+    explainer.fit_part(JudgeTask(judge, *sets), settings, path, whole=True, seed=explainer.seed + 1)
     return judge.cpu()
 
 
 @torch.no_grad()
-def _half_redrawn(ground: Groundwork, data: ImageSet, codes: Codes) -> ImageSet:
+def _half_redrawn(explainer: Explainer, data: ImageSet, codes: Codes) -> ImageSet:
     """Replace every second image by its reconstruction D(E_μ(x))."""
 
     def parts() -> Iterator[Tensor]:
         for rows in torch.arange(len(data)).split(2 * _PART):
             pixels = to_uint8(data.images(rows))
-            pixels[::2] = to_uint8(decode_all(ground.autoencoder, codes.mean[rows[::2]]))
+            pixels[::2] = to_uint8(decode_all(explainer.autoencoder, codes.mean[rows[::2]]))
             yield pixels
 
     return ImageSet(concatenate_images(parts(), len(data)), data.concepts)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, Unpack
+from typing import Any
 
 from torch import Tensor, nn
 
 from invkit.core import Estimate, Interpretee
 from invkit.data import ImageSet, represent_all
 from invkit.evaluation import invariance_rise
+from invkit.explainer import Explainer, as_explainer, find_layers
 from invkit.explanation import Explanation
 from invkit.explanation.page import protocol_section
 from invkit.explanation.profile import Profile
-from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
-from invkit.studies.preparing import Keywords, checked_layers, expect_several, explain_layers, lay, read_given
 from invkit.studies.study import Study, shows, verdict
+from invkit.studies.subjects import check_several, explain_layers
 
 __all__ = ["layers"]
 
@@ -28,23 +28,19 @@ _CLAIM = (
 
 
 def layers(
+    explainer: Explainer | Any,
     model: str | nn.Module | Interpretee,
     layers: str | nn.Module | Sequence[str | nn.Module],
-    data: Any,
     *,
     preprocess: Callable[[Tensor], Tensor] | None = None,
-    embedder: Embedder | None = None,
-    **keywords: Unpack[Keywords],
 ) -> Study:
     """Show samples, invariance and concepts at layers of a network (paper, sec. 4.2).
 
     Args:
+        explainer: an :class:`invkit.Explainer`, its folder, or images to make one of with default settings.
         model: as in :func:`invkit.profile`.
         layers: two or more addresses, modules or globs, from early to late.
-        data: images, as in :func:`invkit.profile`.
         preprocess: from images in [0, 1] to the model's input.
-        embedder: H, for all layers.
-        keywords: all others as in :func:`invkit.profile`.
 
     Returns:
         headline: invariance at each layer, and the last one's less the first one's; the claim holds where that is above
@@ -56,11 +52,11 @@ def layers(
         InvkitError: as :func:`invkit.profile`.
     """
     interpretee = as_interpretee(model, preprocess)
-    images, keywords = read_given(data, keywords)
-    addresses = checked_layers(interpretee, layers, images)
-    expect_several(addresses)
-    ground = lay(images, keywords, [(interpretee, addresses)], embedder)
-    profile = Profile(explain_layers(ground, interpretee, addresses, embedder))
+    addresses = find_layers(interpretee, layers)
+    check_several(addresses)
+    explainer = as_explainer(explainer)
+    explainer.check([(interpretee, addresses)])
+    profile = Profile(explain_layers(explainer, interpretee, addresses))
     found = profile.invariance()
     whole = _rise(profile[addresses[0]], profile[addresses[-1]])
     rises = [_rise(profile[a], profile[b]) for a, b in pairwise(addresses)]

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any, Unpack
+from typing import Any
 
 from torch import Tensor
 
-from invkit.autoencoders import as_autoencoder
 from invkit.core import Estimate
-from invkit.data import Generated, ImageSet, decode_all, evenly_spaced
+from invkit.data import ImageSet, decode_all, evenly_spaced
 from invkit.errors import SettingsError
 from invkit.evaluation import Features, Judge, frechet_distance
-from invkit.explainer import Groundwork
+from invkit.explainer import Explainer, as_explainer
 from invkit.explanation.fidelity import Fidelity, reconstruction_r2
 from invkit.explanation.page import protocol_section, trust_section
 from invkit.studies.editing.arithmetic import AttributeArithmetic
@@ -22,7 +20,6 @@ from invkit.studies.editing.page import how_section, pictures_section, rates_sec
 from invkit.studies.editing.shares import ENOUGH, judged_shares, spelt, trusted
 from invkit.studies.editing.star_gan import redrawn, trained_star_gan
 from invkit.studies.judging import judge_features, skill, trained_judge
-from invkit.studies.preparing import Keywords, held_out_of, lay, read_given
 from invkit.studies.study import Study, verdict
 
 __all__ = ["modification"]
@@ -37,14 +34,13 @@ _CLAIM = (
 
 
 def modification(
-    data: Any,
+    explainer: Explainer | Any,
     *,
     judge: Judge | None = None,
     features: Features | None = None,
     fit: Fit | None = None,
     edits: int = 600,
     star_gan: bool = False,
-    **keywords: Unpack[Keywords],
 ) -> Study:
     """Swap each concept of held-out images for that of others, and have independent networks judge the result.
 
@@ -52,14 +48,13 @@ def modification(
     from the mean of its own value to that of the donor's and is told both values.
 
     Args:
-        data: images with concepts, as in :func:`invkit.profile`.
+        explainer: an :class:`invkit.Explainer`, its folder, or images to make one of with default settings.
         judge: reads all concepts from images; None trains one on images and on reconstructions of others.
         features: of Fréchet distances; None trains a small network to read the concepts from images alone.
         fit: says which pairs of image and donor may be used, of the held-out set and rows of both; None for all whose
             classes of the swapped concept differ.
         edits: images for each concept.
         star_gan: train a small StarGAN (Choi et al., 2018) on the first concept of classes, as a further baseline.
-        keywords: all others as in :func:`invkit.profile`.
 
     Returns:
         headline: for each concept the share of images in which it changed, and the mean share in which the others
@@ -72,27 +67,25 @@ def modification(
         DataError: no held-out image can get a concept of another.
         InvkitError: as :func:`invkit.profile`.
     """
-    images, keywords = read_given(data, keywords)
-    _check(images, judge, star_gan)
-    given = as_autoencoder(keywords.get("autoencoder"))
-    if isinstance(images.pixels, Generated) or (given is not None and not given.has_encoder):
+    explainer = as_explainer(explainer)
+    _check(explainer.train, judge, star_gan)
+    if not explainer.has_encoder:
         raise SettingsError("Only images that can be encoded can be edited", expected="an autoencoder with an encoder")
-
-    _check_partners(held_out_of(images, keywords), edits, fit, keywords.get("seed", 0))
-    ground = lay(images, keywords)
-    judge = judge or trained_judge(ground)
-    features = features or judge_features(trained_judge(ground, redrawn=False))
-    ways = _ways(ground, star_gan)
+    _check_partners(explainer.held_out, edits, fit, explainer.seed)
+    explainer.fit(whole=True)
+    judge = judge or trained_judge(explainer)
+    features = features or judge_features(trained_judge(explainer, redrawn=False))
+    ways = _ways(explainer, star_gan)
     found = {
-        way: judged_edits(ground.held_out, judge, editor, edits, fit=fit, seed=ground.seed)
+        way: judged_edits(explainer.held_out, judge, editor, edits, fit=fit, seed=explainer.seed)
         for way, editor in ways.items()
     }
-    distances = _distances(ground, features, found)
-    rows = evenly_spaced(len(ground.held_out), _READ)
-    data, made = ground.held_out.take(rows), decode_all(ground.autoencoder, ground.held_out_codes.mean[rows])
+    distances = _distances(explainer, features, found)
+    rows = evenly_spaced(len(explainer.held_out), _READ)
+    data, made = explainer.held_out.take(rows), decode_all(explainer.autoencoder, explainer.held_out_codes.mean[rows])
     reads = skill(judge, made, data.concepts)
     trust = trusted(reconstruction_r2(data.images(), made, data.groups), reads)
-    return _told(ground, ways, found, distances, features, fit, reads, trust)
+    return _told(explainer, ways, found, distances, features, fit, reads, trust)
 
 
 def _check(images: ImageSet, judge: Judge | None, star_gan: bool) -> None:
@@ -116,38 +109,42 @@ def _check_partners(held_out: ImageSet, edits: int, fit: Fit | None, seed: int) 
         partners(held_out, name, edits, fit=fit, seed=seed)
 
 
-def _ways(ground: Groundwork, star_gan: bool) -> dict[str, Editor]:
+def _ways(explainer: Explainer, star_gan: bool) -> dict[str, Editor]:
     """Return invkit's editor and the baselines, by name."""
-    assert ground.e is not None
-    names, autoencoder, codes = list(ground.held_out.concepts), ground.autoencoder, ground.held_out_codes.mean[:]
-    arithmetic = AttributeArithmetic(ground.codes.mean[:], ground.train.concepts)
-    targets = {name: concept.targets() for name, concept in ground.held_out.concepts.items()}
+    assert explainer.e is not None
+    names, autoencoder, codes = (
+        list(explainer.held_out.concepts),
+        explainer.autoencoder,
+        explainer.held_out_codes.mean[:],
+    )
+    arithmetic = AttributeArithmetic(explainer.codes.mean[:], explainer.train_copies.concepts)
+    targets = {name: concept.targets() for name, concept in explainer.held_out.concepts.items()}
 
     def moved(rows: Tensor, donors: Tensor, concept: str) -> Tensor:
         return arithmetic.edit(codes[rows], concept, targets[concept][rows], targets[concept][donors])
 
     ways = {
-        OURS: Editor.of_swaps(autoencoder, ground.e, codes),
+        OURS: Editor.of_swaps(autoencoder, explainer.e, codes),
         ARITHMETIC: Editor.of_codes(names, autoencoder, codes, moved),
     }
     if star_gan:
-        ways[STAR_GAN] = _star_gan_editor(ground)
+        ways[STAR_GAN] = _star_gan_editor(explainer)
     return ways
 
 
-def _star_gan_editor(ground: Groundwork) -> Editor:
+def _star_gan_editor(explainer: Explainer) -> Editor:
     """Return the StarGAN of the first concept of classes; unedited images are the images themselves."""
-    data = ground.held_out
+    data = explainer.held_out
     concept = next(name for name, known in data.concepts.items() if known.kind == "class")
-    module, classes = trained_star_gan(ground, concept), data.concepts[concept].values
+    module, classes = trained_star_gan(explainer, concept), data.concepts[concept].values
     return Editor([concept], data.images, lambda rows, donors, _: redrawn(module, data.images(rows), classes[donors]))
 
 
 def _distances(
-    ground: Groundwork, features: Features, found: Mapping[str, Mapping[str, Edited]]
+    explainer: Explainer, features: Features, found: Mapping[str, Mapping[str, Edited]]
 ) -> dict[str, dict[str, Estimate]]:
     """Return Fréchet distances to the held-out images: of edited ones by way and concept, and of as many unedited."""
-    data = ground.held_out
+    data = explainer.held_out
     some = evenly_spaced(len(data), _MOST)
     real, alike = features.of(data.take(some)), some if data.groups is None else data.groups[some]
 
@@ -158,9 +155,9 @@ def _distances(
         way: {name: distance(each.images, each.groups) for name, each in own.items()} for way, own in found.items()
     }
     plain = next(iter(found[OURS].values()))
-    made = decode_all(ground.autoencoder, ground.held_out_codes.mean[plain.rows])
-    originals = len(ground.train) // ground.settings.copies  # they come first
-    others = ground.train.take(evenly_spaced(originals, len(plain.rows)))
+    made = decode_all(explainer.autoencoder, explainer.held_out_codes.mean[plain.rows])
+    originals = len(explainer.train)  # they come first
+    others = explainer.train_copies.take(evenly_spaced(originals, len(plain.rows)))
     known = {
         "reconstructions": distance(made, plain.groups),
         "other images (of training)": distance(others.images(), others.groups, independent=True),
@@ -169,7 +166,7 @@ def _distances(
 
 
 def _told(
-    ground: Groundwork,
+    explainer: Explainer,
     ways: Mapping[str, Editor],
     found: Mapping[str, Mapping[str, Edited]],
     distances: Mapping[str, Mapping[str, Estimate]],
@@ -197,16 +194,23 @@ def _told(
         },
         "the judge reads": dict(reads),
     }
-    about = {"features of the Fréchet distance": f"{features.interpretee!r} {features.layer}", **ground.about}
-    about |= {"training images": len(ground.train), "held-out images": len(ground.held_out), "seed": ground.seed}
-    about["settings"] = asdict(ground.settings)
+    about = {
+        "features of the Fréchet distance": f"{features.interpretee!r} {features.layer}",
+        **explainer.about_autoencoder,
+    }
+    about |= {
+        "training images": len(explainer.train_copies),
+        "held-out images": len(explainer.held_out),
+        "seed": explainer.seed,
+    }
+    about["settings"] = explainer.settings.to_dict()
     sections = [
         how_section(list(found)),
         rates_section(spelt(shares), found, distances),
-        pictures_section(ground.held_out, ways, fit),
+        pictures_section(explainer.held_out, ways, fit),
         trust_section({OURS: trust}),
         protocol_section(about),
     ]
-    untested = [] if len(ground.held_out.concepts) > 1 else [None]  # there is no other concept to stay
+    untested = [] if len(explainer.held_out.concepts) > 1 else [None]  # there is no other concept to stay
     holds = verdict(*(passed for _, passed in shares.values()), *untested)
     return Study("modification", "Swapping a concept", _CLAIM, headline, holds, metrics, sections)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from statistics import NormalDist
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,17 +15,17 @@ from invkit.data import Codes, ImageSet, evenly_spaced
 from invkit.errors import DataError, SettingsError
 from invkit.evaluation import cascade
 from invkit.evaluation.estimate import mean_estimate
-from invkit.explainer import Groundwork, train_t
-from invkit.explainer.recipe import explanation_of, model_key, representations
+from invkit.explainer import Explainer, as_explainer, one_layer
+from invkit.explainer.invariance import model_key, train_t
+from invkit.explainer.results import explanation_of
 from invkit.explanation import Explanation
 from invkit.explanation.fidelity import FEWEST, is_enough
 from invkit.explanation.page import protocol_section
 from invkit.explanation.profile import Profile
-from invkit.flows import Embedder
 from invkit.interpretees import ModuleInterpretee, as_interpretee
 from invkit.report import Section, Table
-from invkit.studies.preparing import Keywords, checked_layers, explain_layers, held_out_of, lay, read_given
 from invkit.studies.study import Study, shows, verdict
+from invkit.studies.subjects import explain_layers
 from invkit.utils.io import content_hash
 from invkit.utils.random import generator_for
 
@@ -43,26 +43,22 @@ _TENTH = 0.1  # of the gain from true pairs: less is nothing
 
 
 def sanity(
+    explainer: Explainer | Any,
     model: nn.Module | Interpretee | str,
     layer: str,
-    data: Any,
     *,
     stages: int = 2,
     preprocess: Callable[[Tensor], Tensor] | None = None,
-    embedder: Embedder | None = None,
-    **keywords: Unpack[Keywords],
 ) -> Study:
     """Explain a layer again with ever more of the model's parameters randomised, and with shuffled pairs.
 
     Args:
+        explainer: an :class:`invkit.Explainer`, its folder, or images to make one of with default settings.
         model: as in :func:`invkit.profile`, an `nn.Module` or a plugin's.
         layer: its address.
-        data: images, as in :func:`invkit.profile`.
         stages: models with randomised parameters, one or more, from the output to the input; the last has none of its
             own.
         preprocess: from images in [0, 1] to the model's input.
-        embedder: H.
-        keywords: all others as in :func:`invkit.profile`.
 
     Returns:
         headline: the change of invariance and of each concept's share from the model to the wholly randomised one, and
@@ -77,19 +73,16 @@ def sanity(
         InvkitError: as :func:`invkit.profile`.
     """
     interpretee = _with_weights(as_interpretee(model, preprocess), stages)
-    images, keywords = read_given(data, keywords)
-    addresses = checked_layers(interpretee, layer, images)
-    if len(addresses) > 1:
-        raise SettingsError("One layer at a time", got=", ".join(addresses))
-    (address,) = addresses
-    _check_enough(held_out_of(images, keywords))
-    ground = lay(images, keywords, (1 + stages) * [(interpretee, [address])], embedder)
-    found = {ORIGINAL: explain_layers(ground, interpretee, [address], embedder, ORIGINAL)[address]}
-    for k, (share, other) in enumerate(cascade(interpretee.module, stages, ground.seed)):
+    address = one_layer(interpretee, layer)
+    explainer = as_explainer(explainer)
+    _check_enough(explainer.held_out)
+    explainer.check((1 + stages) * [(interpretee, [address])])
+    found = {ORIGINAL: explain_layers(explainer, interpretee, [address], ORIGINAL)[address]}
+    for k, (share, other) in enumerate(cascade(interpretee.module, stages, explainer.seed)):
         name = f"randomised {k + 1}, {share:.0%} of the weights"
-        found[name] = explain_layers(ground, interpretee.around(other), [address], embedder, name)[address]
+        found[name] = explain_layers(explainer, interpretee.around(other), [address], name)[address]
     changes = _changes(found[ORIGINAL], found[name])
-    found[SHUFFLED] = explain_shuffled(ground, interpretee, address, embedder)
+    found[SHUFFLED] = explain_shuffled(explainer, interpretee, address)
     return _told(found, changes)
 
 
@@ -118,17 +111,14 @@ def _with_weights(interpretee: Interpretee, stages: int) -> ModuleInterpretee:
     return interpretee
 
 
-def explain_shuffled(
-    ground: Groundwork, interpretee: ModuleInterpretee, layer: str, embedder: Embedder | None
-) -> Explanation:
+def explain_shuffled(explainer: Explainer, interpretee: ModuleInterpretee, layer: str) -> Explanation:
     """Explain with the codes of the training images in another order than their representations."""
-    z = representations(ground, interpretee, [layer])[layer]
-    rows = torch.randperm(len(ground.train), generator=generator_for(ground.seed, "shuffled"))
-    mixed = replace(ground, codes=Codes(ground.codes.mean[rows], ground.codes.std[rows]))
-    t, _ = train_t(
-        mixed, z, content_hash(model_key(interpretee, embedder), layer, "shuffled"), embedder, f"t {SHUFFLED}"
-    )
-    return explanation_of(ground, interpretee, layer, t, z)
+    z = explainer.representations(interpretee, [layer])[layer]
+    rows = torch.randperm(len(explainer.train_copies), generator=generator_for(explainer.seed, "shuffled"))
+    codes = Codes(explainer.codes.mean[rows], explainer.codes.std[rows])
+    key = content_hash(model_key(explainer, interpretee, [layer])[layer], layer, "shuffled")
+    t, _ = train_t(explainer, z, key, f"t {SHUFFLED}", codes=codes, whole=True)
+    return explanation_of(explainer, interpretee, layer, t, z)
 
 
 def _told(found: Mapping[str, Explanation], changes: Mapping[str, Estimate]) -> Study:

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Unpack
+from dataclasses import replace
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from invkit.autoencoders import train_autoencoder
+from invkit.autoencoders import AutoencoderSettings, train_autoencoder, training_settings
 from invkit.core import Autoencoder, Estimate, Interpretee
 from invkit.data import Generated, ImageSet, as_image_set, concatenate_images, encode_all
 from invkit.errors import DataError
 from invkit.evaluation.consistency import other_rows
 from invkit.evaluation.estimate import jackknife
-from invkit.explainer.preparation import read_held_out
+from invkit.explainer import Explainer, as_explainer, find_layers
 from invkit.explanation import Explanation
 from invkit.explanation.page import closing_sections
-from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
-from invkit.settings import Settings
-from invkit.studies.preparing import (
-    Keywords,
-    check,
-    checked_layers,
-    class_concept,
-    explain_layers,
-    lay,
-    read_given,
-    split,
-)
 from invkit.studies.shift_page import Domain, Kept, decisions_sections, layers_section, numbers_section
 from invkit.studies.study import Study, shows, verdict
+from invkit.studies.subjects import class_concept, explain_layers
 from invkit.utils.random import generator_for
 
 __all__ = ["kept", "shift"]
@@ -45,16 +36,14 @@ _CLASSES = "class"  # what a folder's sub-folders are
 
 
 def shift(
+    explainer: Explainer | Any,
     model: str | nn.Module | Interpretee,
     layers: str | nn.Module | Sequence[str | nn.Module],
-    data: Any,
     *,
     home: Any = None,
     home_held_out: Any = None,
     concept: str = _CLASSES,
     preprocess: Callable[[Tensor], Tensor] | None = None,
-    embedder: Embedder | None = None,
-    **keywords: Unpack[Keywords],
 ) -> Study:
     """Explain a network on images of another domain than it was trained on, and on its own beside it (paper, sec. B.6).
 
@@ -63,6 +52,7 @@ def shift(
     to the image that they are samples for than to others, and where there are classes also in their factor of e.
 
     Args:
+        explainer: of the foreign domain: an :class:`invkit.Explainer`, its folder, or images to make one of.
         model: as in :func:`invkit.profile`.
         layers: addresses, modules or globs, from early to late.
         data: images of the foreign domain.
@@ -70,8 +60,6 @@ def shift(
         home_held_out: those of them to judge by, best ones that the network was not trained on.
         concept: name of the foreign images' classes, where they have any; another name than `class` must be there.
         preprocess: from images in [0, 1] to the model's input.
-        embedder: H, for all layers.
-        keywords: all others as in :func:`invkit.profile`, of the foreign domain.
 
     Raises:
         DataError: images that a decoder makes beside a home, which cannot be encoded together; held-out images of one
@@ -79,32 +67,24 @@ def shift(
         InvkitError: as :func:`invkit.profile`.
     """
     interpretee = as_interpretee(model, preprocess)
-    foreign, keywords = read_given(data, keywords)
-    addresses = checked_layers(interpretee, layers, foreign)
+    addresses = find_layers(interpretee, layers)
+    foreign = as_explainer(explainer)
+    foreign.check([(interpretee, addresses)])
     if concept != _CLASSES:
-        class_concept(foreign, concept)
-    settings = Settings.of(keywords.get("settings"), foreign)
-    keywords = {**keywords, "settings": settings}
-    sets = {"foreign": split(foreign, keywords)}
+        class_concept(foreign.train, concept)
+    domains = {"foreign": foreign}
     if home is not None:
-        own = as_image_set(home, size=foreign.size)
-        sets["home"] = split(own, {**keywords, "held_out": read_held_out(home_held_out, own)})
-    given: dict[str, Keywords] = {
-        name: {**keywords, "held_out": test, **({} if name == "foreign" else {"factor_sizes": None})}
-        for name, (_, test) in sets.items()
-    }
-    for name, (train, test) in sets.items():  # told before any training of either
-        check(train, given[name])
-        other_rows(len(test), test.groups, seed=0)
-    if home is not None and keywords.get("autoencoder") is None:
-        joint = _joint(sets, settings, keywords)
-        given = {name: {**own, "autoencoder": joint} for name, own in given.items()}
+        domains["home"] = _at_home(foreign, home, home_held_out)
+    for domain in domains.values():
+        other_rows(len(domain.held_out), domain.held_out.groups, seed=0)  # raises before any training
+    if home is not None and foreign.autoencoder_is_trained_here:
+        joint, how = _joint(domains)
+        domains = {name: each.replace(autoencoder=joint, trained_by=how) for name, each in domains.items()}
     found: dict[str, Domain] = {}
     kept_shares: dict[str, Kept] = {}
-    for name, (train, _) in sets.items():
-        ground = lay(train, given[name], [(interpretee, addresses)], embedder)
-        found[name] = explain_layers(ground, interpretee, addresses, embedder, f"{name},")
-        kept_shares[name] = {layer: kept(each, ground.seed) for layer, each in found[name].items()}
+    for name, domain in domains.items():
+        found[name] = explain_layers(domain, interpretee, addresses, f"{name},")
+        kept_shares[name] = {layer: kept(each, domain.seed) for layer, each in found[name].items()}
     headline, holds = _judged(found, kept_shares, concept)
     metrics = {
         name: {layer: {**each.metrics, "kept": {n: vars(s) for n, s in kept_shares[name][layer].items()}}
@@ -114,37 +94,42 @@ def shift(
     sections = [
         numbers_section(found, kept_shares),
         *(layers_section(name, domain) for name, domain in found.items()),
-        *decisions_sections(interpretee, sets["foreign"][1], concept),
+        *decisions_sections(interpretee, foreign.held_out, concept),
         *closing_sections({f"{name} {layer}": each for name, of in found.items() for layer, each in of.items()}),
     ]
     return Study("shift", "A network on foreign images", _CLAIM, headline, holds, metrics, sections)
 
 
-def _joint(sets: Mapping[str, tuple[ImageSet, ImageSet]], settings: Settings, keywords: Keywords) -> Autoencoder:
-    """Train one autoencoder on both domains."""
-    if any(isinstance(part.pixels, Generated) for parts in sets.values() for part in parts):
+def _at_home(foreign: Explainer, home: Any, held_out: Any) -> Explainer:
+    """Return an Explainer of the network's own domain with the settings of the foreign one."""
+    images = as_image_set(home, size=foreign.train.size)
+    if held_out is None:
+        train, test = images.split(foreign.settings.held_out_fraction, foreign.seed)
+    else:
+        train, test = images, as_image_set(held_out, size=images.size)
+    return foreign.replace(train=train, held_out=test, settings=replace(foreign.settings, factor_sizes=None))
+
+
+def _joint(domains: Mapping[str, Explainer]) -> tuple[Autoencoder, AutoencoderSettings | None]:
+    """Train one autoencoder on both domains; return it, and the settings of its training."""
+    parts = [[each.train for each in domains.values()], [each.held_out for each in domains.values()]]
+    if any(isinstance(part.pixels, Generated) for of in parts for part in of):
         raise DataError(
             "Images that a decoder makes share no autoencoder with others",
             expected="stored images, or no `home`",
             hint="Or pass an `autoencoder` of both.",
         )
     train, test = (
-        ImageSet(
-            concatenate_images(part for parts in sets.values() for part in parts[k].uint8_batches()),
-            groups=_groups([parts[k] for parts in sets.values()]),
-        )
-        for k in (0, 1)
+        ImageSet(concatenate_images(chain.from_iterable(part.uint8_batches() for part in of)), groups=_groups(of))
+        for of in parts
     )
+    first = next(iter(domains.values()))
     trained = train_autoencoder(
-        train,
-        held_out=test,
-        settings=settings.autoencoder,
-        seed=keywords.get("seed", 0),
-        cache=keywords.get("cache"),
+        train, held_out=test, settings=first.settings.autoencoder, seed=first.seed, cache=first.cache
     )
     if not trained.result.complete:
-        raise KeyboardInterrupt  # as in `lay`
-    return trained.autoencoder
+        raise KeyboardInterrupt  # as in `explain_layers`
+    return trained.autoencoder, training_settings(trained)
 
 
 def _groups(parts: Sequence[ImageSet]) -> Tensor:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any
 
 from torch import Tensor, nn
 
 from invkit.core import Estimate, Interpretee
 from invkit.data import Generated, ImageSet, as_image_set, evenly_spaced
 from invkit.errors import DataError, SettingsError
+from invkit.explainer import Explainer, as_explainer, find_layers
 from invkit.explanation import Explanation
 from invkit.explanation.page import closing_sections
-from invkit.flows import Embedder
 from invkit.interpretees import as_interpretee
 from invkit.report import Picture, Section, Table, curves
-from invkit.settings import Settings
-from invkit.studies.preparing import Keywords, checked_layers, explain_layers, lay, read_given, split
 from invkit.studies.side_by_side import side_by_side
 from invkit.studies.study import Study, shows
 from invkit.studies.stylise import cue_conflict
+from invkit.studies.subjects import explain_layers
 
 __all__ = ["texture"]
 
@@ -33,9 +32,9 @@ Shares = Mapping[str, Mapping[str, Estimate]]  # of a layer, by measure and conc
 
 
 def texture(
+    explainer: Explainer | Any,
     models: Mapping[str, str | nn.Module | Interpretee],
     layers: str | nn.Module | Sequence[str | nn.Module],
-    data: Any,
     *,
     shape: str = "shape",
     texture: str = "texture",
@@ -43,8 +42,6 @@ def texture(
     strength: float = 1.0,
     probes: Any = None,
     preprocess: Callable[[Tensor], Tensor] | None = None,
-    embedder: Embedder | None = None,
-    **keywords: Unpack[Keywords],
 ) -> Study:
     """Compare how much of shape and of texture two networks keep (paper, sec. 4.3).
 
@@ -52,6 +49,7 @@ def texture(
     then the study shows invariances and samples, and gives no verdict.
 
     Args:
+        explainer: an :class:`invkit.Explainer`, its folder, or images to make one of with default settings.
         models: two, by name: the one trained on images as they are, then its stylised-trained twin.
         layers: addresses or globs that both have, from early to late.
         data: images with the concepts `shape` and `texture`, such as :func:`cue_conflict` makes.
@@ -62,8 +60,6 @@ def texture(
         strength: of their styles, as of :func:`stylised`.
         probes: other images to show samples for: textures, sketches, cartoons.
         preprocess: for both models.
-        embedder: H, for all layers.
-        keywords: all others as in :func:`invkit.profile`.
 
     Raises:
         SettingsError: not two models.
@@ -75,14 +71,14 @@ def texture(
             "Two networks are compared", expected="{plain: model, stylised: model}", got=f"{len(models)} models"
         )
     interpretees = {name: as_interpretee(model, preprocess) for name, model in models.items()}
-    images, keywords = read_given(data, keywords)
-    addresses = {name: checked_layers(each, layers, images) for name, each in interpretees.items()}
+    addresses = {name: find_layers(each, layers) for name, each in interpretees.items()}
+    explainer = as_explainer(explainer)
+    explainer.check([(each, addresses[name]) for name, each in interpretees.items()])
     if cues is not None:
-        images, keywords = _in_conflict(images, cues, strength, keywords)
-    present = _present(images, shape, texture)
-    shown = None if probes is None else as_image_set(probes, size=images.size)
-    ground = lay(images, keywords, [(each, addresses[name]) for name, each in interpretees.items()], embedder)
-    found = {name: explain_layers(ground, each, addresses[name], embedder, name) for name, each in interpretees.items()}
+        explainer = _in_conflict(explainer, cues, strength)
+    present = _present(explainer.train, shape, texture)
+    shown = None if probes is None else as_image_set(probes, size=explainer.train.size)
+    found = {name: explain_layers(explainer, each, addresses[name], name) for name, each in interpretees.items()}
     shares = {name: {layer: _shares(each) for layer, each in per.items()} for name, per in found.items()}
     headline, holds = _judged(shares, shape, texture) if present else (_invariances(found), None)
     sections = [_kept(found, shares, shape, texture, present), *_samples(found, shown)]
@@ -91,13 +87,11 @@ def texture(
     return Study("texture", "Shape or texture", _CLAIM, headline, holds, metrics, [*sections, *closing])
 
 
-def _in_conflict(images: ImageSet, cues: str, strength: float, keywords: Keywords) -> tuple[ImageSet, Keywords]:
-    """Split first, so that no style of a held-out image is one to train on."""
-    seed = keywords.get("seed", 0)
-    settings = Settings.of(keywords.get("settings"), images)
-    parts = enumerate(split(images, keywords))
-    train, test = (cue_conflict(part, seed + k, concept=cues, strength=strength) for k, part in parts)
-    return train, {**keywords, "settings": settings, "held_out": test}
+def _in_conflict(explainer: Explainer, cues: str, strength: float) -> Explainer:
+    """Return an Explainer of cue conflicts; no style of a held-out image is one of a training image."""
+    parts = enumerate((explainer.train, explainer.held_out))
+    train, test = (cue_conflict(part, explainer.seed + k, concept=cues, strength=strength) for k, part in parts)
+    return explainer.replace(train=train, held_out=test)
 
 
 def _present(images: ImageSet, shape: str, texture: str) -> bool:

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,11 @@ class FitSettings:
     evaluate_every: int = 100
     patience: int = 20
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> FitSettings:
+        """Return the settings of which `dataclasses.asdict` made these values, also after JSON."""
+        return cls(**{**values, "betas": tuple(values["betas"])})
 
     def rate(self, step: int) -> float:
         """Return the learning rate at a step."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from invkit.core import Interpretee
 from invkit.data import Concept, ImageSet
 from invkit.errors import DataError, SettingsError
-from invkit.studies.preparing import class_concept
+from invkit.studies.subjects import class_concept
 
 __all__ = ["Decisions", "decide_all", "decisions_of"]
 

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from invkit.core import Estimate
 from invkit.data import ImageSet, color_digits, decode_all, encode_all, evenly_spaced
 from invkit.evaluation import Judge
-from invkit.explainer import Groundwork, lay_groundwork
-from invkit.explainer.recipe import explain_each
+from invkit.explainer import Explainer
 from invkit.explanation import Explanation
 from invkit.explanation.page import edits_section, protocol_section
 from invkit.explanation.profile import Profile
@@ -52,28 +51,28 @@ def run_demo(out: Path, *, seed: int = 0) -> dict[str, Any]:
         all metrics, as in `out`/metrics.json.
     """
     begun = time.monotonic()
-    models, ground = prepared(out / "cache", seed=seed)
-    judge = trained_judge(ground)
+    models, explainer = prepared(out / "cache", seed=seed)
+    judge = trained_judge(explainer)
     first, *between, last = CHECKPOINTS
     found: dict[int, Explanation] = {}
     metrics: dict[str, Any] = {}
     for step in (first, last, *between):
         interpretee = ModuleInterpretee(models[step], PREPROCESS)
-        found[step] = next(explain_each(ground, interpretee, [LAYER], name=f"step {step},"))
+        found[step] = next(explainer.explain_each(interpretee, [LAYER], name=f"step {step},", whole=True))
         log(f"step {step}: {found[step]!r}")
         if step in (last, (first, last, *between)[-1]):
             profile = Profile({str(k): found[k] for k in sorted(found)}, axis="training step")
-            metrics = _metrics(profile, models, ground, judge)
+            metrics = _metrics(profile, models, explainer, judge)
             _write(out, profile, metrics)
             log(f"report after {time.monotonic() - begun:.0f} s: {out / 'report.html'}")
     return metrics
 
 
-def prepared(cache: Path, *, seed: int) -> tuple[dict[int, nn.Module], Groundwork]:
-    """Return SqueezeNet at its checkpoints, by training step, and the groundwork of ColorDigits."""
+def prepared(cache: Path, *, seed: int) -> tuple[dict[int, nn.Module], Explainer]:
+    """Return SqueezeNet at its checkpoints, by training step, and a fitted Explainer of ColorDigits."""
     train, test = color_digits("train", seed=seed), color_digits("test", copies=4, seed=seed)
     models = train_checkpoints(train, test, NETWORK, CHECKPOINTS, seed=seed, cache=cache)
-    return models, lay_groundwork(train, held_out=test, seed=seed, cache=cache, whole=True)
+    return models, Explainer(train, held_out=test, seed=seed, cache=cache).fit(whole=True)
 
 
 def agreement(explanation: Explanation, judge: Judge, concept: str = "digit", n: int = 500) -> Estimate:
@@ -131,8 +130,8 @@ def legible(data: ImageSet, rows: Tensor, donors: Tensor) -> Tensor:
     return apart[0] & apart[1] & (digit[rows] != digit[donors])
 
 
-def _metrics(profile: Profile, models: Mapping[int, Any], ground: Groundwork, judge: Judge) -> dict[str, Any]:
-    digits = ground.held_out
+def _metrics(profile: Profile, models: Mapping[int, Any], explainer: Explainer, judge: Judge) -> dict[str, Any]:
+    digits = explainer.held_out
     checkpoints = profile.to_dict()
     for name, metrics in checkpoints.items():
         explanation = profile[name]
@@ -141,7 +140,7 @@ def _metrics(profile: Profile, models: Mapping[int, Any], ground: Groundwork, ju
         metrics["colour_spread"] = {c: spread(explanation, judge, c) for c in ("foreground", "background")}
     last = profile[str(CHECKPOINTS[-1])]
     return {
-        "seed": ground.seed,
+        "seed": explainer.seed,
         "checkpoints": checkpoints,
         "edits": edit_rates(last, judge),
         "judge_accuracy": float(

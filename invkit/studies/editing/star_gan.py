@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from invkit.data import ImageSet, evenly_spaced
-from invkit.explainer import Groundwork
+from invkit.explainer import Explainer
 from invkit.training import FitSettings, Task
 from invkit.utils import distributed
 from invkit.utils.autograd import frozen
@@ -139,19 +139,19 @@ class StarGANTask(Task):
         return total
 
 
-def trained_star_gan(ground: Groundwork, concept: str, settings: FitSettings = _FIT) -> StarGAN:
+def trained_star_gan(explainer: Explainer, concept: str, settings: FitSettings = _FIT) -> StarGAN:
     """Train a StarGAN on a concept of classes, or find it.
 
     Args:
-        ground: images.
+        explainer: fitted.
         concept: name.
         settings: of its training.
     """
-    with seeded(ground.seed, "build", "StarGAN"):
-        module = StarGAN(ground.train.concepts[concept].classes)
-    path = ground.path("stargan", asdict(settings), concept, *ground.labels)
-    task = StarGANTask(module.to(distributed.device()), ground.train, ground.held_out, concept)
-    ground.fit(task, settings, path)
+    with seeded(explainer.seed, "build", "StarGAN"):
+        module = StarGAN(explainer.train_copies.concepts[concept].classes)
+    path = explainer.path("stargan", asdict(settings), concept, *explainer.labels)
+    task = StarGANTask(module.to(distributed.device()), explainer.train_copies, explainer.held_out, concept)
+    explainer.fit_part(task, settings, path, whole=True)
     return module.cpu()
 
 

@@ -13,7 +13,7 @@ from invkit.autoencoders import AutoencoderSettings, BigAutoencoder, ConvAutoenc
 from invkit.autoencoders.building import build_autoencoder, perceptual_of
 from invkit.core import Autoencoder
 from invkit.data import ImageSet, Rows, evenly_spaced
-from invkit.explainer import Groundwork
+from invkit.explainer import Explainer
 from invkit.flows import Embedder, InvarianceFlow, embedder_for
 from invkit.training import Task
 from invkit.utils import distributed
@@ -108,7 +108,7 @@ class RegressionTask(Task):
 
 
 def trained_regressor(
-    ground: Groundwork,
+    explainer: Explainer,
     t: InvarianceFlow,
     z: tuple[Rows, Rows],
     settings: AutoencoderSettings,
@@ -121,7 +121,7 @@ def trained_regressor(
     It reads what t reads, z̃ with its noise floor, by a wider H.
 
     Args:
-        ground: images, autoencoder, settings.
+        explainer: fitted.
         t: of the layer.
         z: of training and of held-out images.
         settings: by which the autoencoder was trained; the regressor has neither KL nor critic.
@@ -134,20 +134,20 @@ def trained_regressor(
         LayerError: no embedder for z's shape.
     """
     shape = tuple(t.mean.shape)
-    with seeded(ground.seed, "build", "regressor", title):
+    with seeded(explainer.seed, "build", "regressor", title):
         embedder = embedder_for(shape, latent_dim, width=_WIDTH)
-        module = Regressor(embedder, decoder_like(ground.autoencoder, settings, latent_dim))
-    path = ground.path("regressor", key, asdict(settings), latent_dim, ground.settings.noise_floor, title)
-    task = RegressionTask(module, t.perceive, (ground.train, z[0]), (ground.held_out, z[1]), title=title)
+        module = Regressor(embedder, decoder_like(explainer.autoencoder, settings, latent_dim))
+    path = explainer.path("regressor", key, asdict(settings), latent_dim, explainer.settings.noise_floor, title)
+    task = RegressionTask(module, t.perceive, (explainer.train_copies, z[0]), (explainer.held_out, z[1]), title=title)
 
     def begin() -> None:
-        rows = torch.randperm(len(z[0]), generator=generator_for(ground.seed, "initialise"))
+        rows = torch.randperm(len(z[0]), generator=generator_for(explainer.seed, "initialise"))
         embedder.initialize((z[0][rows[: rows_in_memory(_SOME, shape)]] - t.mean) / t.scale, t.noise)
         device = distributed.device()
         module.to(device)
         task.metric = ImageMetric(settings.pixel, perceptual_of(settings, device), settings.perceptual_weight)
 
-    ground.fit(task, settings.fit, path, begin)
+    explainer.fit_part(task, settings.fit, path, whole=True, begin=begin)
     return module.cpu()
 
 
