@@ -41,6 +41,7 @@ _HOMES = {
     "TrainedAutoencoder": "invkit.autoencoders",
     "color_digits": "invkit.data",
     "explain": "invkit.explainer",
+    "layers": "invkit.interpretees",
     "load_autoencoder": "invkit.autoencoders",
     "load_model": "invkit.interpretees",
     "as_image_set": "invkit.data",
@@ -94,39 +95,16 @@ if TYPE_CHECKING:
         load_autoencoder,
         train_autoencoder,
     )
-    from invkit.core import Autoencoder, Estimate, FlowBlock, Interpretee, LayerInfo
+    from invkit.core import Autoencoder, Estimate, FlowBlock, Interpretee
     from invkit.data import ImageSet, as_image_set, color_digits
     from invkit.errors import InvkitError
     from invkit.explainer import Explainer, explain, profile
     from invkit.explanation import Attribution, Explanation, Profile
     from invkit.flows import FlowSettings
-    from invkit.interpretees import ModuleInterpretee, PerceptualDistance, Preprocess, load_model
+    from invkit.interpretees import ModuleInterpretee, PerceptualDistance, Preprocess, layers, load_model
     from invkit.settings import Settings
     from invkit.training import FitSettings
     from invkit.utils.progress import set_verbosity
-
-
-def layers(model: Any, images: Any = None, *, receptive_fields: bool = True) -> list[LayerInfo]:
-    """List the layers of a model that fire: address, type, output shape, calls, parameters, receptive field.
-
-    Args:
-        model: any `nn.Module` that takes images, a name (``timm:resnet18``) or an interpretee.
-        images: what to run it on, (B, 3, H, W); None for a grey image at the model's own size, or 64 px.
-        receptive_fields: measure them too; seconds for a ResNet-50.
-    """
-    import warnings
-    from dataclasses import replace
-
-    from invkit.errors import InvkitWarning
-    from invkit.interpretees import ModuleInterpretee, as_interpretee
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", InvkitWarning)  # shapes do not hang on the normalisation
-        interpretee = as_interpretee(model)
-    if not isinstance(interpretee, ModuleInterpretee):
-        return interpretee.layers()
-    fields = interpretee.receptive_fields(images) if receptive_fields else {}
-    return [replace(i, receptive_field=fields.get(i.address)) for i in interpretee.layers(images)]
 
 
 def __getattr__(name: str) -> Any:

@@ -30,6 +30,7 @@ __all__ = [
     "OUTPUTS",
     "PRESET",
     "SIZE",
+    "ModelCommand",
     "expect_effect",
     "is_of_plugin",
     "model_options",
@@ -167,12 +168,42 @@ def _show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -
         click.echo(f"invkit: {message}", err=True)
 
 
+class ModelCommand(click.Command):
+    """A command whose `--mean` and `--std` take one number or three: ``--mean 0.5``, ``--mean .485 .456 .406``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Join the numbers that follow an option of colours by commas."""
+        joined, rest = [], list(args)
+        while rest:
+            word = rest.pop(0)
+            if word in ("--mean", "--std") and len(rest) >= 3 and all(_is_number(each) for each in rest[:3]):
+                word, rest = f"{word}={','.join(rest[:3])}", rest[3:]
+            joined.append(word)
+        return super().parse_args(ctx, joined)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _colours(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(each) for each in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not one number or three, such as .5 or .485 .456 .406") from None
+
+
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that say which weights a plugin's model gets and how its images are prepared."""
-    colours: dict[str, Any] = {"type": float, "nargs": 3, "metavar": "R G B"}
+    """Add the options for the weights of a plugin's model and for its preprocessing, to a :class:`ModelCommand`."""
+    colours: dict[str, Any] = {"type": _colours, "metavar": "GREY | R G B"}
     for option in (
+        click.option("--channels", type=int, help="Channels that MODEL takes, 1 (grey) or 3; the default is known."),
         click.option("--std", **colours, help="Standard deviation of the colours that MODEL expects."),
-        click.option("--mean", **colours, help="Mean of the colours that MODEL expects, for instance .485 .456 .406."),
+        click.option("--mean", **colours, help="Mean of the colours that MODEL expects, such as .485 .456 .406 or .5."),
         click.option("--input-size", type=int, help="Side in px of what MODEL sees; the default is its own."),
         LOCAL_FILES_ONLY,
         click.option("--weights", help="random, a name that the library knows, a file, a folder or hf-hub:owner/name."),
@@ -187,40 +218,49 @@ def open_model(
     local_files_only: bool = False,
     *,
     input_size: int | None = None,
-    mean: tuple[float, float, float] | None = None,
-    std: tuple[float, float, float] | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    channels: int | None = None,
     to_work: bool = True,
+    listing: bool = False,
 ) -> Interpretee:
-    """Return the interpretee that MODEL names; all others are the options of :func:`model_options`.
+    """Return the interpretee that MODEL names; the options are those of :func:`model_options`.
 
     Args:
         text: MODEL.
-        weights: which.
+        weights: for a plugin's model.
         local_files_only: never download.
-        input_size: side of what the model sees.
-        mean: of its colours.
-        std: of its colours.
-        to_work: put a model of torch on this process's GPU, where there is one and the model is on none.
+        input_size: side of the model's input in px.
+        mean: of its channels.
+        std: of its channels.
+        channels: of its input.
+        to_work: put a torch model on this process's GPU, if there is one and the model is on none.
+        listing: only shapes are asked of it: :func:`invkit.interpretees.for_listing`.
 
     Raises:
-        InvkitError: there is none of that name, or its weights cannot be had.
+        InvkitError: no such model, its weights cannot be had, or the options contradict each other.
     """
-    from invkit.interpretees import Preprocess, as_interpretee
+    from invkit.interpretees import Preprocess, as_interpretee, for_listing
     from invkit.utils import distributed
 
-    given: dict[str, Any] = {
-        name: value for name, value in (("size", input_size), ("mean", mean), ("std", std)) if value is not None
-    }
     with warnings.catch_warnings():
-        if mean is not None:
+        if mean is not None or channels is not None:
             warnings.simplefilter("ignore", PreprocessWarning)
-        model = as_interpretee(_found(text, weights, local_files_only))
+        found = _found(text, weights, local_files_only)
+        model = for_listing(found) if listing else as_interpretee(found)
     if to_work:
         distributed.move_to_device(getattr(model, "module", None))
+    options = {"size": input_size, "mean": mean, "std": std, "channels": channels}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if not given:
         return model
     known = getattr(model, "preprocess", None)
-    return as_interpretee(model, replace(known if isinstance(known, Preprocess) else Preprocess(), **given))
+    if not isinstance(known, Preprocess):
+        known = Preprocess()
+    wanted = channels or len(mean or std or known.mean)
+    if wanted != known.channels:  # mean and std of the other channels say nothing of these
+        known = Preprocess(known.size, mode=known.mode, channels=wanted)
+    return as_interpretee(model, replace(known, **given))
 
 
 def _found(text: str, weights: str | None, local_files_only: bool) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from invkit.cli.common import MODEL_HELP, model_options, open_model, reported
+from invkit.cli.common import MODEL_HELP, ModelCommand, model_options, open_model, reported
 from invkit.errors import PluginError
 
 __all__ = ["doctor", "layers", "models"]
@@ -37,9 +37,10 @@ def models(pattern: str, as_json: bool) -> None:
 
 
 @click.command(
+    cls=ModelCommand,
     help=f"List the layers of MODEL that fire: address, type, shape, parameters, receptive field (rf),"
     f" MB for {_IMAGES:,} images, calls where there are several."
-    f"\n\n{MODEL_HELP}"
+    f"\n\n{MODEL_HELP}",
 )
 @click.argument("model")
 @model_options
@@ -49,7 +50,7 @@ def layers(model: str, as_json: bool, **options: Any) -> None:
     """List layers."""
     import invkit
 
-    found = invkit.layers(open_model(model, **options, to_work=False))
+    found = invkit.layers(open_model(model, **options, to_work=False, listing=True))
     if as_json:
         click.echo(json.dumps([{**vars(info), "bytes": info.bytes(_IMAGES)} for info in found], indent=2))
         return
@@ -63,7 +64,9 @@ def layers(model: str, as_json: bool, **options: Any) -> None:
         click.echo(f"{info.address:<{width}}  {info.type:<24} {columns}")
 
 
-@click.command(help=f"Check whether MODEL works with invkit, check by check, and say why not.\n\n{MODEL_HELP}")
+@click.command(
+    cls=ModelCommand, help=f"Check whether MODEL works with invkit, check by check, and say why not.\n\n{MODEL_HELP}"
+)
 @click.argument("model")
 @model_options
 @reported

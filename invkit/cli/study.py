@@ -17,6 +17,7 @@ from invkit.cli.common import (
     LOCAL_FILES_ONLY,
     MODEL_HELP,
     OUTPUTS,
+    ModelCommand,
     expect_effect,
     is_of_plugin,
     model_options,
@@ -57,7 +58,9 @@ def _command(*options: Callable[..., Any], models: bool = True) -> Callable[[Cal
     of_models = (model_options,) if models else ()
 
     def make(run: Callable[..., None]) -> click.Command:
-        return study.command()(with_options(*options, *INPUTS, *of_models, _SEEDS, *OUTPUTS)(reported(run)))
+        return study.command(cls=ModelCommand)(
+            with_options(*options, *INPUTS, *of_models, _SEEDS, *OUTPUTS)(reported(run))
+        )
 
     return make
 
@@ -74,7 +77,7 @@ def _expect_of_plugin(option: str, model: str) -> None:
 
 def _how(options: dict[str, Any]) -> dict[str, Any]:
     """Take the options of :func:`model_options` out: how a model is opened."""
-    return {k: options.pop(k) for k in ("weights", "local_files_only", "input_size", "mean", "std")}
+    return {k: options.pop(k) for k in ("weights", "local_files_only", "input_size", "mean", "std", "channels")}
 
 
 def _run(

@@ -13,6 +13,7 @@ from invkit.cli.common import (
     INPUTS,
     MODEL_HELP,
     OUTPUTS,
+    ModelCommand,
     model_options,
     open_model,
     reported,
@@ -51,7 +52,7 @@ def demo(out: Path, seed: int, as_json: bool) -> None:
     click.echo(json.dumps(result, indent=2) if as_json else f"Report: {out / 'report.html'}")
 
 
-@click.command(help=f"Explain LAYER of MODEL on images DATA.\n\n{MODEL_HELP}\n\n{DATA_HELP}")
+@click.command(cls=ModelCommand, help=f"Explain LAYER of MODEL on images DATA.\n\n{MODEL_HELP}\n\n{DATA_HELP}")
 @click.argument("model")
 @click.argument("layer")
 @with_options(*INPUTS, model_options, *OUTPUTS)
@@ -73,7 +74,8 @@ def explain(model: str, layer: str, out: Path, preset: str | None, as_json: bool
 
 
 @click.command(
-    help=f"Explain LAYERS (comma-separated addresses or globs) of MODEL on images DATA.\n\n{MODEL_HELP}\n\n{DATA_HELP}"
+    cls=ModelCommand,
+    help=f"Explain LAYERS (comma-separated addresses or globs) of MODEL on images DATA.\n\n{MODEL_HELP}\n\n{DATA_HELP}",
 )
 @click.argument("model")
 @click.argument("layers")

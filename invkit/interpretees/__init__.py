@@ -1,5 +1,6 @@
 """Φ of any network, cut at any layer."""
 
+from invkit.interpretees.listing import for_listing, layers
 from invkit.interpretees.module import ModuleInterpretee, NamedLayer
 from invkit.interpretees.perceptual import PerceptualDistance
 from invkit.interpretees.preprocess import IMAGENET, Preprocess
@@ -16,7 +17,9 @@ __all__ = [
     "TokenLayout",
     "as_interpretee",
     "fit_weights",
+    "for_listing",
     "hub_file",
+    "layers",
     "load_model",
     "load_weights",
     "published_weights",

@@ -19,6 +19,7 @@ from invkit.errors import DataError, InvkitError, LayerError
 from invkit.interpretees.addresses import OUTPUT, Address, expand, parse, pick, unknown_layer
 from invkit.interpretees.capture import capture, untouched
 from invkit.interpretees.hookable import hookable
+from invkit.interpretees.inputs import expect_input
 from invkit.interpretees.preprocess import Preprocess
 from invkit.interpretees.receptive import receptive_fields
 from invkit.interpretees.scores import ScoreModule
@@ -166,8 +167,7 @@ class ModuleInterpretee(Interpretee):
             for name in self._modules.keys() - self._aliases.keys():
                 module = self._modules[name]
                 handles.append(module.register_forward_hook(hook_for(name)))
-            with untouched(self.module):
-                self.module(self._inputs(images))
+            self._call(images, gradients=False)
         finally:
             for handle in handles:
                 handle.remove()
@@ -237,7 +237,9 @@ class ModuleInterpretee(Interpretee):
         self._expect_weights()
         addresses = {layer: self._parse(layer) for layer in layers}
         with untouched(self.module, gradients=gradients):
-            found = capture(self.module, self._modules, list(addresses.values()), self._inputs(images), self.tokens)
+            inputs = self._inputs(images)
+            with expect_input(self.module, inputs):
+                found = capture(self.module, self._modules, list(addresses.values()), inputs, self.tokens)
         return {layer: self._finish(layer, found[layer]).to(images.device) for layer in addresses}
 
     def _finish(self, layer: str, z: Tensor) -> Tensor:
@@ -273,8 +275,13 @@ class ModuleInterpretee(Interpretee):
 
     def _run(self, images: Tensor, *, gradients: bool) -> Any:
         self._expect_weights()
+        return self._call(images, gradients=gradients)
+
+    def _call(self, images: Tensor, *, gradients: bool) -> Any:
         with untouched(self.module, gradients=gradients):
-            return self.module(self._inputs(images))
+            inputs = self._inputs(images)
+            with expect_input(self.module, inputs):
+                return self.module(inputs)
 
     def module_at(self, layer: str, images: Tensor | None = None) -> nn.Module:
         """Return the module whose output is the layer, for libraries that hook it themselves (captum's layer methods).

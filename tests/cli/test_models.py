@@ -91,9 +91,85 @@ def test_the_input_size_replaces_that_of_a_plugins_model(run, install):
     assert "4×15×15" in run("layers", "zoo:small", "--weights", "random", "--input-size", 32).output
 
 
-def test_colours_can_be_stated(model):
-    found = open_model(model, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))  # and nobody is told that they are unknown
+def test_mean_and_std_can_be_given(model):
+    found = open_model(model, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))  # and nobody is warned that they are unknown
     assert found.preprocess == Preprocess(None, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
+
+
+GREY = """
+from torch import nn
+def lenet():
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2), nn.Tanh(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(6 * 14 * 14, 10)
+    )
+"""
+
+
+@pytest.fixture
+def lenet(tmp_path):
+    (tmp_path / "grey.py").write_text(GREY)
+    return f"{tmp_path / 'grey.py'}:lenet"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--mean", ".485", ".456", ".406", "MODEL"], Preprocess(mean=(0.485, 0.456, 0.406))),
+        (["--std=0.5,0.5,0.4", "MODEL"], Preprocess(std=(0.5, 0.5, 0.4))),
+        (["--mean", "0.5", "--std", "0.25", "MODEL"], Preprocess(mean=(0.5,), std=(0.25,))),
+        (["MODEL", "--mean", ".5"], Preprocess(mean=(0.5,))),
+        (["--channels", "1", "MODEL"], Preprocess(channels=1)),
+        (["--channels", "1", "--input-size", "28", "--mean", "0.5", "MODEL"], Preprocess(28, mean=(0.5,))),
+    ],
+)
+def test_mean_and_std_take_one_number_or_three(run, lenet, monkeypatch, words, expected):
+    seen = []
+    monkeypatch.setattr("invkit.layers", lambda model: seen.append(model) or [])
+    result = run("layers", *(lenet if word == "MODEL" else word for word in words))
+    assert result.exit_code == 0, result.output
+    assert seen[0].preprocess == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["--mean", "red"], 2, "one number or three"),
+        (["--mean", "0.5,0.5"], 1, "1 channel (grey) or 3"),
+        (["--mean", "0.5", "--std", "1,1,1"], 1, "another number of values"),
+        (["--channels", "4"], 1, "a function of your own"),
+    ],
+)
+def test_other_numbers_of_channels_are_refused(run, lenet, words, code, told):
+    result = run("layers", lenet, *words)
+    assert (result.exit_code, told in result.output) == (code, True), result.output
+
+
+def test_mean_and_std_of_a_plugins_model_are_replaced_and_its_size_stays(run, install):
+    install("zoo", PLUGIN)
+    assert open_model("zoo:small", "random", mean=(0.5,)).preprocess == Preprocess(20, mean=(0.5,))
+    assert open_model("zoo:small", "random", std=(0.5,) * 3).preprocess == Preprocess(20, std=(0.5,) * 3)
+
+
+def test_the_layers_of_a_grey_network_are_listed_without_further_options(run, lenet):
+    result = run("layers", lenet, "--input-size", 28)
+    assert "6×28×28" in result.output, result.output
+    assert "Nobody said" not in result.output
+
+
+def test_the_doctor_names_the_option_for_grey_networks(run, lenet):
+    result = run("doctor", lenet, "--input-size", 28)
+    assert (result.exit_code, "--channels 1" in result.output) == (1, True), result.output
+    result = run("doctor", lenet, "--input-size", 28, "--mean", 0.5, "--std", 0.5)
+    assert result.exit_code == 0, result.output
+    assert "passed    preprocessing_has_its_inverse" in result.output
+
+
+def test_three_channels_for_a_grey_network_are_one_line_and_exit_code_one(run, lenet, folder):
+    colours = ["--mean", ".5", ".5", ".5"]
+    for command in (["layers", lenet, *colours], ["explain", lenet, "0", folder, *colours, "--size", 28, "--quiet"]):
+        result = run(*command)
+        assert (result.exit_code, "Preprocess(channels=1)" in result.output) == (1, True), result.output
+        assert "Traceback" not in result.output
 
 
 def test_a_model_goes_to_work_on_this_processes_device(model, monkeypatch):

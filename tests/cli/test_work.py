@@ -41,6 +41,17 @@ def test_explain_and_profile_write_a_report_and_json(run, model, folder, tmp_pat
     assert list(json.loads(result.stdout)) == ["0", "1"]
 
 
+def test_a_grey_network_is_explained_with_a_mean_and_std_of_one_channel(run, folder, tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr(Settings, "quick", staticmethod(lambda *_: replace(tiny)))
+    (tmp_path / "grey.py").write_text(
+        "from torch import nn\ndef net():\n    return nn.Sequential(nn.Conv2d(1, 4, 3, 2), nn.AdaptiveAvgPool2d(2))\n"
+    )
+    options = ["--mean", 0.5, "--std", 0.5, "--preset", "quick", "--out", tmp_path / "o", "--json", "--quiet"]
+    result = run("explain", f"{tmp_path / 'grey.py'}:net", "1", folder, *options)
+    assert result.exit_code == 0, result.output
+    assert set(json.loads(result.stdout)["concepts"]) == {"residual", "class"}
+
+
 def test_images_to_judge_by_are_read_and_their_table_takes_them_along(run, model, folder, tmp_path):
     (tmp_path / "empty").mkdir()
     for command in ("explain", "profile"):

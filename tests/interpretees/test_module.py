@@ -244,12 +244,6 @@ def test_torchscript_is_refused(make):
         ModuleInterpretee(make(nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()).eval()))
 
 
-def test_preprocess_has_its_inverse():
-    preprocess, x = Preprocess(16, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)), torch.rand(2, 3, 16, 16)
-    torch.testing.assert_close(preprocess.inverse(preprocess(x)), x)
-    assert preprocess(torch.rand(2, 3, 40, 40)).shape == (2, 3, 16, 16)
-
-
 def test_every_layer_of_squeezenet_equals_torchvisions_own_extraction():
     from torchvision.models.feature_extraction import create_feature_extractor
 

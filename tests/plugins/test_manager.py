@@ -93,7 +93,7 @@ def test_a_plugin_that_gives_rubbish_is_told(install, kind):
         ("'tiny'", "no name"),
         ("7", "TypeError"),
         ("(1 / (1 - k) for k in range(2))", "ZeroDivisionError"),
-        ("__import__('invkit').Preprocess(size='x').shape + 1", "failed in `list_models`"),
+        ("__import__('invkit').Preprocess().shape + 1", "failed in `list_models`"),
     ],
 )
 def test_a_list_of_rubbish_is_passed_over(install, listed, words):

@@ -15,7 +15,8 @@ from invkit_timm import claim_model, list_models, load_model
 from PIL import Image
 from torch import nn
 
-from invkit.errors import DataError, LayerError
+import invkit
+from invkit.errors import DataError, LayerError, PreprocessWarning
 from invkit.interpretees import Preprocess
 from invkit.plugins import hookspecs
 
@@ -195,6 +196,21 @@ def test_a_model_of_four_channels_must_be_told_how_it_gets_them():
         claim_model(model, None)
     interpretee = claim_model(model, lambda images: torch.cat([images, images.mean(1, keepdim=True)], 1))
     assert interpretee.decide(torch.rand(1, 3, 64, 64)).shape == (1, 1000)
+
+
+def test_a_model_of_one_channel_gets_grey_images_normalised_as_timms_loader_does():
+    model = timm.create_model("test_resnet", in_chans=1)
+    with pytest.warns(PreprocessWarning, match="takes 1 channel and its `pretrained_cfg` describes 3"):
+        interpretee = claim_model(model, None)
+    mean, std = model.pretrained_cfg["mean"], model.pretrained_cfg["std"]
+    assert interpretee.preprocess.mean == pytest.approx([sum(mean) / 3])
+    assert interpretee.preprocess.std == pytest.approx([sum(std) / 3])
+    assert interpretee.decide(torch.rand(1, 3, 64, 64)).shape == (1, 1000)
+    assert invkit.layers(model, receptive_fields=False)[0].address == "conv1"
+    own = invkit.Preprocess(size=96, mean=(0.5,), std=(0.5,))
+    assert claim_model(model, own).preprocess is own  # and nobody is warned
+    model.pretrained_cfg |= {"mean": (0.13,), "std": (0.31,)}
+    assert claim_model(model, None).preprocess.mean == (0.13,)
 
 
 def test_claiming_imports_no_timm():

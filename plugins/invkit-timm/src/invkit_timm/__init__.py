@@ -63,8 +63,11 @@ def claim_model(module: nn.Module, preprocess: Callable[[Tensor], Tensor] | None
         preprocess: the user's own, which then takes the place of timm's; a module of timm's that says nothing of its
             input is claimed only with it.
 
+    Warns:
+        PreprocessWarning: the model takes one channel and timm describes three, whose average is assumed.
+
     Raises:
-        DataError: the model takes images of other than three channels, and no `preprocess` makes them.
+        DataError: the model takes neither one channel nor three, and no `preprocess` makes them.
     """
     if "timm" not in sys.modules:
         return None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from invkit.errors import DataError
+from invkit.errors import DataError, PreprocessWarning
 from invkit.interpretees import ModuleInterpretee, Preprocess, TokenLayout
 
 __all__ = ["TimmTokens", "categories", "describe", "is_timm", "preprocessing", "tokens"]
@@ -53,14 +54,18 @@ def describe(model: nn.Module, preprocess: Callable[[Tensor], Tensor] | None = N
         model: of timm.
         preprocess: in place of timm's.
 
+    Warns:
+        PreprocessWarning: the model takes one channel and its `pretrained_cfg` describes three, so that the average of
+            their mean and std is assumed, as timm's loader does.
+
     Raises:
-        DataError: the model takes images of other than three channels, and no `preprocess` makes them.
+        DataError: the model takes neither one channel nor three, and no `preprocess` makes them.
     """
     channels = getattr(model, "in_chans", 3)
-    if preprocess is None and channels != 3:
+    if preprocess is None and channels not in (1, 3):
         raise DataError(
             f"This {type(model).__name__} takes images of {channels} channels",
-            expected="three",
+            expected="one or three",
             hint="Pass a `preprocess` that makes its input from images (B, 3, H, W) in [0, 1].",
         )
     preprocess = preprocess or preprocessing(model)
@@ -81,14 +86,26 @@ def preprocessing(model: nn.Module) -> Preprocess:
 
     config = resolve_model_data_config(model, pretrained_cfg=dict(_config(model)))
     height, width = get_model_input_config(model)["input_size"][-2:]
-    mean, std = _colours(config["mean"]), _colours(config["std"])
+    channels = getattr(model, "in_chans", 3)
+    mean, std = (_for_channels(config[name], channels) for name in ("mean", "std"))
     mode: Literal["bilinear", "bicubic"] = "bicubic" if config["interpolation"] == "bicubic" else "bilinear"
-    return Preprocess(height if height == width else (height, width), mean, std, mode)
+    found = Preprocess(height if height == width else (height, width), mean, std, mode)
+    if len(config["mean"]) != channels:
+        warnings.warn(
+            f"This {type(model).__name__} takes {channels} channel{'s' if channels > 1 else ''} and its "
+            f"`pretrained_cfg` describes {len(config['mean'])}: assumed is {found}. Pass preprocess="
+            "invkit.Preprocess(...) if it was trained otherwise, or to confirm it.",
+            PreprocessWarning,
+            stacklevel=2,
+        )
+    return found
 
 
-def _colours(values: Sequence[float]) -> tuple[float, float, float]:
-    red, green, blue = values
-    return float(red), float(green), float(blue)
+def _for_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:
+    """Return a mean or std of each channel: the average where the number differs (`timm.data.loader.adapt_to_chs`)."""
+    if len(values) == channels:
+        return tuple(float(value) for value in values)
+    return (sum(map(float, values)) / len(values),) * channels
 
 
 def tokens(model: nn.Module, preprocess: Callable[[Tensor], Tensor]) -> TokenLayout | None:
