@@ -81,7 +81,7 @@ def test_a_grey_preprocessing_for_a_network_of_colours_is_the_same_error(images)
     ("network", "words"),
     [
         (TwoInputs(), "TwoInputs cannot run.*one batch, here of shape.*missing 1 required.*'text'.*forward"),
-        (TakesDict(), "TakesDict cannot run.*IndexError: too many indices.*a dict or several tensors"),
+        (TakesDict(), "TakesDict cannot run.*IndexError: too many indices.*a dict or of several tensors"),
         (TakesTuple(), "TakesTuple cannot run.*ValueError: not enough values"),
         (OfOneSize(), r"OfOneSize cannot run.*AssertionError: not 224 px.*Preprocess\(size="),
     ],

@@ -206,7 +206,7 @@ def test_a_model_of_one_channel_gets_grey_images_normalised_as_timms_loader_does
     assert interpretee.preprocess.mean == pytest.approx([sum(mean) / 3])
     assert interpretee.preprocess.std == pytest.approx([sum(std) / 3])
     assert interpretee.decide(torch.rand(1, 3, 64, 64)).shape == (1, 1000)
-    assert invkit.layers(model, receptive_fields=False)[0].address == "conv1"
+    assert invkit.layers(model, receptive_fields=False)[0].address == "conv1.0"
     own = invkit.Preprocess(size=96, mean=(0.5,), std=(0.5,))
     assert claim_model(model, own).preprocess is own  # and nobody is warned
     model.pretrained_cfg |= {"mean": (0.13,), "std": (0.31,)}
