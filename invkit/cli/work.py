@@ -70,7 +70,7 @@ def explain(model: str, layer: str, out: Path, preset: str | None, as_json: bool
     explanation.save(out / "explanation")
     page = explanation.to_html(out / "report.html")
     metrics = nan_to_none(explanation.metrics)
-    click.echo(json.dumps(metrics, indent=2) if as_json else f"{explanation!r}\nReport: {page}")
+    click.echo(json.dumps(metrics, indent=2) if as_json else f"{explanation}\nReport: {page}")
 
 
 @click.command(

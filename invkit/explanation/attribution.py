@@ -1,4 +1,4 @@
-"""Where in an image a concept or a representation lies: captum's attributions beside what a layer leaves open."""
+"""Attributions: where in an image a concept or a representation lies, and which pixels a layer leaves open."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import torch
 from matplotlib.figure import Figure
@@ -13,33 +14,48 @@ from torch import Tensor
 
 from invkit.data import evenly_spaced
 from invkit.errors import DataError, PluginError, SettingsError
-from invkit.explanation.explained import Explained
 from invkit.interpretees.capture import untouched
 from invkit.report.heatmaps import Heatmap, heatmap_sheet
 from invkit.utils.random import generator_for
+from invkit.utils.text import one_line
+
+if TYPE_CHECKING:
+    from invkit.explanation.explanation import Explanation
 
 __all__ = ["Attribution", "attribute"]
 
-_STEPS = 128  # of the integral
-_WINDOWS = 7  # occluding windows that stand side by side across an image; each moves on by half its width
-_PIXELS, _BATCH = 2**19, 64  # that a network works on at once, gradients included
-_SOME = 256  # held-out images of the mean one
+_STEPS = 128  # of the numerical integral
+_WINDOWS = 7  # occluding windows side by side across an image; the stride is half a window
+_PIXELS, _BATCH = 2**19, 64  # pixels and images in one batch, gradients included
+_SOME = 256  # held-out images behind the mean image
 _Vectors = Callable[[Tensor], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Attribution:
-    """Where in images a concept or a representation lies, and what may change where.
+    """Where in images a concept or a representation lies, and which pixels may change.
+
+    Return value of :meth:`invkit.Explanation.attribute`.
 
     Attributes:
         of: what was attributed, for instance ``the factor 'digit'``.
         images: (B, 3, S, S) in [0, 1].
         baseline: the image that attributions compare with, (B, 3, S, S).
-        maps: captum's attributions by method, (B, S, S), signed: how far each pixel takes g on the way from its value
-            in the baseline to that in the image, in units of g; see :meth:`Explanation.attribute`.
-        spreads: invkit's own maps by what they show, (B, S, S): standard deviation of the pixel's intensity, which is
-            0 to 1, over images; ≥ 0.
-        distance: length of that way, ‖g(x) − g(baseline)‖, (B,). Integrated gradients sum to it.
+        maps: captum's attributions by method, (B, S, S), signed: how far each pixel moves g from its value in the
+            baseline towards that in the image, in units of g; see :meth:`invkit.Explanation.attribute`.
+        spreads: invkit's own maps by title, (B, S, S): standard deviation of the pixel's intensity (0 to 1) over
+            images; ≥ 0.
+        distance: ‖g(x) − g(baseline)‖, (B,). Integrated gradients sum to it.
+
+    Example:
+        >>> import torch
+        >>> from invkit.explanation import Attribution
+        >>> x, maps = torch.rand(2, 3, 8, 8), {"occlusion": torch.randn(2, 8, 8)}
+        >>> found = Attribution("the factor 'digit'", x, torch.zeros_like(x), maps, {}, torch.ones(2))
+        >>> found
+        Attribution(of="the factor 'digit'", images=2, maps=['occlusion'], spreads=[])
+        >>> len(found.plot().axes)  # images, maps, and the scale of the maps' colours
+        3
     """
 
     of: str
@@ -49,37 +65,44 @@ class Attribution:
     spreads: Mapping[str, Tensor]
     distance: Tensor
 
+    def __repr__(self) -> str:
+        names = f"maps={list(self.maps)}, spreads={list(self.spreads)}"
+        return one_line(f"Attribution(of={self.of!r}, images={len(self.images)}, {names})")
+
     @property
     def caption(self) -> str:
-        """What the picture shows, in words."""
-        told = [_TOLD[name].format(of=self.of) for name in self.maps]
-        told += ["Red: towards what it is in x; blue: away from it." if told else ""]
-        told += [next(text for start, text in _SPREADS.items() if name.startswith(start)) for name in self.spreads]
-        return " ".join(text for text in told if text)
+        """The caption of the figure."""
+        texts = [_METHOD_TEXTS[name].format(of=self.of) for name in self.maps]
+        texts += ["Red: towards its value in x; blue: away from it." if texts else ""]
+        texts += [
+            next(text for start, text in _SPREAD_TEXTS.items() if name.startswith(start)) for name in self.spreads
+        ]
+        return " ".join(text for text in texts if text)
 
     def plot(self) -> Figure:
-        """Draw a row for each image: x, where the attributions find what was attributed, and what may change where."""
+        """Draw one row per image: x, the attributions, and the spreads."""
         columns = [
-            Heatmap(f"{name} of {self.of}", values, "way from baseline to x") for name, values in self.maps.items()
+            Heatmap(f"{name} of {self.of}", values, "distance from baseline to x") for name, values in self.maps.items()
         ]
         columns += [Heatmap(name, values, "std of intensity", signed=False) for name, values in self.spreads.items()]
         return heatmap_sheet(self.images, columns, self.caption)
 
 
-_TOLD = {
-    "integrated gradients": "Integrated gradients: how far each pixel takes {of} from what it is in a baseline image "
-    "(the mean of other images, if none was given) to what it is in x; all pixels together make the whole way.",
-    "occlusion": "Occlusion: how much of that way is lost where a window around the pixel shows the baseline instead.",
+_METHOD_TEXTS = {
+    "integrated gradients": "Integrated gradients: how far each pixel moves {of} from its value in a baseline image "
+    "(by default the mean of held-out images) to its value in x; the pixels' values sum to the distance.",
+    "occlusion": "Occlusion: how much of that distance is lost where a window around the pixel shows the "
+    "baseline instead.",
 }
-_SPREADS = {
-    "left open": "Left open: how much a pixel varies over images that the layer cannot tell from x; where it is pale, "
-    "the layer fixes the pixel.",
+_SPREAD_TEXTS = {
+    "left open": "Left open: how much a pixel varies over images that the layer cannot distinguish from x; where it is "
+    "pale, the layer fixes the pixel.",
     "moves": "Moves: how much a pixel varies when this factor alone is exchanged for those of other images.",
 }
 
 
 def attribute(
-    explanation: Explained,
+    explanation: Explanation,
     images: Tensor,
     *,
     concept: str | None,
@@ -89,7 +112,7 @@ def attribute(
     n: int,
     seed: int,
 ) -> Attribution:
-    """Do what :meth:`Explanation.attribute` does, with images and baseline of the autoencoder's size."""
+    """Implement :meth:`Explanation.attribute` for images and a baseline of the autoencoder's size."""
     _check(explanation, images, concept, layer, methods, n)
     images = images.detach().cpu().float()
     baseline = _fitted(_mean_image(explanation) if baseline is None else baseline, images)
@@ -108,9 +131,9 @@ def attribute(
 
 
 def _check(
-    explanation: Explained, images: Tensor, concept: str | None, layer: str | None, methods: Sequence[str], n: int
+    explanation: Explanation, images: Tensor, concept: str | None, layer: str | None, methods: Sequence[str], n: int
 ) -> None:
-    """Refuse what cannot be attributed, before any work."""
+    """Raise an error for invalid arguments, before any work."""
     if len(images) == 0:
         raise DataError("There are no images", expected="at least one")
     if concept is not None and layer is not None:
@@ -119,7 +142,7 @@ def _check(
         explanation.semantic([concept])
         if not explanation.autoencoder.has_encoder:
             raise SettingsError(
-                "A concept cannot be looked for in images that this autoencoder cannot encode",
+                "A concept cannot be attributed with an autoencoder that cannot encode images",
                 expected="an autoencoder with an encoder",
                 got=type(explanation.autoencoder).__name__,
                 hint="The layer's representation can be attributed: leave `concept` out.",
@@ -127,7 +150,7 @@ def _check(
     unknown = [name for name in methods if name not in _METHODS]
     if unknown or n < 2:
         raise SettingsError(
-            "Attributions cannot be made so",
+            "Invalid arguments for attributions",
             expected=f"methods among {', '.join(_METHODS)}, and n ≥ 2",
             got=f"methods {', '.join(methods)}, n = {n}",
         )
@@ -138,23 +161,25 @@ def _check(
         )
 
 
-def _mean_image(explanation: Explained) -> Tensor:
+def _mean_image(explanation: Explanation) -> Tensor:
     """Return the mean held-out image, (1, 3, S, S)."""
     data = explanation.held_out.data
     return data.images(evenly_spaced(len(data), _SOME)).mean(0, keepdim=True)
 
 
 def _fitted(baseline: Tensor, images: Tensor) -> Tensor:
-    """Return a baseline for each image."""
+    """Return one baseline per image."""
     if len(baseline) not in (1, len(images)):
-        raise DataError("The baseline does not fit", expected=f"1 image or {len(images)}", got=len(baseline))
+        raise DataError(
+            "The baseline does not match the images", expected=f"1 image or {len(images)}", got=len(baseline)
+        )
     return baseline.detach().cpu().float().expand_as(images)
 
 
-# ---- what is attributed: vectors g(x) of images, (B, 3, S, S) to (B, D), with gradients while torch records any
+# ---- vectors g(x) of images, (B, 3, S, S) to (B, D); differentiable if gradients are enabled
 
 
-def _factor(explanation: Explained, concept: str) -> _Vectors:
+def _factor(explanation: Explanation, concept: str) -> _Vectors:
     """Return e_i(E_μ(x)), the factor of a concept."""
     autoencoder, e = explanation.autoencoder, explanation.semantic([concept])
 
@@ -167,22 +192,22 @@ def _factor(explanation: Explained, concept: str) -> _Vectors:
     return factor
 
 
-def _representation(explanation: Explained, layer: str) -> _Vectors:
+def _representation(explanation: Explanation, layer: str) -> _Vectors:
     """Return Φ(x), flat."""
     interpretee = explanation.model
 
     def representation(images: Tensor) -> Tensor:
-        give = interpretee.features if torch.is_grad_enabled() else interpretee.represent
-        return give(images, [layer])[layer].flatten(1)
+        compute = interpretee.features if torch.is_grad_enabled() else interpretee.represent
+        return compute(images, [layer])[layer].flatten(1)
 
     return representation
 
 
 class _Way:
-    """The way of g from a baseline b to an image x, and how far along it other images are.
+    """How far images are on the straight line from g(b) of a baseline b to g(x) of an image x.
 
     Args:
-        g: what is attributed.
+        g: the attributed function.
         image: x, (3, S, S).
         baseline: b, (3, S, S).
     """
@@ -200,11 +225,11 @@ class _Way:
         return (self.g(images) - self.start) @ self.direction
 
 
-# ---- captum's methods: a map (S, S) of one image each
+# ---- captum's methods: one map (S, S) of one image
 
 
 def _integrated_gradients(way: _Way, batch: int) -> Tensor:
-    """Sundararajan et al., 2017; the colours of a pixel are summed."""
+    """Return integrated gradients (Sundararajan et al., 2017), summed over a pixel's channels."""
     from captum.attr import IntegratedGradients
 
     method = IntegratedGradients(way)
@@ -213,7 +238,7 @@ def _integrated_gradients(way: _Way, batch: int) -> Tensor:
 
 
 def _occlusion(way: _Way, batch: int) -> Tensor:
-    """Zeiler and Fergus, 2014; a pixel has the mean over the windows that cover it."""
+    """Return occlusion (Zeiler and Fergus, 2014); a pixel's value is the mean over the windows that cover it."""
     from captum.attr import Occlusion
 
     side = max(2, way.image.shape[-1] // _WINDOWS)
@@ -221,7 +246,7 @@ def _occlusion(way: _Way, batch: int) -> Tensor:
     found = Occlusion(way).attribute(
         way.image, (3, side, side), (3, step, step), baselines=way.baseline, perturbations_per_eval=batch
     )
-    return found.detach().mean((0, 1))  # all colours have the same
+    return found.detach().mean((0, 1))  # all channels have the same value
 
 
 _METHODS: dict[str, Callable[[_Way, int], Tensor]] = {
@@ -234,8 +259,8 @@ _METHODS: dict[str, Callable[[_Way, int], Tensor]] = {
 
 
 @torch.no_grad()
-def _spreads(explanation: Explained, images: Tensor, concept: str | None, n: int, seed: int) -> dict[str, Tensor]:
-    """Return where pixels vary: with the concept alone, and while the layer's representation stays as it is."""
+def _spreads(explanation: Explanation, images: Tensor, concept: str | None, n: int, seed: int) -> dict[str, Tensor]:
+    """Return the spread of pixels with the concept alone, and at a fixed representation of the layer."""
     found = {}
     if concept is not None:
         data = explanation.held_out.data
@@ -250,5 +275,5 @@ def _spreads(explanation: Explained, images: Tensor, concept: str | None, n: int
 
 
 def _spread(images: Tensor) -> Tensor:
-    """Return the standard deviation of each pixel over images (n, 3, S, S), root mean square over colours, (S, S)."""
+    """Return the standard deviation of each pixel over images (n, 3, S, S), root mean square over channels, (S, S)."""
     return images.var(0).mean(0).sqrt()

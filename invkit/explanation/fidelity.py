@@ -1,11 +1,12 @@
-"""Is the explanation true? Samples sent back through the model, v held against a normal, neighbours against samples."""
+"""Fidelity of an explanation: samples passed through the model again, calibration of v, coverage of neighbours."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -27,10 +28,13 @@ from invkit.evaluation import (
 )
 from invkit.evaluation.consistency import other_rows
 from invkit.evaluation.estimate import jackknife, mean_estimate
-from invkit.explanation.explained import Explained
 from invkit.interpretees import PerceptualDistance
 from invkit.training import held_out_nll
 from invkit.utils.random import generator_for
+from invkit.utils.text import one_line
+
+if TYPE_CHECKING:
+    from invkit.explanation.explanation import Explanation
 
 __all__ = [
     "FEWEST",
@@ -44,41 +48,59 @@ __all__ = [
     "reconstruction_r2",
 ]
 
-_DRAWN = 16  # codes of each image, for coverage
-_SENT = 2  # of them decoded and sent through the model
-IMAGES, TIMES_SENT = 128, 2 + _SENT  # that are sent: each image itself, its reconstruction, its samples
-FEWEST = 20  # held-out images that stand alone
+_DRAWN = 16  # codes drawn per image, for coverage
+_SENT = 2  # of them decoded and passed through the model
+IMAGES, TIMES_SENT = 128, 2 + _SENT  # images passed through it; for each itself, its reconstruction, its samples
+FEWEST = 20  # independent held-out images
 _BATCH = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fidelity:
     """How far an explanation can be trusted.
 
+    Return value of :meth:`invkit.Explanation.fidelity`.
+
     Attributes:
-        metrics: numbers, with their standard errors where they have one:
+        metrics: numbers, with their standard errors if known:
             `reconstruction`, R² of the autoencoder's reconstructions (1 − squared error / variance);
             `gain from z`, NLL(z̄ | z of another image) − NLL(z̄ | z) in nats per dimension;
             `energy of v`, `KS distance of v`, `dimensions of v rejected`, `correlation of v`: :class:`Calibration`;
             `neighbours covered`, `open among neighbours`: :class:`Coverage`;
             `diversity`, root mean square over pixels of the standard deviation of samples of one image, in [0, 1], and
             `diversity of` each concept, the share of its variance over images that samples of one image have;
-            with the model `distance` and `rank` of samples at the layer (:class:`Consistency`), at each later one that
-            was asked for (`distance at LAYER`) and at `output`, the same `of reconstructions`,
+            with the model `distance` and `rank` of samples at the layer (:class:`Consistency`), at each requested
+            further layer (`distance at LAYER`) and at `output`, the same `of reconstructions`,
             `autoencoder's share` of the distance, and `agreement` of the largest output;
             `perceptual diversity`, and with `features` Fréchet and kernel distances of samples and reconstructions.
         lights: what that means.
+
+    Example:
+        >>> from invkit.evaluation import lights
+        >>> from invkit.explanation import Fidelity
+        >>> metrics = {"rank": Estimate(0.98, 0.004, n=256), "distance": Estimate(0.02, 0.001, n=256)}
+        >>> Fidelity(metrics, lights(metrics))
+        Fidelity(green=1, amber=0, red=0, metrics=2)
     """
 
     metrics: Mapping[str, Estimate | float]
     lights: Sequence[Light]
 
+    def __repr__(self) -> str:
+        colours = [light.colour for light in self.lights]
+        counts = ", ".join(f"{colour}={colours.count(colour)}" for colour in ("green", "amber", "red"))
+        return one_line(f"Fidelity({counts}, metrics={len(self.metrics)})")
+
     def __str__(self) -> str:
         return "\n".join(f"{light.colour:<6} {light.about}: {light.text}" for light in self.lights)
 
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><td>{escape(x.about)}<td>{escape(x.colour)}<td>{escape(x.text)}" for x in self.lights)
+        return f"<table>{rows}</table>"
 
-def disagreement_text(explanation: Explained) -> str:
-    """Say where eq. 20 and the probe order concepts differently; empty where they agree."""
+
+def disagreement_text(explanation: Explanation) -> str:
+    """Describe which concepts eq. 20 and the probe order differently; empty if none."""
     probes = {name: Estimate(**share) for name, share in explanation.metrics.get("probe", {}).items()}
     pairs = order_disagreements(explanation.concepts(), probes)
     if not pairs:
@@ -91,14 +113,14 @@ def disagreement_text(explanation: Explained) -> str:
 
 
 def fidelity(
-    explanation: Explained,
+    explanation: Explanation,
     layers: Sequence[str] = (),
     features: Features | None = None,
     perceptual: PerceptualDistance | None = None,
     n: int = IMAGES,
     seed: int | None = None,
 ) -> Fidelity:
-    """Do what :meth:`Explanation.fidelity` does."""
+    """Implement :meth:`Explanation.fidelity`."""
     seed = explanation.seed if seed is None else seed
     asked = (tuple(layers), features, perceptual, n, seed)
 
@@ -110,29 +132,29 @@ def fidelity(
 
     found = explanation.once(("fidelity", asked), metrics)
     if not found:
-        few = f"Fewer than {FEWEST} held-out images that stand alone are too few to judge by. Hold out more."
+        few = f"Fewer than {FEWEST} independent held-out images are too few to evaluate on. Hold out more."
         return Fidelity(found, [Light("Anything", "red", few)])
     doubts = disagreement_text(explanation) if explanation.metrics.get("probe") else None
     return Fidelity(found, lights(found, doubts))
 
 
 def is_enough(data: ImageSet) -> bool:
-    """Whether there are enough held-out images to judge an explanation by."""
+    """Return whether there are enough independent held-out images to evaluate an explanation on."""
     return len(data if data.groups is None else data.groups.unique()) >= FEWEST
 
 
 @torch.no_grad()
 def measure(
-    explanation: Explained,
+    explanation: Explanation,
     layers: Sequence[str] = (),
     features: Features | None = None,
     perceptual: PerceptualDistance | None = None,
     n: int = IMAGES,
     seed: int = 0,
 ) -> dict[str, Estimate | float]:
-    """Return the metrics of :class:`Fidelity` from n of the held-out images, those of v and of coverage from all.
+    """Compute the metrics of :class:`Fidelity` on n of the held-out images, those of v and of coverage on all.
 
-    None where there are too few of them.
+    Empty if there are too few held-out images.
     """
     data, z, t = explanation.held_out.data, explanation.held_out.z, explanation.t
     if not is_enough(data):
@@ -146,7 +168,7 @@ def measure(
     metrics: dict[str, Estimate | float] = {
         **({"information": float(known["information"])} if "information" in known else {}),
         "invariance": explanation.invariance(),
-        **{f"diversity of {name}": _rest(share) for name, share in explanation.determined().items()},
+        **{f"diversity of {name}": 1 - share for name, share in explanation.determined().items()},
         **_likelihood(explanation, codes, seed),
         **_coverage(z, codes, drawn, data.groups, seed),
     }
@@ -165,11 +187,7 @@ def measure(
     return metrics
 
 
-def _rest(share: Estimate) -> Estimate:
-    return replace(share, value=1 - share.value)
-
-
-def _likelihood(explanation: Explained, codes: Codes, seed: int) -> dict[str, Estimate | float]:
+def _likelihood(explanation: Explanation, codes: Codes, seed: int) -> dict[str, Estimate | float]:
     z, groups, t = explanation.held_out.z, explanation.held_out.data.groups, explanation.t
     other = other_rows(len(z), groups, seed)
     found = mean_estimate((held_out_nll(t, codes, z[other]) - held_out_nll(t, codes, z)).double(), groups)
@@ -198,7 +216,7 @@ def _coverage(z: Tensor, codes: Codes, drawn: Tensor, groups: Tensor | None, see
 
 
 def reconstruction_r2(images: Tensor, made: Tensor, groups: Tensor | None) -> Estimate:
-    """Return the share of the pixels' variance that reconstructions of the images hold, both (M, 3, S, S)."""
+    """Return R² of reconstructions, the share of the pixels' variance that they explain; both (M, 3, S, S)."""
     error, spread = ((images - other).square().flatten(1).sum(1) for other in (made, images.mean(0)))
     units = torch.stack([error, spread], 1).double()
     return jackknife(lambda m: 1 - m[..., 0] / m[..., 1].clamp(min=1e-12), units, len(images), groups)
@@ -216,7 +234,7 @@ def _diversity(samples: Tensor, groups: Tensor | None, perceptual: PerceptualDis
 def _sent_back(
     interpretee: Interpretee, layers: Sequence[str], data: ImageSet, made: Mapping[str, Tensor]
 ) -> dict[str, Estimate | float]:
-    """Send made images, by name (M, n, 3, S, S), through the model."""
+    """Compare generated images, by name (M, n, 3, S, S), with their originals in the model's representations."""
     layers = [*dict.fromkeys([*layers, *_output(interpretee, data)])]
     own = represent_all(interpretee, layers, data)
     found: dict[str, Estimate | float] = {}
@@ -241,7 +259,7 @@ def _sent_back(
 
 
 def _output(interpretee: Interpretee, data: ImageSet) -> list[str]:
-    """Return the address of the decision, where a model has one: detectors return boxes."""
+    """Return the address of the model's output if it is one tensor; detectors return boxes."""
     try:
         interpretee.represent(data.images(slice(1)), ["output"])
     except LayerError:
@@ -250,7 +268,7 @@ def _output(interpretee: Interpretee, data: ImageSet) -> list[str]:
 
 
 def _distances(features: Features, some: ImageSet, made: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Fréchet and kernel distances between held-out images and as many that are made of them."""
+    """Return Fréchet and kernel distances between held-out images and images generated from them."""
     real, found = features.of(some), {}
     for name, images in made.items():
         fake = features.of(images[:, 0])

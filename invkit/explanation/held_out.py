@@ -1,4 +1,4 @@
-"""What an explanation carries with it to be judged by."""
+"""The held-out images that an explanation carries."""
 
 from __future__ import annotations
 
@@ -16,11 +16,20 @@ _MOST, _LEAST = 600, 100  # images
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Images that no part of the explanation was trained on.
+    """Held-out images, which no part of the explanation was trained on.
 
     Attributes:
         data: the images and their concepts, (M, 3, S, S).
         z: their representations, (M, …), float32.
+
+    Example:
+        >>> import torch
+        >>> from invkit.data import ImageSet
+        >>> from invkit.explanation import HeldOut
+        >>> pixels = torch.zeros(700, 3, 8, 8, dtype=torch.uint8)
+        >>> held_out = HeldOut.of(ImageSet(pixels), torch.randn(700, 5))
+        >>> len(held_out.data), held_out.z.shape
+        (600, torch.Size([600, 5]))
     """
 
     data: ImageSet
@@ -28,9 +37,9 @@ class HeldOut:
 
     @classmethod
     def of(cls, data: ImageSet, z: Rows) -> HeldOut:
-        """Take from all held-out images as many as an explanation carries with it: fewer of large representations."""
+        """Select at most 600 images at even distances; as few as 100 if their representations are large."""
         rows = evenly_spaced(len(data), rows_in_memory(_MOST, z.shape[1:], _LEAST))
         few = data.take(rows)
-        if isinstance(few.pixels, StoredImages):  # else the file of all images would stay as long as the explanation
+        if isinstance(few.pixels, StoredImages):  # otherwise the file of all images would stay open
             few = replace(few, pixels=few.pixels.read())
         return cls(few, z[rows])

@@ -1,11 +1,11 @@
-"""An explanation as a folder of safetensors and JSON; nothing in it executes when loaded."""
+"""Saving an explanation as a folder of safetensors and JSON; loading executes nothing in it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -13,19 +13,20 @@ from invkit.autoencoders import TrainedAutoencoder, as_autoencoder, describe, is
 from invkit.core import Autoencoder
 from invkit.data.tensors import images_from_tensors, images_to_tensors
 from invkit.errors import ArtefactError, InvkitError
-from invkit.explanation.explained import Explained
 from invkit.explanation.held_out import HeldOut
 from invkit.flows import Embedder, FlowSettings, InvarianceFlow, SemanticFlow
 from invkit.interpretees import as_interpretee
 from invkit.utils.io import content_hash, read_json, read_tensors, write_json, write_tensors
 
-__all__ = ["load_explanation", "save_explanation"]
+if TYPE_CHECKING:
+    from invkit.explanation.explanation import Explanation
+
+__all__ = ["load_parts", "save_explanation"]
 
 _FORMAT = 4
-_Found = TypeVar("_Found", bound=Explained)
 
 
-def save_explanation(explanation: Explained, folder: Path) -> Path:
+def save_explanation(explanation: Explanation, folder: Path) -> Path:
     """Write manifest.json, weights.safetensors and held_out.safetensors; the manifest comes last."""
     autoencoder = explanation.autoencoder
     parts = {"autoencoder": autoencoder if is_built_in(autoencoder) else None, "t": explanation.t, "e": explanation.e}
@@ -56,23 +57,22 @@ def save_explanation(explanation: Explained, folder: Path) -> Path:
     return folder
 
 
-def load_explanation(
-    kind: type[_Found],
+def load_parts(
     folder: Path,
     model: Any = None,
     *,
     autoencoder: Autoencoder | TrainedAutoencoder | str | Path | None = None,
     embedder: Callable[..., Embedder] | None = None,
     preprocess: Any = None,
-) -> _Found:
-    """Read what :func:`save_explanation` wrote, as an object of that class, checked against its manifest."""
+) -> dict[str, Any]:
+    """Read and check a folder written by :func:`save_explanation`; return the arguments of `Explanation`."""
     manifest = read_json(folder / "manifest.json")
     if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
         raise ArtefactError(
             f"{folder} is not an explanation that this version of invkit reads",
             expected=f"format {_FORMAT}",
             got=manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__,
-            hint="Load it with the version that wrote it, or explain again.",
+            hint="Load it with the version that wrote it, or explain the layer again.",
         )
     own = {name: value for name, value in manifest.items() if name != "hash"}
     if manifest.get("hash", known := content_hash(own)) != known:
@@ -84,22 +84,22 @@ def load_explanation(
         )
     weights, held_out = (_checked(folder, name, manifest["contents"][name]) for name in ("weights", "held_out"))
     found, t, e = _models(manifest, weights, autoencoder, embedder)
-    return kind(
-        manifest["layer"],
-        found,
-        t,
-        e,
-        HeldOut(images_from_tensors(held_out, manifest["concepts"], found), held_out["z"]),
-        manifest["metrics"],
-        manifest["protocol"],
-        _same_model(model, preprocess, manifest["model"]),
-    )
+    return {
+        "layer": manifest["layer"],
+        "autoencoder": found,
+        "t": t,
+        "e": e,
+        "held_out": HeldOut(images_from_tensors(held_out, manifest["concepts"], found), held_out["z"]),
+        "metrics": manifest["metrics"],
+        "protocol": manifest["protocol"],
+        "interpretee": _same_model(model, preprocess, manifest["model"]),
+    }
 
 
 def _models(
     manifest: dict[str, Any], weights: dict[str, Tensor], given: Any, embedder: Callable[..., Embedder] | None
 ) -> tuple[Autoencoder, InvarianceFlow, SemanticFlow | None]:
-    """Build E and D, t and e, and fill them."""
+    """Build the autoencoder, t and e, and load their weights."""
     own = given is None
     autoencoder = as_autoencoder(given) or _rebuilt(manifest["autoencoder"])
     if not own and content_hash(autoencoder.state_dict()) != manifest["autoencoder weights"]:
@@ -114,7 +114,7 @@ def _models(
     h = _embedder(how if embedder is None else replace(how, embedder=embedder), shape, code)
     if h is None or type(h).__name__ != manifest["t"]["embedder"]:
         raise ArtefactError(
-            "This explanation was made with an embedder of your own",
+            "This explanation was made with a custom embedder",
             expected=f"Explanation.load(folder, embedder=...), which builds a {manifest['t']['embedder']}",
             got=type(h).__name__,
         )
@@ -144,7 +144,7 @@ def _rebuilt(description: dict[str, Any]) -> Autoencoder:
         return rebuild(description)
     except ArtefactError as error:
         raise ArtefactError(
-            "This explanation was made with an autoencoder of your own",
+            "This explanation was made with a custom autoencoder",
             expected="Explanation.load(folder, autoencoder=...)",
             got=description["class"],
         ) from error
@@ -171,6 +171,6 @@ def _same_model(model: Any, preprocess: Any, expected: str | None) -> Any:
             "This explanation is of another model",
             expected=f"weights and preprocessing that hash to {expected}",
             got=interpretee.fingerprint(),
-            hint="Hand over the model that was explained, with the same `preprocess`.",
+            hint="Pass the model that was explained, with the same `preprocess`.",
         )
     return interpretee

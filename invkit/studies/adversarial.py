@@ -15,7 +15,7 @@ from invkit.evaluation import Judge
 from invkit.evaluation.estimate import jackknife
 from invkit.explainer import Explainer, as_explainer, find_layers
 from invkit.explanation import Explanation
-from invkit.explanation.page import closing_sections
+from invkit.explanation.sections import closing_sections
 from invkit.interpretees import as_interpretee
 from invkit.studies.attacking.attacks import Attack
 from invkit.studies.attacking.changes import Changes, changes, share

@@ -15,7 +15,7 @@ from invkit.errors import SettingsError
 from invkit.evaluation import Features, consistency, frechet_difference, frechet_distance, kernel_distance
 from invkit.explainer import Explainer, as_explainer, find_layers
 from invkit.explanation import Explanation
-from invkit.explanation.page import closing_sections
+from invkit.explanation.sections import closing_sections
 from invkit.flows import InvarianceFlow
 from invkit.interpretees import as_interpretee
 from invkit.studies.inverting.descent import inverted

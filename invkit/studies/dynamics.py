@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from invkit.core import Interpretee
 from invkit.errors import SettingsError
 from invkit.explainer import Explainer, as_explainer
-from invkit.explanation.page import protocol_section
 from invkit.explanation.profile import Profile
+from invkit.explanation.sections import protocol_section
 from invkit.interpretees import as_interpretee
 from invkit.studies.study import Study, shows, verdict
 from invkit.studies.subjects import explain_layers

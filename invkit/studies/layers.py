@@ -13,8 +13,8 @@ from invkit.data import ImageSet, represent_all
 from invkit.evaluation import invariance_rise
 from invkit.explainer import Explainer, as_explainer, find_layers
 from invkit.explanation import Explanation
-from invkit.explanation.page import protocol_section
 from invkit.explanation.profile import Profile
+from invkit.explanation.sections import protocol_section
 from invkit.interpretees import as_interpretee
 from invkit.studies.study import Study, shows, verdict
 from invkit.studies.subjects import check_several, explain_layers

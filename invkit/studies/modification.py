@@ -13,7 +13,7 @@ from invkit.errors import SettingsError
 from invkit.evaluation import Features, Judge, frechet_distance
 from invkit.explainer import Explainer, as_explainer
 from invkit.explanation.fidelity import Fidelity, reconstruction_r2
-from invkit.explanation.page import protocol_section, trust_section
+from invkit.explanation.sections import protocol_section, trust_section
 from invkit.studies.editing.arithmetic import AttributeArithmetic
 from invkit.studies.editing.edits import Edited, Editor, Fit, judged_edits, partners
 from invkit.studies.editing.page import how_section, pictures_section, rates_section

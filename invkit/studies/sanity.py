@@ -20,8 +20,8 @@ from invkit.explainer.invariance import model_key, train_t
 from invkit.explainer.results import explanation_of
 from invkit.explanation import Explanation
 from invkit.explanation.fidelity import FEWEST, is_enough
-from invkit.explanation.page import protocol_section
 from invkit.explanation.profile import Profile
+from invkit.explanation.sections import protocol_section
 from invkit.interpretees import ModuleInterpretee, as_interpretee
 from invkit.report import Section, Table
 from invkit.studies.study import Study, shows, verdict

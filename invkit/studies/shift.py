@@ -18,7 +18,7 @@ from invkit.evaluation.consistency import other_rows
 from invkit.evaluation.estimate import jackknife
 from invkit.explainer import Explainer, as_explainer, find_layers
 from invkit.explanation import Explanation
-from invkit.explanation.page import closing_sections
+from invkit.explanation.sections import closing_sections
 from invkit.interpretees import as_interpretee
 from invkit.studies.shift_page import Domain, Kept, decisions_sections, layers_section, numbers_section
 from invkit.studies.study import Study, shows, verdict

@@ -10,7 +10,7 @@ from invkit.core import Estimate, Interpretee
 from invkit.data import ImageSet, evenly_spaced
 from invkit.errors import LayerError
 from invkit.explanation import Explanation
-from invkit.explanation.page import metrics_table
+from invkit.explanation.sections import metrics_table
 from invkit.report import Picture, Section, Table, curves
 from invkit.studies.attacking.decisions import decide_all
 from invkit.studies.side_by_side import side_by_side

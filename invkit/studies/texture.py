@@ -12,7 +12,7 @@ from invkit.data import Generated, ImageSet, as_image_set, evenly_spaced
 from invkit.errors import DataError, SettingsError
 from invkit.explainer import Explainer, as_explainer, find_layers
 from invkit.explanation import Explanation
-from invkit.explanation.page import closing_sections
+from invkit.explanation.sections import closing_sections
 from invkit.interpretees import as_interpretee
 from invkit.report import Picture, Section, Table, curves
 from invkit.studies.side_by_side import side_by_side

@@ -234,11 +234,11 @@ def test_it_is_drawn_with_a_row_for_each_image_and_a_bar_for_each_map(toy, data,
         "moves with 'shape' alone",
         "left open by '0'",
     ]
-    assert [ax.get_xlabel() for ax in figure.axes if ax.get_xlabel()] == ["way from baseline to x"] * 2 + [
+    assert [ax.get_xlabel() for ax in figure.axes if ax.get_xlabel()] == ["distance from baseline to x"] * 2 + [
         "std of intensity"
     ] * 2
     (caption,) = [text.get_text().replace("\n", " ") for text in figure.texts]
-    assert "make the whole way" in caption
+    assert "sum to the distance" in caption
     assert "the layer fixes the pixel" in caption
     figure.savefig(tmp_path / "figure.png")
 
@@ -263,7 +263,7 @@ def test_without_the_model_a_concept_can_be_attributed_and_a_layer_cannot(toy, d
         (DataError, "Not a batch of images", {"images": torch.zeros(2, 3, SIZE, SIZE, dtype=torch.uint8)}),
         (DataError, "Not a batch of images", {"baseline": torch.rand(SIZE, SIZE)}),
         (DataError, "There are no images", {"images": torch.rand(0, 3, SIZE, SIZE)}),
-        (DataError, "The baseline does not fit", {"baseline": torch.rand(3, 3, SIZE, SIZE)}),
+        (DataError, "The baseline does not match the images", {"baseline": torch.rand(3, 3, SIZE, SIZE)}),
     ],
 )
 def test_what_cannot_be_attributed_is_told(toy, data, error, told, what):

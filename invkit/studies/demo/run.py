@@ -16,8 +16,8 @@ from invkit.data import ImageSet, color_digits, decode_all, encode_all, evenly_s
 from invkit.evaluation import Judge
 from invkit.explainer import Explainer
 from invkit.explanation import Explanation
-from invkit.explanation.page import edits_section, protocol_section
 from invkit.explanation.profile import Profile
+from invkit.explanation.sections import edits_section, protocol_section
 from invkit.interpretees import ModuleInterpretee
 from invkit.report import Section, Table, write_page, write_png
 from invkit.studies.demo.network import LAYER, PREPROCESS, accuracy, train_checkpoints

@@ -1,19 +1,21 @@
-"""An explanation as sections of a page."""
+"""Sections of the HTML page of an explanation."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from invkit.core import Estimate
 from invkit.data import evenly_spaced
-from invkit.explanation.explained import Explained
 from invkit.explanation.fidelity import Fidelity, disagreement_text, fidelity
 from invkit.report import Picture, Section, Table, sample_sheet, shares, write_page
+
+if TYPE_CHECKING:
+    from invkit.explanation.explanation import Explanation
 
 __all__ = [
     "closing_sections",
@@ -27,10 +29,10 @@ __all__ = [
 ]
 
 
-def write_explanation(explanation: Explained, file: Path) -> Path:
+def write_explanation(explanation: Explanation, file: Path) -> Path:
     """Write the page of one explanation."""
     sections = [
-        samples_section(explanation, "What the layer cannot tell apart"),
+        samples_section(explanation, "What the layer cannot distinguish"),
         fidelity_section({explanation.layer: explanation}),
         _numbers_section(explanation),
     ]
@@ -40,17 +42,17 @@ def write_explanation(explanation: Explained, file: Path) -> Path:
     return write_page(file, f"What '{explanation.layer}' keeps and throws away", sections)
 
 
-def samples_section(explanation: Explained, title: str, text: str = "") -> Section:
-    """Samples for held-out images."""
+def samples_section(explanation: Explanation, title: str, text: str = "") -> Section:
+    """Return the section of samples for held-out images."""
     caption = (
-        "Left: held-out images. Second column: what the autoencoder alone makes of them. Right: images that the "
-        "layer cannot tell from the one at the left. What stays the same along a row is what the layer "
+        "Left: held-out images. Second column: the autoencoder's reconstructions. Right: images that the layer "
+        "cannot distinguish from the one at the left. What stays the same along a row is what the layer "
         "represents; what changes is what it throws away."
     )
     return Section(title, text, [Picture(explanation.plot(), caption)])
 
 
-def _numbers_section(explanation: Explained) -> Section:
+def _numbers_section(explanation: Explanation) -> Section:
     values = {"invariance": explanation.invariance(), **explanation.concepts()}
     caption = (
         "Invariance: share of the variance of the image code that remains when the representation is known "
@@ -62,35 +64,35 @@ def _numbers_section(explanation: Explained) -> Section:
     return Section("How much", disagreement_text(explanation), [picture], [Table(header, rows)])
 
 
-def fidelity_section(explanations: Mapping[str, Explained]) -> Section:
-    """What each explanation can be trusted for, and the metrics behind that."""
+def fidelity_section(explanations: Mapping[str, Explanation]) -> Section:
+    """Return the fidelity of each explanation as lights and metrics."""
     return trust_section({name: fidelity(explanation) for name, explanation in explanations.items()})
 
 
 def trust_section(found: Mapping[str, Fidelity]) -> Section:
-    """What something can be trusted for, by name, and the metrics behind that."""
+    """Return fidelities by name as lights and metrics."""
     several = len(found) > 1
-    judged = [
+    judgements = [
         [*([name] if several else []), light.about, light.colour, light.text]
         for name, fidelity in found.items()
         for light in fidelity.lights
     ]
     names = dict.fromkeys(name for fidelity in found.values() for name in fidelity.metrics)
-    cells = {name: [_told(fidelity.metrics.get(name)) for fidelity in found.values()] for name in names}
+    cells = {name: [_text(fidelity.metrics.get(name)) for fidelity in found.values()] for name in names}
     tables = [
-        Table([*([""] if several else []), "trust it for", "", "because"], judged),
+        Table([*([""] if several else []), "trust it for", "", "because"], judgements),
         Table(["metric", *found], [[name, *row] for name, row in cells.items()]),
     ]
-    text = "Green: trust it. Amber: mind what stands beside it. Red: do not. All metrics are of held-out images."
+    text = "Green: trust it. Amber: read the text beside it. Red: do not. All metrics are computed on held-out images."
     return Section("What to trust", text, (), tables)
 
 
-def _told(metric: Estimate | float | None) -> str:
+def _text(metric: Estimate | float | None) -> str:
     return "" if metric is None else f"{metric:.3f}" if isinstance(metric, float) else str(metric)
 
 
-def metrics_table(explanations: dict[str, Explained]) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows of all metrics, one column for each explanation."""
+def metrics_table(explanations: dict[str, Explanation]) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of a table of all metrics, one column per explanation."""
     rows: dict[str, list[str]] = {}
 
     def put(name: str, value: object) -> None:
@@ -112,8 +114,8 @@ def metrics_table(explanations: dict[str, Explained]) -> tuple[list[str], list[l
     return ["", *explanations], [[name, *cells] for name, cells in rows.items()]
 
 
-def edits_section(explanation: Explained, columns: int = 8) -> Section:
-    """Swap each concept of a held-out image for those of other held-out images."""
+def edits_section(explanation: Explanation, columns: int = 8) -> Section:
+    """Return pictures of held-out images with each concept swapped for that of other held-out images."""
     assert explanation.e is not None
     data = explanation.held_out.data
     chosen = evenly_spaced(len(data), columns + 3)
@@ -128,19 +130,19 @@ def edits_section(explanation: Explained, columns: int = 8) -> Section:
             f"{concept} swapped",
         )
         figure.axes[2].set_title(f"top: donors of the {concept}; below: x with it", fontsize=9)
-        caption = f"Each row is the image at the left with the {concept} of the donor above, all else kept."
+        caption = f"Each row is the image at the left with the {concept} of the donor above and all else kept."
         pictures.append(Picture(figure, caption))
     return Section("Edits", "Swapping one factor of e and decoding changes that concept alone.", pictures)
 
 
-def closing_sections(explanations: Mapping[str, Explained], about: Mapping[str, Any] | None = None) -> list[Section]:
-    """What explanations by name can be trusted for, and the protocol of all; `about` goes before it."""
+def closing_sections(explanations: Mapping[str, Explanation], about: Mapping[str, Any] | None = None) -> list[Section]:
+    """Return the fidelity of explanations by name, and their common protocol preceded by `about`."""
     protocol = next(iter(explanations.values())).protocol
     return [fidelity_section(explanations), protocol_section({**(about or {}), **protocol})]
 
 
 def protocol_section(protocol: dict[str, Any]) -> Section:
-    """The settings that the metrics depend on."""
+    """Return the section of the settings that the metrics depend on."""
     text = (
         "The metrics measure what t can use of the representation; they depend on the settings below and may be "
         "compared between explanations that share them."
