@@ -25,8 +25,8 @@ import torch
 from torch import nn
 
 import invkit
-from invkit.data import Codes, ImageSet, Place, as_concept, fill, latent_stores, latents
-from invkit.data import store as store_module
+from invkit.data import Codes, ImageSet, LatentSpec, as_concept, fill_stores, latents, open_stores
+from invkit.data import latent_store as store_module
 from invkit.errors import ArtefactError, LayerError
 from invkit.explainer import build_t, recipe
 from invkit.explanation import saving
@@ -154,7 +154,7 @@ def child(cache, tell):
 
 def watched(tell):
     """Call `tell` with each unit of work: steps of trainings, batches of latents, metrics, files of the explanation."""
-    step, fill, metrics, write = loop.take_step, latents.fill, recipe.explanation_of, saving.write_tensors
+    step, fill, metrics, write = loop.take_step, latents.fill_stores, recipe.explanation_of, saving.write_tensors
 
     def told_step(task, state, *args):
         tell(f"{task.title}, step {state.result.steps}")
@@ -179,7 +179,7 @@ def watched(tell):
         tell(f"file {path.name}")
         return write(path, *args)
 
-    loop.take_step, latents.fill = told_step, told_fill
+    loop.take_step, latents.fill_stores = told_step, told_fill
     recipe.explanation_of, saving.write_tensors = told_metrics, told_write
 
 
@@ -606,14 +606,14 @@ def test_a_disk_without_room_for_the_latents_is_told_before_any_training(tmp_pat
 def made_up(folder, name, total):
     """Fill files with codes and representations that are drawn."""
     places = {"codes": {"mean": (128,), "std": (128,)}, "z": {"z": (512,)}}
-    stores = latent_stores(total, {key: Place(shapes, folder / name / key, {}) for key, shapes in places.items()})
+    stores = open_stores(total, {key: LatentSpec(shapes, folder / name / key, {}) for key, shapes in places.items()})
 
     def compute(rows, wanted):
         drawn = torch.randn(rows.stop - rows.start, 640, generator=generator_for(0, name, rows.start))
         found = {"mean": drawn[:, :128], "std": torch.full((len(drawn), 128), 0.1), "z": drawn[:, 128:]}
         return {key: {each: found[each] for each in places[key]} for key in wanted}
 
-    fill(stores, compute, title=name, lock=folder / name, batch=1024)
+    fill_stores(stores, compute, title=name, lock=folder / name, batch=1024)
     return Codes(stores["codes"]["mean"], stores["codes"]["std"]), stores["z"]["z"]
 
 

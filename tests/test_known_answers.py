@@ -3,11 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from invkit.explainer.recipe import explain_each
 
 from invkit.core import Interpretee
 from invkit.data import color_digits
 from invkit.explainer import lay_groundwork
-from invkit.explainer.recipe import explain_each
 from invkit.explanation import Explanation, HeldOut
 from invkit.studies.demo.run import edit_rates, trained_judge
 

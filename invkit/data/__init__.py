@@ -7,11 +7,10 @@ from invkit.data.digits import color_digits
 from invkit.data.generated import Generated
 from invkit.data.images import as_image_set
 from invkit.data.imageset import ImageSet, evenly_spaced, to_uint8
+from invkit.data.latent_store import LatentSpec, LatentStore, check_latents_fit, fill_stores, open_stores
 from invkit.data.latents import check_finite, decode_all, encode_all, latent_codes, represent_all
-from invkit.data.rows import Codes, FileRows, Rows
 from invkit.data.shaping import resize_and_crop
-from invkit.data.store import LatentStore, Place, check_latents_fit, fill, latent_stores
-from invkit.data.stored import StoredImages, concatenate_images
+from invkit.data.storage import Codes, FileRows, Rows, StoredImages, concatenate_images
 
 __all__ = [
     "Codes",
@@ -19,9 +18,9 @@ __all__ = [
     "FileRows",
     "Generated",
     "ImageSet",
+    "LatentSpec",
     "LatentStore",
     "Pairing",
-    "Place",
     "Rows",
     "StoredImages",
     "as_concept",
@@ -34,9 +33,9 @@ __all__ = [
     "decode_all",
     "encode_all",
     "evenly_spaced",
-    "fill",
+    "fill_stores",
     "latent_codes",
-    "latent_stores",
+    "open_stores",
     "read_attributes",
     "represent_all",
     "resize_and_crop",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from invkit.data.generated import Generated
 from invkit.data.imageset import ImageSet, to_uint8
-from invkit.data.stored import concatenate_images
+from invkit.data.storage import concatenate_images
 from invkit.errors import DataError
 from invkit.utils.random import generator_for
 

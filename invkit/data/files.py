@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from invkit.data.reading import read_each
-from invkit.data.stored import StoredImages, concatenate_images
+from invkit.data.storage import StoredImages, concatenate_images
 from invkit.errors import DataError
 
 __all__ = ["SUFFIXES", "find_images", "read_files", "square"]

@@ -1,4 +1,4 @@
-"""Images that a decoder makes of known codes, in place of stored ones."""
+"""Images that a decoder makes from known codes when they are read."""
 
 from __future__ import annotations
 
@@ -11,16 +11,24 @@ from invkit.core import Autoencoder
 
 __all__ = ["Generated"]
 
-_CHUNK = 16  # images made at once
+_BATCH = 16  # images decoded at once
 
 
 @dataclass(frozen=True)
 class Generated:
-    """Stands in for the pixels of an :class:`ImageSet`: made anew whenever they are asked for, so that none is stored.
+    """Images of an :class:`ImageSet` that a decoder makes from known codes when their rows are read.
 
     Attributes:
-        autoencoder: its decoder makes them.
-        latents: code of each, (N, *latent_shape), on the CPU.
+        autoencoder: its decoder makes the images.
+        latents: code of each image, (N, *latent_shape), on the CPU.
+
+    Example:
+        >>> import torch
+        >>> from invkit.autoencoders import ConvAutoencoder
+        >>> from invkit.data import Generated, ImageSet
+        >>> images = ImageSet(Generated(ConvAutoencoder(28, 8, 8), torch.randn(5, 8)))
+        >>> images.images(slice(2)).shape
+        torch.Size([2, 3, 28, 28])
     """
 
     autoencoder: Autoencoder
@@ -29,18 +37,19 @@ class Generated:
     def __len__(self) -> int:
         return len(self.latents)
 
-    def __getitem__(self, rows: Tensor | slice) -> Generated:
-        return Generated(self.autoencoder, self.latents[rows])
-
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """(N, 3, S, S)."""
         size = self.autoencoder.image_size
         return len(self), 3, size, size
 
+    def select(self, rows: Tensor | slice) -> Generated:
+        """Return a subset without decoding it."""
+        return Generated(self.autoencoder, self.latents[rows])
+
     @torch.no_grad()
-    def read(self) -> Tensor:
-        """Make them, float32 in [0, 1], (N, 3, S, S), on the CPU."""
+    def __getitem__(self, rows: Tensor | slice, /) -> Tensor:
+        """Decode images, (B, 3, S, S) float32 in [0, 1], on the CPU."""
         self.autoencoder.eval()
-        parts = self.latents.to(self.autoencoder.device).split(_CHUNK)
-        return torch.cat([self.autoencoder.decode(part).cpu() for part in parts])
+        batches = self.latents[rows].to(self.autoencoder.device).split(_BATCH)
+        return torch.cat([self.autoencoder.decode(batch).cpu() for batch in batches])

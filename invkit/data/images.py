@@ -23,7 +23,7 @@ from invkit.data.imageset import ImageSet
 from invkit.data.items import class_names, read_items
 from invkit.data.reading import tried
 from invkit.data.shaping import as_maps, checked, resize_and_crop, usual_side
-from invkit.data.stored import StoredImages, concatenate_images, most_in_memory, read_only
+from invkit.data.storage import StoredImages, concatenate_images, from_numpy, max_bytes_in_memory
 from invkit.errors import DataError, InvkitWarning
 from invkit.plugins import list_names, load_named
 
@@ -135,7 +135,7 @@ def _read(data: Any, size: int | None) -> _Found:
         some = kept if len(kept) < len(files) else None
         return _Found(pixels, labels, files=files, kept=some, total=len(files))
     if isinstance(data, (np.ndarray, Tensor)):
-        return _Found(_from_whole(read_only(data) if isinstance(data, np.ndarray) else data.detach().cpu()))
+        return _Found(_from_whole(from_numpy(data) if isinstance(data, np.ndarray) else data.detach().cpu()))
     if hasattr(data, "__getitem__") or hasattr(data, "__iter__"):
         pixels, labels, chosen, total = read_items(data, size)
         return _Found(pixels, labels, class_names(data), kept=chosen, total=total)
@@ -214,7 +214,7 @@ def _chosen(what: str, labels: Any, found: _Found) -> Any:
 def _from_whole(array: Tensor) -> Tensor | StoredImages:
     """Take an array of all images; one that memory has no room for twice is not copied, whatever lies behind it."""
     maps = as_maps(array)
-    small = maps.nbytes <= most_in_memory()
+    small = maps.nbytes <= max_bytes_in_memory()
     if small:
         maps = checked(maps.contiguous())
     else:

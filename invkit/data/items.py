@@ -16,7 +16,7 @@ from invkit.data.files import square, to_rgb
 from invkit.data.imageset import to_uint8
 from invkit.data.reading import read_each, read_on
 from invkit.data.shaping import as_maps, checked, resize_and_crop, usual_side
-from invkit.data.stored import StoredImages, concatenate_images, read_only
+from invkit.data.storage import StoredImages, concatenate_images, from_numpy
 from invkit.utils.progress import Progress
 
 __all__ = ["class_names", "read_items"]
@@ -139,4 +139,4 @@ def _one(image: Any, size: int | None) -> Tensor:
 
 
 def _as_tensor(images: Any) -> Tensor:
-    return read_only(images) if isinstance(images, np.ndarray) else torch.as_tensor(images)
+    return from_numpy(images) if isinstance(images, np.ndarray) else torch.as_tensor(images)

@@ -41,5 +41,5 @@ class HeldOut:
         rows = evenly_spaced(len(data), rows_in_memory(_MOST, z.shape[1:], _LEAST))
         few = data.take(rows)
         if isinstance(few.pixels, StoredImages):  # otherwise the file of all images would stay open
-            few = replace(few, pixels=few.pixels.read())
+            few = replace(few, pixels=few.pixels[:])
         return cls(few, z[rows])

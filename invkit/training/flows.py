@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from invkit.data.concepts import Concept, Pairing
 from invkit.data.imageset import evenly_spaced
-from invkit.data.rows import Codes, Rows
+from invkit.data.storage import Codes, Rows
 from invkit.flows import InvarianceFlow, SemanticFlow, pair_nll
 from invkit.flows.invariance import standard_normal_nll
 from invkit.training.task import Task

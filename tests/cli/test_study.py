@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from invkit.studies.preparing import Keywords
 from safetensors.torch import save_file
 
 from invkit import studies
 from invkit.evaluation import Features
 from invkit.settings import Settings
-from invkit.studies.preparing import Keywords
 
 pytestmark = pytest.mark.filterwarnings("ignore:Nobody said")  # how a plain module's images are normalised
 

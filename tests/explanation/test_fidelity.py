@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from invkit.studies.preparing import lay
 from torch import nn
 
 import invkit
@@ -12,7 +13,6 @@ from invkit.data import color_digits
 from invkit.evaluation import Features, frechet_distance
 from invkit.interpretees import ModuleInterpretee, as_interpretee
 from invkit.settings import Settings
-from invkit.studies.preparing import lay
 from invkit.studies.sanity import explain_shuffled
 
 

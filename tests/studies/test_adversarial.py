@@ -4,13 +4,13 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from invkit.explainer.recipe import explain
 from torch import nn
 
 from invkit.core import Estimate, Interpretee
 from invkit.data import Concept, ImageSet, color_digits
 from invkit.errors import DataError, LayerError, SettingsError
 from invkit.evaluation.consistency import other_rows
-from invkit.explainer.recipe import explain
 from invkit.flows import InvarianceFlow
 from invkit.interpretees import ModuleInterpretee, NamedLayer
 from invkit.studies.adversarial import adversarial

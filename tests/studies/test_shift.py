@@ -3,11 +3,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from invkit.explainer.recipe import explain
 from torch import nn
 
 from invkit.data import Concept, ImageSet, color_digits, encode_all
 from invkit.errors import DataError
-from invkit.explainer.recipe import explain
 from invkit.explanation import Explanation, HeldOut
 from invkit.interpretees import ModuleInterpretee, NamedLayer
 from invkit.studies.shift import kept, shift

@@ -129,14 +129,14 @@ def test_two_processes_explain_as_one_does_and_each_sees_half_of_the_images(tmp_
 def test_small_latents_without_a_folder_are_each_processes_own_and_large_ones_are_shared(tmp_path):
     launch(
         tmp_path,
-        "from invkit.data import store\n"
+        "from invkit.data import latent_store as store\n"
         "right, seen = torch.arange(3000.0)[:, None], []\n"
         "def compute(rows, wanted):\n"
         "    seen.extend(range(rows.start, rows.stop))\n"
         "    return {'z': {'a': right[rows]}}\n"
         "def filled():\n"
-        "    stores = store.latent_stores(3000, {'z': store.Place({'a': (1,)}, None, {})})\n"
-        "    store.fill(stores, compute, title='z')\n"
+        "    stores = store.open_stores(3000, {'z': store.LatentSpec({'a': (1,)}, None, {})})\n"
+        "    store.fill_stores(stores, compute, title='z')\n"
         "    return stores['z']['a']\n"
         "if rank == 1:\n"  # who waits for nobody
         "    assert torch.equal(filled(), right)\n"

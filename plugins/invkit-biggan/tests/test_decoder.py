@@ -247,7 +247,7 @@ def test_an_image_set_is_the_same_for_the_same_seed_and_has_one_size(decoder):
     first, again, other = (decoder.image_set(5, seed=k, dequantizer=vae) for k in (0, 0, 1))
     assert first.fingerprint() == again.fingerprint() != other.fingerprint()
     torch.testing.assert_close(first.take(torch.tensor([2])).images(), first.images()[2:3], **ROUNDING)
-    with pytest.raises(DataError, match="made at one size"):
+    with pytest.raises(DataError, match="Generated images cannot be resized"):
         first.resized(64)
     with pytest.raises(DataError, match="no classes"):
         decoder.image_set(5, classes=[3, 10], dequantizer=vae)

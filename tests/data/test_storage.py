@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import invkit
 from invkit.data import ImageSet, StoredImages, as_concept, as_image_set, augmented, concatenate_images
 from invkit.data import images as images_module
-from invkit.data import stored as stored_module
+from invkit.data import storage as storage_module
 from invkit.errors import ArtefactError, DataError
 from invkit.settings import Settings
 from invkit.utils import resources as room
@@ -29,7 +29,7 @@ N, SIZE = 60, 28
 @pytest.fixture
 def little(tmp_path, monkeypatch):
     """Memory for ten of the images."""
-    monkeypatch.setattr(stored_module, "memory_budget", lambda: 2 * 10 * 3 * SIZE**2)
+    monkeypatch.setattr(storage_module, "memory_budget", lambda: 2 * 10 * 3 * SIZE**2)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return tmp_path
 
@@ -51,18 +51,18 @@ def test_more_goes_into_a_file_and_can_be_read_by_rows(little, total):
     assert isinstance(found, StoredImages)
     assert found.shape == some.shape
     assert found.dtype == torch.uint8
-    assert torch.equal(found.read(), some)
+    assert torch.equal(found[:], some)
     rows = torch.randint(0, N, (33,))
-    assert torch.equal(found[rows].read(), some[rows])
-    assert torch.equal(found[rows][5:9][torch.tensor([2, 0])].read(), some[rows[[7, 5]]])
+    assert torch.equal(found[rows], some[rows])
+    assert torch.equal(found.select(rows).select(slice(5, 9))[torch.tensor([2, 0])], some[rows[[7, 5]]])
     assert not list(little.iterdir())  # the file has no name, so that nothing is left whatever happens
 
 
 def test_nothing_that_is_written_to_what_was_read_comes_back(little):
     some = pixels()
     found = concatenate_images(some.split(7))
-    found.read().zero_()
-    assert torch.equal(found.read(), some)
+    found[:].zero_()
+    assert torch.equal(found[:], some)
 
 
 def test_a_file_larger_than_memory_and_swap_can_be_mapped():
@@ -73,8 +73,8 @@ def test_a_file_larger_than_memory_and_swap_can_be_mapped():
         except OSError:
             pytest.skip("no sparse files here")
         warnings.simplefilter("error")
-        mapped = stored_module._mapped(file, np.uint8, (rows, 3, SIZE, SIZE))
-    assert StoredImages(mapped, torch.arange(7))[torch.tensor([5])].read().sum() == 0
+        mapped = storage_module._mapped(file, np.uint8, (rows, 3, SIZE, SIZE))
+    assert StoredImages(mapped, torch.arange(7))[torch.tensor([5])].sum() == 0
 
 
 @pytest.mark.parametrize("other", [torch.rand(2, 3, SIZE, SIZE), torch.zeros(2, 3, 30, 30, dtype=torch.uint8)])
@@ -123,7 +123,7 @@ def test_a_large_array_is_the_same_where_it_lies(little, which, monkeypatch):
     array = list(arrays())[which]
     large = as_image_set(array, size=SIZE)
     assert isinstance(large.pixels, StoredImages)
-    assert large.pixels.file.data_ptr() == torch.as_tensor(array).data_ptr()
+    assert large.pixels.source.data_ptr() == torch.as_tensor(array).data_ptr()
     monkeypatch.undo()
     small = as_image_set(array, size=SIZE)
     assert isinstance(small.pixels, torch.Tensor)
@@ -144,7 +144,7 @@ MAPPED = """
 import re, sys
 from pathlib import Path
 import numpy as np
-from invkit.data import as_image_set, stored
+from invkit.data import as_image_set, storage
 
 def own():
     return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
@@ -152,11 +152,11 @@ def own():
 array = np.lib.format.open_memmap(sys.argv[1], "w+", np.float32, (5000, 64, 64, 3))
 array[::100] = 0.5
 del array
-stored.memory_budget = lambda: 2**20
+storage.memory_budget = lambda: 2**20
 before = own()
 images = as_image_set(np.load(sys.argv[1], mmap_mode="r"))
 train, test = images.split(0.1, 0)
-print(own() - before, images.pixels.file.nbytes / 2**20, float(images.images(slice(1)).mean()))
+print(own() - before, images.pixels.source.nbytes / 2**20, float(images.images(slice(1)).mean()))
 """
 
 
@@ -171,7 +171,7 @@ def test_a_mapped_array_is_not_loaded(tmp_path):
 
 
 def test_a_disk_without_room_is_told_at_the_first_image(little, monkeypatch):
-    monkeypatch.setattr(stored_module, "check_disk_space", lambda size, *_: room.check_disk_space(size + 2**60, *_))
+    monkeypatch.setattr(storage_module, "check_disk_space", lambda size, *_: room.check_disk_space(size + 2**60, *_))
     seen = []
 
     def parts():
@@ -198,7 +198,9 @@ def test_a_disk_that_fills_is_told(little):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30 * 3 * SIZE**2, before[1]))
     try:
-        with pytest.raises(ArtefactError, match=r"Cannot keep the images.*Expected: room in .*TMPDIR"):
+        with pytest.raises(
+            ArtefactError, match=r"Cannot write the images to a temporary file.*Expected: free space in .*TMPDIR"
+        ):
             concatenate_images(pixels().split(7))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -221,7 +223,7 @@ READER = """
 import re
 from pathlib import Path
 import torch
-from invkit.data import as_image_set, stored
+from invkit.data import as_image_set, storage
 
 class Drawn(torch.utils.data.Dataset):
     def __len__(self):
@@ -233,11 +235,11 @@ class Drawn(torch.utils.data.Dataset):
 def own():  # what no other process and no file shares
     return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
-stored.memory_budget = lambda: 2**20
+storage.memory_budget = lambda: 2**20
 before = own()
 images = as_image_set(Drawn())
 train, test = images.split(0.1, 0)
-print(own() - before, images.pixels.file.nbytes / 2**20, float(train.images(slice(7)).mean()))
+print(own() - before, images.pixels.source.nbytes / 2**20, float(train.images(slice(7)).mean()))
 """
 
 

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from invkit.data import store as store_module
-from invkit.data.rows import FileRows
-from invkit.data.store import Place, fill, latent_stores
+from invkit.data import latent_store as store_module
+from invkit.data.latent_store import LatentSpec, check_latents_fit, fill_stores, open_stores
 from invkit.errors import ArtefactError
 from invkit.utils.io import read_tensors, write_tensors
 
@@ -41,9 +40,10 @@ class Work:
 
     def __call__(self):
         shapes = {name: tuple(values.shape[1:]) for name, values in self.truth.items()}
-        places = {name: Place(shapes, self.folder and self.folder / name, {"of": "made up"}) for name in self.names}
-        stores = latent_stores(N, places)
-        fill(stores, self.compute, title="latents", lock=self.folder, batch=self.batch)
+        about = {"of": "made up"}
+        specs = {name: LatentSpec(shapes, self.folder and self.folder / name, about) for name in self.names}
+        stores = open_stores(N, specs)
+        fill_stores(stores, self.compute, title="latents", lock=self.folder, batch=self.batch)
         return stores
 
     def compute(self, rows, wanted):
@@ -83,19 +83,19 @@ def test_what_is_read_is_what_was_computed_and_it_is_computed_once(tmp_path, bat
 
 def test_stores_of_parts_of_several_sizes_are_filled_in_one_pass(tmp_path, monkeypatch):
     monkeypatch.setattr(store_module, "_PART_BYTES", 4 * 11 * 3)
-    small = latent_stores(N, {"small": Place({"a": (5,), "b": (2, 3)}, tmp_path / "s", {})})["small"]
+    small = open_stores(N, {"small": LatentSpec({"a": (5,), "b": (2, 3)}, tmp_path / "s", {})})["small"]
     monkeypatch.undo()
-    assert small.per_part == 2
+    assert small.rows_per_part == 2
     work = Work(tmp_path / "x")
-    large = latent_stores(N, {"z": Place({"a": (5,), "b": (2, 3)}, tmp_path / "x" / "z", {})})["z"]
+    large = open_stores(N, {"z": LatentSpec({"a": (5,), "b": (2, 3)}, tmp_path / "x" / "z", {})})["z"]
     work.names = ("small", "z")
-    fill({"small": small, "z": large}, work.compute, title="latents", batch=7)
+    fill_stores({"small": small, "z": large}, work.compute, title="latents", batch=7)
     for store in (small, large):
         assert all(torch.equal(store[key][:], values) for key, values in work.truth.items())
     assert work.rows == list(range(N))
     small.folder.joinpath("000010.safetensors").unlink()
     work.rows = []
-    fill({"small": small, "z": large}, work.compute, title="latents", batch=2)
+    fill_stores({"small": small, "z": large}, work.compute, title="latents", batch=2)
     assert work.rows == [20, 21]
 
 
@@ -144,7 +144,7 @@ def test_a_damaged_part_alone_is_made_again(tmp_path, damage, capsys):
     assert work.rows == list(range(24, 32))
     assert {file: file.read_bytes() for file in parts(tmp_path)} == before
     assert all(file.stat().st_mtime_ns == times[file] for file in before if file != bad)
-    assert capsys.readouterr().err.count(f"{bad} is damaged; it is made again") == (damage is not Path.unlink)
+    assert capsys.readouterr().err.count(f"{bad} is damaged and is recomputed") == (damage is not Path.unlink)
 
 
 def test_a_damaged_word_about_the_files_is_written_anew(tmp_path):
@@ -183,7 +183,7 @@ def test_a_part_that_is_damaged_while_it_is_read_is_told(tmp_path, damage):
     assert torch.equal(rows[:8], truth()["b"][:8])
     damage(parts(tmp_path)[3])
     assert torch.equal(rows[8:24], truth()["b"][8:24])
-    with pytest.raises(ArtefactError, match=r"Cannot read .*000003.safetensors.*made anew"):
+    with pytest.raises(ArtefactError, match=r"Cannot read .*000003.safetensors.*recomputed"):
         rows[20:40]
 
 
@@ -271,7 +271,7 @@ def test_an_interrupt_while_a_file_is_written_leaves_the_old_one_and_nothing_els
 def test_no_lock_can_be_made_where_nothing_can_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtefactError, match=r"Cannot write .*\.locks.*another folder"):
-        fill(latent_stores(N, {"z": Place({"a": (5,)}, None, {})}), None, title="x", lock=tmp_path / "file" / "x")
+        fill_stores(open_stores(N, {"z": LatentSpec({"a": (5,)})}), None, title="x", lock=tmp_path / "file" / "x")
 
 
 def test_too_little_room_is_told_before_anything_is_computed(tmp_path, monkeypatch):
@@ -289,13 +289,57 @@ def test_too_little_room_is_told_before_anything_is_computed(tmp_path, monkeypat
     Work(tmp_path / "one")()  # what is there already needs no room
 
 
-def test_several_layers_that_fit_into_memory_one_by_one_only_go_into_files(monkeypatch):
+def is_in_a_file(tensor):
+    """Whether a tensor is mapped from a temporary file that has no name any more."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        start, stop = (int(end, 16) for end in line.split()[0].split("-"))
+        if start <= tensor.data_ptr() < stop:
+            return "invkit-" in line and line.endswith("(deleted)")
+    return False
+
+
+@pytest.fixture
+def memory_for_one_layer(tmp_path, monkeypatch):
     memory = namedtuple("memory", "available")
     monkeypatch.setattr("psutil.virtual_memory", lambda: memory(2 * N * 11 * 4 + 1))
-    assert isinstance(Work(None)()["z"]["a"], torch.Tensor)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_several_layers_that_fit_memory_one_by_one_only_go_into_a_temporary_file(memory_for_one_layer):
+    one = Work(None)()["z"]["a"]
+    assert isinstance(one, torch.Tensor)
+    assert not is_in_a_file(one)
     both = Work(None, names=("y", "z"))
-    assert isinstance(both()["z"]["a"], FileRows)
+    assert all(is_in_a_file(store[name]) for store in both().values() for name in "ab")
     assert both.is_right()
+    assert not list(memory_for_one_layer.iterdir())  # unlinked: nothing is left after a kill either
+
+
+def test_a_temporary_file_that_does_not_fit_the_disk_is_an_error_before_anything_is_computed(memory_for_one_layer):
+    work = Work(None, names=("y", "z"))
+    expected = r"Cannot write the latents to a temporary file.*Got: File too large.*TMPDIR"
+    with files_of_at_most(N * 11 * 4 - 1), pytest.raises(ArtefactError, match=expected):
+        work()
+    assert work.rows == []
+    assert not list(memory_for_one_layer.iterdir())
+
+
+def test_latents_in_the_cache_folder_need_no_space_again(tmp_path, monkeypatch):
+    usage, needed = namedtuple("usage", "free"), N * 11 * 4
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(free))
+    free = needed - 1
+    check_latents_fit(free, tmp_path / "none yet")
+    with pytest.raises(ArtefactError, match=r"Too little room for the latents"):
+        check_latents_fit(needed, tmp_path)
+    check_latents_fit(needed, None)  # fits memory
+    free = 10 * needed
+    Work(tmp_path / "representations-0123456789abcdef")()
+    (tmp_path / "t-0123456789abcdef.safetensors").write_bytes(bytes(needed))  # no latents
+    free = 0
+    check_latents_fit(needed, tmp_path)
+    with pytest.raises(ArtefactError, match=r"Too little room for the latents"):
+        check_latents_fit(3 * needed, tmp_path)
 
 
 ERRORS = [
@@ -402,7 +446,7 @@ def kill_everywhere(base):
 
 
 def test_a_run_killed_at_any_touch_of_a_file_loses_nothing_that_was_written(tmp_path):
-    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from test_store import *\n"
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from test_latent_store import *\n"
     code += "kill_everywhere(Path(sys.argv[1]))"
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
