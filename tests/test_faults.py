@@ -28,7 +28,8 @@ import invkit
 from invkit.data import Codes, ImageSet, LatentSpec, as_concept, fill_stores, latents, open_stores
 from invkit.data import latent_store as store_module
 from invkit.errors import ArtefactError, LayerError
-from invkit.explainer import build_t, recipe
+from invkit.explainer import explainer as module
+from invkit.explainer.invariance import build_t
 from invkit.explanation import saving
 from invkit.settings import Settings
 from invkit.training import FitSettings, InvarianceTask, Task, fit, fit_or_load, held_out_nll, loop
@@ -154,7 +155,7 @@ def child(cache, tell):
 
 def watched(tell):
     """Call `tell` with each unit of work: steps of trainings, batches of latents, metrics, files of the explanation."""
-    step, fill, metrics, write = loop.take_step, latents.fill_stores, recipe.explanation_of, saving.write_tensors
+    step, fill, metrics, write = loop.take_step, latents.fill_stores, module.explanation_of, saving.write_tensors
 
     def told_step(task, state, *args):
         tell(f"{task.title}, step {state.result.steps}")
@@ -180,7 +181,7 @@ def watched(tell):
         return write(path, *args)
 
     loop.take_step, latents.fill_stores = told_step, told_fill
-    recipe.explanation_of, saving.write_tensors = told_metrics, told_write
+    module.explanation_of, saving.write_tensors = told_metrics, told_write
 
 
 def prepared(base):
@@ -597,7 +598,7 @@ def test_a_layer_that_overflows_for_some_images_is_told_at_the_first_and_nothing
 
 
 def test_a_disk_without_room_for_the_latents_is_told_before_any_training(tmp_path, monkeypatch):
-    monkeypatch.setattr("invkit.explainer.preparation.lay_groundwork", lambda *_, **__: pytest.fail("training began"))
+    monkeypatch.setattr(module, "fit_autoencoder", lambda *_, **__: pytest.fail("training began"))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: namedtuple("usage", "free")(300 * 16 * 4 - 1))
     with pytest.raises(ArtefactError, match=r"Too little room.*Got: 19 KiB"):
         explained(tmp_path / "cache")
@@ -624,7 +625,7 @@ def train_on_many(folder, total):
     (codes, z), held_out = made_up(folder, "train", total), made_up(folder, "held-out", total // 10)
     filled = time.monotonic() - begun
     rows = torch.randperm(total)[:4096]
-    t = build_t(Settings.tiny(), (128,), None, codes[rows].mean, z[rows])
+    t = build_t(Settings.tiny(), (128,), codes[rows].mean, z[rows])
     fit(InvarianceTask(t, codes, z, held_out), replace(SOME, steps=30, batch_size=512))
     nll = held_out_nll(t, *held_out)
     assert len(nll) == total // 10

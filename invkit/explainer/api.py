@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from invkit.core import Interpretee
-from invkit.explainer.explainer import Explainer
+from invkit.explainer.explainer import Explainer, as_explainer
 from invkit.explainer.validation import default_images, find_layers, one_layer
 from invkit.explanation import Explanation, Profile
 from invkit.interpretees import as_interpretee
@@ -32,7 +33,8 @@ def explain(
     Args:
         model: any `nn.Module` that takes images, a plugin's name (``timm:resnet18``) or an :class:`Interpretee`.
         layer: the module itself, or its address: ``features.11``, ``block@1``, ``encoder[0]``, ``input``.
-        data: images as in :class:`Explainer`, or an Explainer. None for images of the autoencoder if it is a
+        data: images as in :class:`Explainer`, or an Explainer or the folder of a saved one. None
+            for images of the autoencoder if it is a
             generator, else for the built-in ColorDigits at a size that the model takes.
         preprocess: from images in [0, 1] to the model's input. None for what plugins know of the model; if none knows
             it, the model is given [0, 1] with a warning.
@@ -102,11 +104,11 @@ def _explainer(
     subjects: Sequence[tuple[Interpretee, Sequence[str]]], data: Any, arguments: dict[str, Any]
 ) -> Explainer:
     """Return the Explainer of some data, built if it is none."""
-    if isinstance(data, Explainer):
+    if isinstance(data, Explainer) or (isinstance(data, (str, Path)) and Explainer.is_saved_in(data)):
         if arguments:
             names = ", ".join(arguments)
             raise TypeError(f"These arguments were decided when the Explainer was made: {names}")
-        return data
+        return as_explainer(data)
     if data is None:
         data, held_out = default_images(subjects, arguments.get("autoencoder"), arguments.get("size"))
         if held_out is not None:

@@ -12,7 +12,7 @@ import invkit
 from invkit.core import Posterior
 from invkit.data import as_image_set
 from invkit.errors import ArtefactError, DataError, LayerError, SettingsError
-from invkit.explainer import ground, recipe
+from invkit.explainer import explainer as module
 from invkit.explanation import fidelity
 from invkit.flows import VectorEmbedder
 from invkit.testing import check_autoencoder
@@ -188,7 +188,7 @@ def test_the_same_seed_gives_the_same_and_another_does_not(model, digits, tiny, 
     [("7", "No layer '7'"), ("4[3]@1", "No layer"), ("zz*", "No layer"), ("2@1", "never fires")],
 )
 def test_a_bad_layer_is_told_before_any_training(model, digits, layer, words, monkeypatch):
-    monkeypatch.setattr("invkit.explainer.preparation.lay_groundwork", None)
+    monkeypatch.setattr("invkit.explainer.explainer.fit_autoencoder", None)
     with pytest.raises(LayerError, match=words):
         invkit.explain(model, layer, digits)
 
@@ -243,12 +243,12 @@ def test_a_concept_may_have_any_name(model, digits, tiny, tmp_path):
 
 def test_given_factor_sizes_are_used_and_checked(model, digits, tiny):
     sizes = {"digit": 2, "background": 4}
-    found = invkit.explain(model, "2", digits, settings=tiny, factor_sizes=sizes)
+    found = invkit.explain(model, "2", digits, settings=replace(tiny, factor_sizes=sizes))
     assert found.e.factors == {"residual": 6, "digit": 2, "background": 4}
     with pytest.raises(SettingsError):
-        invkit.explain(model, "2", digits, settings=tiny, factor_sizes={"digit": 40})
+        invkit.explain(model, "2", digits, settings=replace(tiny, factor_sizes={"digit": 40}))
     with pytest.raises(SettingsError, match="No labels for age"):
-        invkit.explain(model, "2", digits, settings=tiny, factor_sizes={"age": 2})
+        invkit.explain(model, "2", digits, settings=replace(tiny, factor_sizes={"age": 2}))
 
 
 def test_a_profile_of_layers_and_of_checkpoints(model, digits, tiny, tmp_path):
@@ -295,8 +295,10 @@ class Seen:
 def test_of_a_large_layer_fewer_images_are_held_at_once(model, digits, tiny, monkeypatch, size, expected):
     monkeypatch.setattr(room, "_AT_ONCE", size)
     monkeypatch.setattr(Seen, "most", 0)
-    known = recipe.representations
-    monkeypatch.setattr(recipe, "representations", lambda *a: {k: tuple(map(Seen, z)) for k, z in known(*a).items()})
+    known = invkit.Explainer.representations
+    monkeypatch.setattr(
+        invkit.Explainer, "representations", lambda *a: {k: tuple(map(Seen, z)) for k, z in known(*a).items()}
+    )
     found = invkit.explain(model, "2", digits, held_out=digits, settings=tiny)
     assert Seen.most == expected  # 100 go with the explanation
     assert len(found.held_out.z) == expected
@@ -339,7 +341,7 @@ def test_new_labels_need_no_new_autoencoder_and_another_noise_no_new_e(model, di
 
 @pytest.mark.parametrize("stage", ["AutoencoderTask", "AnchorTask", "InvarianceTask"])
 def test_what_is_made_after_an_interruption_is_not_kept(model, digits, tiny, tmp_path, monkeypatch, stage):
-    whole = ground.fit_or_load
+    whole = module.fit_or_load
 
     def cut_short(task, *args, **options):
         result = whole(task, *args, **options)
@@ -349,7 +351,7 @@ def test_what_is_made_after_an_interruption_is_not_kept(model, digits, tiny, tmp
                 options["path"].unlink(missing_ok=True)
         return result
 
-    monkeypatch.setattr(ground, "fit_or_load", cut_short)
+    monkeypatch.setattr(module, "fit_or_load", cut_short)
     monkeypatch.setattr("invkit.autoencoders.fitting.fit_or_load", cut_short)
     invkit.explain(model, "2", digits, settings=tiny, cache=tmp_path)
     kept = {file.name.partition("-")[0] for file in tmp_path.glob("[!.]*")}
@@ -378,14 +380,17 @@ def test_an_explanation_says_where_its_training_was_cut_short(model, digits, tin
 
 
 def test_each_explanation_trains_an_embedder_of_its_own(model, digits, tiny, tmp_path):
-    mine = VectorEmbedder((4, 13, 13), 12)
-    before = {name: value.clone() for name, value in mine.state_dict().items()}
+    def mine(shape, width):
+        return VectorEmbedder((4, 13, 13) if shape == (4, 2, 2) else shape, width)
+
+    settings = replace(tiny, t=replace(tiny.t, embedder=mine))
     other = copy.deepcopy(model)
-    found = invkit.profile({"0": model, "1": other}, "0", digits, embedder=mine, settings=tiny)
+    found = invkit.profile({"0": model, "1": other}, "0", digits, settings=settings, cache=tmp_path / "cache")
     assert found["0"].t.embedder is not found["1"].t.embedder
-    assert all(torch.equal(value, before[name]) for name, value in mine.state_dict().items())
+    again = invkit.explain(model, "0", digits, settings=settings, cache=tmp_path / "cache")
+    assert again.metrics == found["0"].metrics
     with pytest.raises(SettingsError, match="does not fit the layer '2'"):
-        invkit.explain(model, "2", digits, embedder=mine, settings=tiny)
+        invkit.explain(model, "2", digits, settings=settings)
     folder = found["0"].save(tmp_path / "saved")
     with pytest.raises(ArtefactError, match="custom embedder"):
         invkit.Explanation.load(folder)
@@ -411,16 +416,17 @@ def test_an_explanation_that_was_saved_in_part_is_made_again(model, digits, tiny
 def test_a_layer_without_an_embedder_or_finite_values_is_told_before_any_training(
     build, layer, words, digits, tiny, monkeypatch
 ):
-    monkeypatch.setattr("invkit.explainer.preparation.lay_groundwork", lambda *_, **__: pytest.fail("training began"))
+    monkeypatch.setattr(module, "fit_autoencoder", lambda *_, **__: pytest.fail("training began"))
     with pytest.raises(LayerError, match=words):
         invkit.explain(build(), layer, digits, settings=tiny)
 
 
 def test_factors_that_do_not_fit_are_told_before_any_training(model, digits, tiny, monkeypatch):
-    monkeypatch.setattr("invkit.explainer.ground.fit_or_load", lambda *_, **__: pytest.fail("training began"))
+    monkeypatch.setattr(module, "fit_or_load", lambda *_, **__: pytest.fail("training began"))
+    monkeypatch.setattr(module, "fit_autoencoder", lambda *_, **__: pytest.fail("training began"))
     for sizes, words in (({"digit": 12}, "do not fit"), ({"digt": 2}, "No labels for digt")):
         with pytest.raises(SettingsError, match=words):
-            invkit.explain(model, "2", digits, factor_sizes=sizes, settings=tiny)
+            invkit.explain(model, "2", digits, settings=replace(tiny, factor_sizes=sizes))
     many = {f"q{k}": torch.rand(len(digits)) for k in range(12)}
     with pytest.raises(SettingsError, match="Give fewer concepts"):
         invkit.explain(model, "2", digits.pixels, concepts=many, settings=tiny)
