@@ -136,7 +136,7 @@ def change_a_figure(folder):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (damage_manifest, r"Expected: format 3.*Got: 99"),
+        (damage_manifest, r"Expected: format 4.*Got: 99"),
         (truncate_weights, "damaged or truncated"),
         (swap_files, "does not belong"),
         (lambda folder: (folder / "manifest.json").unlink(), "no such file"),

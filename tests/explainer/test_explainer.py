@@ -71,9 +71,7 @@ def test_fitting_again_changes_nothing(fitted, trained):
 
 
 def test_its_repr_is_one_line(fitted, digits, tiny):
-    assert repr(fitted) == (
-        "Explainer(255 + 45 images of 28 px, concepts digit, foreground, background; fitted)"
-    )
+    assert repr(fitted) == ("Explainer(255 + 45 images of 28 px, concepts digit, foreground, background; fitted)")
     assert "not fitted" in repr(invkit.Explainer(digits, settings=tiny))
 
 
@@ -101,7 +99,11 @@ def test_saved_without_images_it_needs_them_again(fitted, network, tmp_path):
 
 @pytest.mark.parametrize(
     ("file", "words"),
-    [("explainer.json", "was changed|not an Explainer"), ("weights.safetensors", "damaged"), ("images.safetensors", "damaged")],
+    [
+        ("explainer.json", "was changed|not an Explainer"),
+        ("weights.safetensors", "damaged"),
+        ("images.safetensors", "damaged"),
+    ],
 )
 def test_a_damaged_folder_is_refused(fitted, tmp_path, file, words):
     folder = fitted.save(tmp_path / "instrument")

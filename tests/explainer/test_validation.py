@@ -102,16 +102,17 @@ def side_of(model, layer, **arguments):
     """Return the size of the images that a model is explained on by default."""
     sides = []
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def explain(self, *_):
         sides.append((self.train.size, len(self.train), len(self.held_out), sorted(self.train.concepts)))
-        raise Stop
+        raise StopError
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(invkit.Explainer, "explain", explain)
-        invkit.explain(model, layer, **arguments)
+        with pytest.raises(StopError):
+            invkit.explain(model, layer, **arguments)
     return sides[0]
 
 
