@@ -584,7 +584,7 @@ def test_a_layer_that_overflows_for_some_images_is_told_at_the_first_and_nothing
         data.pixels[row] = 255
     model, seen = nn.Sequential(Halves()), []
     model.register_forward_hook(lambda _m, x, _o: seen.append(len(x[0])))
-    settings = replace(Settings.tiny(), held_out=0.1)
+    settings = replace(Settings.tiny(), held_out_fraction=0.1)
     with pytest.raises(
         LayerError, match=r"'0' is not finite for \d of \d+ images, the first at index 201\. .*use float32"
     ):
