@@ -1,5 +1,6 @@
 """Shared by all tests: a fixed seed, small settings, a small network."""
 
+import importlib
 import signal
 import sys
 from dataclasses import replace
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from invkit import Explainer
 from invkit.data import color_digits
 from invkit.settings import Settings
 from invkit.utils.progress import set_verbosity
@@ -37,6 +39,21 @@ def quick():
 def digits():
     """300 coloured digits."""
     return color_digits(copies=1).take(torch.arange(300))
+
+
+@pytest.fixture(scope="session")
+def explainer(digits, tiny):
+    """A fitted Explainer of these digits. Tests share it and leave it as it is."""
+    return Explainer(digits, settings=tiny).fit()
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    """Fail when a part is trained."""
+    for name in ("fit", "fit_part"):
+        monkeypatch.setattr(Explainer, name, lambda *_, **__: pytest.fail("training began"))
+    shift = importlib.import_module("invkit.studies.shift")  # `invkit.studies.shift` is the function of that name
+    monkeypatch.setattr(shift, "train_autoencoder", lambda *_, **__: pytest.fail("training began"))
 
 
 @pytest.fixture

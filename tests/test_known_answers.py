@@ -3,11 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from invkit.explainer.recipe import explain_each
 
+from invkit import Explainer
 from invkit.core import Interpretee
 from invkit.data import color_digits
-from invkit.explainer import lay_groundwork
 from invkit.explanation import Explanation, HeldOut
 from invkit.studies.demo.run import edit_rates, trained_judge
 
@@ -15,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 
 class HandMade(Interpretee):
-    """A network whose one layer is a function that we write down."""
+    """A network with one layer, a given function."""
 
     def __init__(self, function):
         self.function = function
@@ -34,26 +33,26 @@ class HandMade(Interpretee):
 
 
 @pytest.fixture(scope="module")
-def ground():
-    return lay_groundwork(color_digits("train"), held_out=color_digits("test", copies=4))
+def fitted():
+    return Explainer(color_digits("train"), held_out=color_digits("test", copies=4)).fit()
 
 
-def shares(ground, function):
-    explanation = next(explain_each(ground, HandMade(function), ["layer"]))
+def shares(fitted, function):
+    explanation = fitted.explain(HandMade(function), "layer")
     found = {name: share.value for name, share in explanation.concepts().items()}
     print(found, explanation.metrics)
     return found
 
 
-def test_a_layer_that_keeps_the_background_alone(ground):
-    found = shares(ground, lambda x: x[:, :, 0, 0])
+def test_a_layer_that_keeps_the_background_alone(fitted):
+    found = shares(fitted, lambda x: x[:, :, 0, 0])
     assert found["background"] - max(found["digit"], found["foreground"]) >= 0.3
 
 
-def test_a_layer_that_keeps_the_label_alone(ground):
+def test_a_layer_that_keeps_the_label_alone(fitted):
     known = {
         image.numpy().tobytes(): int(label)
-        for data in (ground.train, ground.held_out)
+        for data in (fitted.train, fitted.held_out)
         for image, label in zip((data.images() * 255).round().byte(), data.concepts["digit"].values, strict=True)
     }
 
@@ -61,19 +60,19 @@ def test_a_layer_that_keeps_the_label_alone(ground):
         keys = [image.numpy().tobytes() for image in (images * 255).round().byte()]
         return F.one_hot(torch.tensor([known.get(key, 0) for key in keys]), 10).float()  # 0 for what D has drawn
 
-    found = shares(ground, label)
+    found = shares(fitted, label)
     assert found["digit"] - max(found["background"], found["foreground"]) >= 0.3
 
 
-def test_a_layer_that_keeps_a_blurred_grey_image(ground):
+def test_a_layer_that_keeps_a_blurred_grey_image(fitted):
     """Of the colours only their brightness is left, one of three dimensions; the digit can still be read."""
-    found = shares(ground, lambda x: F.avg_pool2d(x.mean(1, keepdim=True), 4))
+    found = shares(fitted, lambda x: F.avg_pool2d(x.mean(1, keepdim=True), 4))
     assert found["digit"] - max(found["background"], found["foreground"]) >= 0.3
 
 
-def test_swapping_a_factor_changes_its_concept_and_no_other(ground):
-    explanation = Explanation("layer", ground.autoencoder, None, ground.e, HeldOut(ground.held_out, None))
-    rates = edit_rates(explanation, trained_judge(ground), n=500)
+def test_swapping_a_factor_changes_its_concept_and_no_other(fitted):
+    explanation = Explanation("layer", fitted.autoencoder, None, fitted.e, HeldOut(fitted.held_out, None))
+    rates = edit_rates(explanation, trained_judge(fitted), n=500)
     print(rates)
     for swapped, judged in rates.items():
         for name, rate in judged.items():

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from invkit.core import Estimate
-from invkit.data import ImageSet, decode_all, evenly_spaced
+from invkit.data import Generated, ImageSet, decode_all, evenly_spaced
 from invkit.errors import SettingsError
 from invkit.evaluation import Features, Judge, frechet_distance
 from invkit.explainer import Explainer, as_explainer
@@ -69,7 +69,7 @@ def modification(
     """
     explainer = as_explainer(explainer)
     _check(explainer.train, judge, star_gan)
-    if not explainer.has_encoder:
+    if isinstance(explainer.train.pixels, Generated) or not explainer.has_encoder:
         raise SettingsError("Only images that can be encoded can be edited", expected="an autoencoder with an encoder")
     _check_partners(explainer.held_out, edits, fit, explainer.seed)
     explainer.fit(whole=True)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from invkit import Explainer
 from invkit.cli import main
-from invkit.explainer import lay_groundwork
 from invkit.studies.editing.star_gan import trained_star_gan
 from invkit.studies.judging import trained_judge
 from invkit.training import FitSettings
@@ -108,11 +108,11 @@ def test_what_a_training_writes_is_removed_once_it_has_ended(tmp_path, end, part
     assert not file.exists()
 
 
-def test_what_the_rooms_above_keep_is_seen(tmp_path, digits, tiny):
-    ground = lay_groundwork(digits, settings=tiny, cache=tmp_path)
+def test_entries_of_all_kinds_of_parts_are_listed(tmp_path, digits, tiny):
+    explainer = Explainer(digits, settings=tiny, cache=tmp_path).fit()
     few = FitSettings(steps=1, batch_size=4, learning_rate=1e-3)
-    trained_star_gan(ground, "digit", few)
-    trained_judge(ground, settings=few)
+    trained_star_gan(explainer, "digit", few)
+    trained_judge(explainer, settings=few)
     assert {entry.path for entry in caches.entries(tmp_path)} == set(tmp_path.glob("[!.]*"))
     assert {"stargan", "judge", "anchors"} < {entry.kind for entry in caches.entries(tmp_path)}
 

@@ -140,7 +140,7 @@ def test_a_trained_explanation_is_green_and_each_of_three_defects_is_red(quick, 
     broken = colours(explain(autoencoder=collapsed.eval()).fidelity())
     assert broken["The images' codes"] == broken["What t finds in the layer"] == "red"
 
-    ground = lay(data, {"settings": quick, "cache": tmp_path})
-    shuffled = explain_shuffled(ground, as_interpretee(model, lambda x: x), "seen", None)
+    explainer = invkit.Explainer(data, settings=quick, cache=tmp_path).fit(whole=True)
+    shuffled = explain_shuffled(explainer, as_interpretee(model, lambda x: x), "seen")
     wrong = colours(shuffled.fidelity())
     assert wrong["What t finds in the layer"] == wrong["Samples look the same to the layer"] == "red"

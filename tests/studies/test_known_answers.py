@@ -1,9 +1,10 @@
-"""Studies whose outcome is known: slow ones, which share one groundwork (so one worker runs them)."""
+"""Studies whose outcome is known: slow ones that share one Explainer, so that one worker runs them."""
 
 import pytest
 import torch
 from torch import nn
 
+from invkit import Explainer
 from invkit.data import color_digits
 from invkit.studies import comparison, dynamics, layers, sanity
 
@@ -12,14 +13,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def shared(quick, tmp_path_factory):
-    """Keywords of a study on coloured digits."""
-    return {
-        "data": color_digits("train", copies=4),
-        "held_out": color_digits("test", copies=2),
-        "settings": quick,
-        "preprocess": lambda x: x,
-        "cache": tmp_path_factory.mktemp("studies"),
-    }
+    """An Explainer of coloured digits."""
+    images, held_out = color_digits("train", copies=4), color_digits("test", copies=2)
+    return Explainer(images, held_out=held_out, settings=quick, cache=tmp_path_factory.mktemp("studies"))
 
 
 class Fewer(nn.Module):
@@ -34,7 +30,7 @@ class Fewer(nn.Module):
 
 
 class Centre(nn.Module):
-    """Sees a mixture of where the ink is, whatever its colour, and of the mean colour: `turn` from 0 to 1."""
+    """Return a mixture of where the ink is, whatever its colour, and of the mean colour: `turn` from 0 to 1."""
 
     def __init__(self, turn):
         super().__init__()
@@ -47,38 +43,38 @@ class Centre(nn.Module):
         return self.seen(torch.cat([self.turn * ink, (1 - self.turn) * corner.flatten(1)], 1))
 
 
-def test_invariance_grows_where_each_layer_keeps_a_part_of_the_one_before(shared):
-    study = layers(Fewer(), ["first", "second", "third"], **shared)
+def test_invariance_grows_if_each_layer_keeps_a_part_of_the_one_before(shared):
+    study = layers(shared, Fewer(), ["first", "second", "third"], preprocess=lambda x: x)
     assert study.holds
     assert study.headline["last less first"].value > 0.1
 
 
-def test_the_share_of_the_digit_grows_where_checkpoints_turn_from_colour_to_ink(shared):
-    study = dynamics({step: Centre(step / 10) for step in (0, 10)}, "seen", task="digit", **shared)
+def test_the_share_of_the_digit_grows_as_checkpoints_turn_from_colour_to_ink(shared):
+    study = dynamics(
+        shared, {step: Centre(step / 10) for step in (0, 10)}, "seen", task="digit", preprocess=lambda x: x
+    )
     assert study.headline["growth of digit"].value > 0.1
     assert study.headline["growth of background"].value < -0.1
 
 
-def test_samples_beat_regressed_images_where_a_layer_keeps_the_background_alone(shared):
-    """The truth is known: digit and its colour are free, so that regressed ones are all one blur."""
+def test_samples_beat_regressed_images_if_a_layer_keeps_only_the_background(shared):
+    """Digit and its colour are free, so that regression returns one blur for all."""
 
     class Background(nn.Module):
         def forward(self, x):
             return x[:, :, 0, 0]
 
-    study = comparison(nn.Sequential(Background()), "0", latent_dim=64, **shared)
+    study = comparison(shared, nn.Sequential(Background()), "0", latent_dim=64, preprocess=lambda x: x)
     assert study.holds
 
 
-def test_a_layer_that_sees_brightness_is_explained_anew_with_other_weights_and_shuffled_pairs_say_nothing(
-    shared,
-):
+def test_randomised_weights_change_the_explanation_of_brightness_and_shuffled_pairs_give_none(shared):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 7, 7), nn.Flatten(), nn.Linear(128, 6))
     with torch.no_grad():
         network[0].weight.fill_(0.02)  # brightness alone, in 16 places; randomised, it has 8 ways to look
         network[2].weight.copy_(torch.randn(6, 1) * torch.randn(16, 1).expand(16, 8).T.flatten() / 8)
-    study = sanity(network, "2", stages=1, **shared)
+    study = sanity(shared, network, "2", stages=1, preprocess=lambda x: x)
     assert study.holds
     shuffled = study.headline["gain from z, shuffled pairs"]
     assert shuffled.value < 0.01

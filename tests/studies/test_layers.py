@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from invkit import Explainer
 from invkit.core import Estimate
 from invkit.errors import SettingsError
 from invkit.evaluation import invariance_rise
@@ -14,14 +15,22 @@ from invkit.studies import layers, over_seeds
 from invkit.studies.study import verdict
 
 
-def test_two_layers_or_more_are_asked_for(digits, network, tiny):
+@pytest.fixture(scope="module")
+def cached(digits, tiny, tmp_path_factory):
+    """An Explainer that finds its explanations again."""
+    return Explainer(digits, settings=tiny, cache=tmp_path_factory.mktemp("cache"))
+
+
+def test_two_layers_or_more_are_required(digits, network):
     with pytest.raises(SettingsError, match="two layers"):
-        layers(network, "0", digits, settings=tiny, preprocess=lambda x: x)
+        layers(digits, network, "0", preprocess=lambda x: x)
 
 
-def test_an_argument_that_no_study_has_is_refused(digits, network, tiny):
-    with pytest.raises(TypeError, match=r"Unknown argument cahce, epsilon; known.*settings"):
-        layers(network, ["0", "3"], digits, settings=tiny, preprocess=lambda x: x, cahce="x", epsilon=3)
+def test_an_unknown_argument_raises(digits, network):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'cahce'"):
+        layers(Explainer(digits, cahce="x"), network, ["0", "3"], preprocess=lambda x: x)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'epsilon'"):
+        layers(digits, network, ["0", "3"], preprocess=lambda x: x, epsilon=3)
 
 
 def test_a_claim_fails_with_a_part_and_is_open_with_an_open_one():
@@ -34,31 +43,30 @@ def test_a_claim_fails_with_a_part_and_is_open_with_an_open_one():
     ("rises", "expected"),
     [
         ([(0.5, 0.1), (0.3, 0.1), (0.2, 0.1)], True),
-        ([(0.5, 0.1), (0.6, 0.1), (-0.1, 0.1)], True),  # the fall is not sure
+        ([(0.5, 0.1), (0.6, 0.1), (-0.1, 0.1)], True),  # the fall is within the error
         ([(0.5, 0.1), (0.9, 0.1), (-0.4, 0.1)], False),
         ([(0.5, 0.1), (0.5, 0.1), (math.nan, math.nan)], None),
         ([(0.1, 0.1), (0.1, 0.1), (0.1, 0.1)], None),
     ],
 )
-def test_the_claim_is_of_the_whole_rise_and_of_no_sure_fall(digits, network, tiny, monkeypatch, rises, expected):
+def test_the_verdict_needs_a_rise_overall_and_no_significant_fall(cached, network, monkeypatch, rises, expected):
     found = iter([Estimate(*rise, 9) for rise in rises])
     monkeypatch.setattr(
         importlib.import_module("invkit.studies.layers"), "invariance_rise", lambda *_, **__: next(found)
     )
-    settings = {"settings": tiny, "preprocess": lambda x: x}
-    assert layers(network, ["0", "3", "4"], digits, **settings).holds is expected
+    assert layers(cached, network, ["0", "3", "4"], preprocess=lambda x: x).holds is expected
 
 
-def test_the_rise_is_the_difference_of_the_invariances_with_any_seed(digits, network, tiny):
-    study = layers(network, ["0", "4"], digits, settings=tiny, preprocess=lambda x: x, seed=3)
+def test_the_rise_is_the_difference_of_the_invariances_for_any_seed(digits, network, tiny):
+    study = layers(Explainer(digits, settings=tiny, seed=3), network, ["0", "4"], preprocess=lambda x: x)
     first, last = (study.headline[f"invariance at {layer}"].value for layer in ("0", "4"))
     assert study.headline["last less first"].value == pytest.approx(last - first, abs=1e-9)
 
 
 def test_a_study_over_seeds_has_the_mean_and_its_standard_error(digits, network, tiny, tmp_path):
     def run(seed):
-        wanted = ["0", "4"]
-        return layers(network, wanted, digits, settings=tiny, preprocess=lambda x: x, seed=seed)
+        explainer = Explainer(digits, settings=tiny, seed=seed, cache=tmp_path / "cache")
+        return layers(explainer, network, ["0", "4"], preprocess=lambda x: x)
 
     both = over_seeds(run, [0, 1])
     values = [run(seed).headline["last less first"].value for seed in (0, 1)]
@@ -69,17 +77,17 @@ def test_a_study_over_seeds_has_the_mean_and_its_standard_error(digits, network,
 
 
 @pytest.mark.parametrize("wide_first", [True, False])
-def test_layers_of_very_different_sizes_are_compared_over_the_same_images(
+def test_layers_of_very_different_sizes_are_compared_on_the_same_images(
     digits, network, tiny, monkeypatch, wide_first
 ):
     monkeypatch.setattr(
         "invkit.utils.resources._AT_ONCE", 2**14
-    )  # bytes: room for the scores of all held-out images alone
+    )  # bytes: enough for the scores of all held-out images, not for their maps
     module, wanted, found = importlib.import_module("invkit.studies.layers"), ["0", "4"][:: 1 if wide_first else -1], {}
     explain_layers = module.explain_layers
     monkeypatch.setattr(module, "explain_layers", lambda *a: found.update(explain_layers(*a)) or found)
-    most = replace(tiny, held_out=0.6)
-    study = layers(network, wanted, digits, settings=most, preprocess=lambda x: x)
+    most = Explainer(digits, settings=replace(tiny, held_out_fraction=0.6))
+    study = layers(most, network, wanted, preprocess=lambda x: x)
     few, many = found["0"], found["4"]
     assert [len(each.held_out.data) for each in (few, many)] == [100, 180]
     with torch.no_grad():

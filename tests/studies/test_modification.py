@@ -1,6 +1,5 @@
 """Swapped concepts: judging with a judge whose readings are known, arithmetic in closed form, the study in small."""
 
-import importlib
 import math
 
 import pytest
@@ -8,12 +7,12 @@ import torch
 from torch import nn
 
 import invkit
+from invkit import Explainer
 from invkit.autoencoders import ConvAutoencoder
 from invkit.core import Estimate
 from invkit.data import Concept, Generated, ImageSet
 from invkit.errors import DataError, SettingsError
 from invkit.evaluation import Features, Judge
-from invkit.explainer import lay_groundwork
 from invkit.interpretees import ModuleInterpretee
 from invkit.studies.demo.run import legible
 from invkit.studies.editing.arithmetic import AttributeArithmetic
@@ -227,17 +226,14 @@ def test_a_judge_is_trained_anew_for_other_labels(digits, tiny, tmp_path):
     for shift in (0, 1, 0):
         labels = {"digit": (digits.concepts["digit"].values + shift) % 10}
         data = invkit.as_image_set(digits.pixels, concepts=labels)
-        trained_judge(lay_groundwork(data, settings=tiny, cache=tmp_path), settings=few)
+        trained_judge(Explainer(data, settings=tiny, cache=tmp_path).fit(), settings=few)
     assert len(list(tmp_path.glob("judge-*.safetensors"))) == 2
 
 
-def test_an_autoencoder_without_an_encoder_is_refused_before_any_training(digits, tiny, monkeypatch):
+def test_an_autoencoder_without_an_encoder_raises_before_any_training(digits, tiny, no_training):
     made = ImageSet(Generated(ConvAutoencoder(28, 4, width=4), torch.randn(300, 4)), digits.concepts)
-    monkeypatch.setattr(
-        importlib.import_module("invkit.studies.modification"), "lay", lambda *_: pytest.fail("training began")
-    )
     with pytest.raises(SettingsError, match="can be encoded"):
-        modification(made, settings=tiny)
+        modification(Explainer(made, settings=tiny))
 
 
 def test_arithmetic_of_a_class_goes_between_means():
@@ -267,17 +263,9 @@ def test_the_judges_features_are_its_last_maps_averaged(digits):
     assert torch.allclose(features, maps.mean((2, 3)), atol=1e-5)
 
 
-def test_the_study_in_small(digits, tiny, tmp_path):
+def test_a_small_study(digits, explainer, tmp_path):
     judge = Judge.of(digits)
-    study = modification(
-        digits,
-        judge=judge,
-        features=PIXELS,
-        fit=legible,
-        edits=40,
-        settings=tiny,
-        cache=tmp_path,
-    )
+    study = modification(explainer, judge=judge, features=PIXELS, fit=legible, edits=40)
     names = [*digits.concepts]
     assert len(study.headline) == 2 * 2 * len(names)
     # an autoencoder that is hardly trained draws all images alike, so that there is nothing to read
@@ -291,24 +279,21 @@ def test_the_study_in_small(digits, tiny, tmp_path):
     assert "has no say" in page
 
 
-def test_a_concept_that_no_held_out_image_can_get_is_told_before_any_work(digits, tiny, monkeypatch):
-    monkeypatch.setattr(
-        importlib.import_module("invkit.studies.preparing"), "prepare", lambda *_, **__: pytest.fail("training began")
-    )
+def test_a_concept_with_one_value_raises_before_any_training(digits, tiny, no_training):
     glasses = Concept("class", torch.zeros(len(digits), dtype=torch.long), ("no", "yes"))
     data = ImageSet(digits.pixels, {**digits.concepts, "glasses": glasses})
     with pytest.raises(DataError, match="No image can get the 'glasses' of another"):
-        modification(data, settings=tiny)
+        modification(Explainer(data, settings=tiny))
 
 
-def test_images_without_concepts_are_refused(digits, tiny):
+def test_images_without_concepts_raise_before_any_training(digits, tiny, no_training):
     with pytest.raises(SettingsError, match="no concepts to swap"):
-        modification(ImageSet(digits.pixels), settings=tiny)
+        modification(ImageSet(digits.pixels))
     colours = ImageSet(digits.pixels, {"background": digits.concepts["background"]})
     with pytest.raises(SettingsError, match="judge reads other concepts"):
-        modification(colours, settings=tiny, judge=Judge.of(digits))
+        modification(Explainer(colours, settings=tiny), judge=Judge.of(digits))
     with pytest.raises(SettingsError, match="told a class"):
-        modification(colours, settings=tiny, star_gan=True)
+        modification(Explainer(colours, settings=tiny), star_gan=True)
 
 
 def test_star_gans_losses_share_no_gradient(digits):
@@ -328,11 +313,10 @@ def test_star_gans_losses_share_no_gradient(digits):
         assert torch.allclose(found, parameter.grad, atol=1e-5)
 
 
-def test_a_star_gan_that_was_cut_short_is_no_baseline(digits, tiny, interrupt):
-    ground = lay_groundwork(digits, settings=tiny, whole=True)
+def test_an_interrupted_star_gan_raises(explainer, interrupt):
     interrupt("StarGAN")
     with pytest.raises(KeyboardInterrupt):
-        trained_star_gan(ground, "digit")
+        trained_star_gan(explainer, "digit")
 
 
 def test_star_gan_makes_images_of_any_small_size():

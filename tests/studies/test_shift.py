@@ -1,4 +1,5 @@
-import importlib
+"""Domain shift: what samples keep, where it is known; both domains through one autoencoder."""
+
 from dataclasses import replace
 
 import pytest
@@ -6,6 +7,7 @@ import torch
 from invkit.explainer.recipe import explain
 from torch import nn
 
+from invkit import Explainer
 from invkit.data import Concept, ImageSet, color_digits, encode_all
 from invkit.errors import DataError
 from invkit.explanation import Explanation, HeldOut
@@ -30,8 +32,8 @@ class CopyFlow:
 
 
 @pytest.fixture(scope="module")
-def base(tiny, digits):
-    return explain(ModuleInterpretee(nn.Flatten()), "input", digits, settings=tiny)
+def base(explainer):
+    return explainer.explain(ModuleInterpretee(nn.Flatten()), "input")
 
 
 def with_codes(base, z, noise):
@@ -44,7 +46,7 @@ def test_samples_that_are_the_image_itself_keep_all_of_it(base):
     assert kept(with_codes(base, codes, 0.0))["appearance"].value == pytest.approx(1.0)
 
 
-def test_samples_that_know_nothing_keep_nothing(base):
+def test_samples_without_information_keep_nothing(base):
     mean = encode_all(base.autoencoder, base.held_out.data).mean.mean(0)
     share = kept(with_codes(base, mean.expand(len(base.held_out.data), -1), 1.0))["appearance"]
     assert abs(share.value) < max(3 * share.standard_error, 0.02)
@@ -84,10 +86,8 @@ def squares(n=200):
 
 def test_the_study_compares_both_domains_through_one_autoencoder(tiny, network, tmp_path):
     home = color_digits(copies=1).take(torch.arange(200))
-    study = shift(
-        ModuleInterpretee(network), ["0", "3"], squares(), home=home, settings=tiny,
-        cache=tmp_path / "cache",
-    )  # fmt: skip
+    explainer = Explainer(squares(), settings=tiny, cache=tmp_path / "cache")
+    study = shift(explainer, ModuleInterpretee(network), ["0", "3"], home=home)
     shares = [study.metrics[name]["3"] for name in ("foreign", "home")]
     assert study.headline["invariance of the last layer, foreign"].value == shares[0]["invariance"]["value"]
     assert set(shares[0]["kept"]) == {"appearance", "class"}
@@ -98,30 +98,31 @@ def test_the_study_compares_both_domains_through_one_autoencoder(tiny, network, 
     assert "most often taken for" in page
 
 
-def test_half_an_autoencoder_of_both_domains_will_not_do(tiny, network, interrupt):
+def test_an_interrupted_autoencoder_of_both_domains_raises(tiny, network, interrupt):
     home = color_digits(copies=1).take(torch.arange(200))
     interrupt("autoencoder")
     with pytest.raises(KeyboardInterrupt):
-        shift(ModuleInterpretee(network), "3", squares(), home=home, settings=tiny)
+        shift(Explainer(squares(), settings=tiny), ModuleInterpretee(network), "3", home=home)
 
 
 @pytest.mark.parametrize(
     "known", [{"scores_classes": False}, {"named": {"output": NamedLayer("0")}}], ids=["embedding", "map"]
 )
-def test_nothing_is_said_of_decisions_where_there_are_none(network, known):
+def test_models_without_class_scores_have_no_table_of_decisions(network, known):
     assert decisions_sections(ModuleInterpretee(network, **known), squares(20), "class") == []
     (told,) = decisions_sections(ModuleInterpretee(network), squares(20), "class")
     assert [row[0] for row in told.tables[0].rows] == ["left", "right"]
 
 
-def test_a_layer_that_says_nothing_speaks_against_the_claim_once_the_images_are_enough_to_tell(tiny):
+def test_a_layer_without_information_refutes_the_claim_given_enough_images(tiny):
     class Blank(nn.Module):
         def forward(self, x):
             return self.scores(torch.full_like(x[:, :, 0, 0], 0.5) + 0 * x.mean((2, 3)))
 
         scores = nn.Linear(3, 4)
 
-    few, study = (shift(ModuleInterpretee(Blank()), "output", squares(n), settings=tiny) for n in (200, 4000))
+    model = ModuleInterpretee(Blank())
+    few, study = (shift(Explainer(squares(n), settings=tiny), model, "output") for n in (200, 4000))
     assert few.holds is None
     assert study.holds is False
     assert list(study.headline) == [
@@ -132,20 +133,15 @@ def test_a_layer_that_says_nothing_speaks_against_the_claim_once_the_images_are_
 
 
 @pytest.mark.parametrize("of", ["held_out", "home_held_out"])
-def test_held_out_images_that_will_not_do_are_refused_before_any_work(tiny, network, monkeypatch, of):
-    for module, name in (("preparing", "prepare"), ("shift", "train_autoencoder")):
-        monkeypatch.setattr(
-            importlib.import_module(f"invkit.studies.{module}"), name, lambda *_, **__: pytest.fail("training began")
-        )
+def test_unusable_held_out_images_raise_before_any_training(tiny, network, no_training, of):
     bare, one = ImageSet(squares(40).pixels), replace(squares(40), groups=torch.zeros(40, dtype=torch.long))
     for held_out, words in ((one, "no other images.*40 of one group"), (bare, "other concepts")):
         with pytest.raises(DataError, match=words):
-            shift(
-                ModuleInterpretee(network), "3", squares(), home=squares(), settings=tiny,
-                **{of: held_out},
-            )  # fmt: skip
+            explainer = Explainer(squares(), settings=tiny, held_out=held_out if of == "held_out" else None)
+            own = held_out if of == "home_held_out" else None
+            shift(explainer, ModuleInterpretee(network), "3", home=squares(), home_held_out=own)
 
 
-def test_a_concept_that_is_not_there_is_refused_before_any_work(tiny, network):
+def test_an_unknown_concept_raises_before_any_training(tiny, network, no_training):
     with pytest.raises(DataError, match="no classes called 'clas'"):
-        shift(ModuleInterpretee(network), "3", squares(), concept="clas", settings=tiny)
+        shift(Explainer(squares(), settings=tiny), ModuleInterpretee(network), "3", concept="clas")
