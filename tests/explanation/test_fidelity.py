@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from invkit.studies.preparing import lay
 from torch import nn
 
 import invkit

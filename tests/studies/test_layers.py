@@ -77,9 +77,7 @@ def test_a_study_over_seeds_has_the_mean_and_its_standard_error(digits, network,
 
 
 @pytest.mark.parametrize("wide_first", [True, False])
-def test_layers_of_very_different_sizes_are_compared_on_the_same_images(
-    digits, network, tiny, monkeypatch, wide_first
-):
+def test_layers_of_very_different_sizes_are_compared_on_the_same_images(digits, network, tiny, monkeypatch, wide_first):
     monkeypatch.setattr(
         "invkit.utils.resources._AT_ONCE", 2**14
     )  # bytes: enough for the scores of all held-out images, not for their maps

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from invkit.explainer.recipe import explain
 from torch import nn
 
 from invkit import Explainer
@@ -134,12 +133,14 @@ def test_a_layer_without_information_refutes_the_claim_given_enough_images(tiny)
 
 @pytest.mark.parametrize("of", ["held_out", "home_held_out"])
 def test_unusable_held_out_images_raise_before_any_training(tiny, network, no_training, of):
+    def run(held_out=None, home_held_out=None):
+        explainer = Explainer(squares(), settings=tiny, held_out=held_out)
+        shift(explainer, ModuleInterpretee(network), "3", home=squares(), home_held_out=home_held_out)
+
     bare, one = ImageSet(squares(40).pixels), replace(squares(40), groups=torch.zeros(40, dtype=torch.long))
     for held_out, words in ((one, "no other images.*40 of one group"), (bare, "other concepts")):
         with pytest.raises(DataError, match=words):
-            explainer = Explainer(squares(), settings=tiny, held_out=held_out if of == "held_out" else None)
-            own = held_out if of == "home_held_out" else None
-            shift(explainer, ModuleInterpretee(network), "3", home=squares(), home_held_out=own)
+            run(**{of: held_out})
 
 
 def test_an_unknown_concept_raises_before_any_training(tiny, network, no_training):
