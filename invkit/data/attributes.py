@@ -1,4 +1,4 @@
-"""A table of attributes (CSV) as labels of the image files that it names."""
+"""A CSV table of attributes as labels of image files."""
 
 from __future__ import annotations
 
@@ -19,19 +19,32 @@ _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 def read_attributes(table: Path, folder: Path, files: Sequence[Path]) -> dict[str, Any]:
-    """Read one concept from each column of a CSV file with a header, in the order of the files.
+    r"""Read labels from a CSV file with a header: each column is a concept.
 
-    The first column names the image: its path below the folder, or its bare name. Whole numbers and words are
-    classes, numbers with a decimal point are quantities, ``#rrggbb`` are colours.
+    The first column holds the image's path below the folder, or its file name. Integers and words are classes, numbers
+    with a decimal point are quantities, ``#rrggbb`` values are colours in [0, 1].
 
     Args:
-        table: the CSV file.
-        folder: of the images.
-        files: the images.
+        table: path of the CSV file.
+        folder: folder of the images.
+        files: paths of the images.
+
+    Returns:
+        for each column, the labels in the order of the files.
 
     Raises:
-        DataError: no such table, no columns, a ragged one, images that it does not name, or names twice, a name that
-            fits several, or an empty value.
+        DataError: the table cannot be read, has no columns or lines of several lengths; an image is missing or listed
+            twice; a name matches several images; a value is empty.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from invkit.data import read_attributes
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> table = folder / "attributes.csv"
+        >>> _ = table.write_text("file,animal,age\na.png,cat,3.5\nb.png,dog,1.0\n")
+        >>> read_attributes(table, folder, [folder / "b.png", folder / "a.png"])["animal"].tolist()
+        ['dog', 'cat']
     """
     try:
         with open(table, newline="", encoding="utf-8-sig") as file:
@@ -41,7 +54,7 @@ def read_attributes(table: Path, folder: Path, files: Sequence[Path]) -> dict[st
     ragged = next((number for number, row in enumerate(rows, 2) if len(row) != len(header)), None)
     if len(header) < 2 or ragged is not None:
         raise DataError(
-            f"{table} is no table of attributes",
+            f"{table} is not a table of attributes",
             expected="a header, then a line for each image: its file, and a value in every column",
             got=f"{len(header)} columns" if ragged is None else f"another number of values in line {ragged}",
         )
@@ -56,9 +69,9 @@ def read_attributes(table: Path, folder: Path, files: Sequence[Path]) -> dict[st
             got=f"{len(missing)} missing, the first {missing[0]}",
         )
     titles = [title.strip() for title in header[1:]]
-    _expect_once(table, [row[0].strip() for row in rows], "lines name")
-    _expect_once(table, names, "images have the name")
-    _expect_once(table, titles, "columns have the name")
+    _check_unique(table, [row[0].strip() for row in rows], "lines name")
+    _check_unique(table, names, "images have the name")
+    _check_unique(table, titles, "columns have the name")
     columns = {title: [known[name][k].strip() for name in names] for k, title in enumerate(titles)}
     for title, column in columns.items():
         if "" in column:
@@ -66,23 +79,23 @@ def read_attributes(table: Path, folder: Path, files: Sequence[Path]) -> dict[st
                 f"{table} lacks a value in the column '{title}'",
                 expected="a value for each image",
                 got=f"none for {paths[column.index('')]}",
-                hint="Leave the image or the column out.",
+                hint="Remove the image or the column.",
             )
     return {title: _values(column) for title, column in columns.items()}
 
 
-def _expect_once(table: Path, names: Sequence[str], what: str) -> None:
+def _check_unique(table: Path, names: Sequence[str], what: str) -> None:
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
         raise DataError(
-            f"{table} does not say which value is whose",
-            expected="a line for each image, named by its path below the folder where several have one name",
+            f"{table} has ambiguous lines",
+            expected="one line for each image, named by its path below the folder if several share a file name",
             got=f"{count} {what} {name}",
         )
 
 
 def _values(texts: Sequence[str]) -> Any:
-    """Return strings the type that they are written in."""
+    """Convert strings to colours, integers or floats where all can be."""
     if all(_COLOUR.fullmatch(text) for text in texts):
         return np.array([[int(text[k : k + 2], 16) / 255 for k in (1, 3, 5)] for text in texts], np.float32)
     for kind in (int, float):

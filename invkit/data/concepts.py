@@ -1,4 +1,4 @@
-"""Concepts: labels or attributes of images, and pairs of images that share one."""
+"""Concepts: labels or attributes of images, and pairs of images that share a value."""
 
 from __future__ import annotations
 
@@ -20,18 +20,26 @@ from invkit.utils.random import generator_for
 __all__ = ["Concept", "Pairing", "as_concept", "check_names"]
 
 _NEIGHBOURS = 8
-_SPREAD = 1000  # points, at most
+_MAX_SPREAD = 1000  # points
 _TIE = 1e-6  # of a standard deviation
 
 
 @dataclass(frozen=True)
 class Concept:
-    """A value for each image.
+    """A value for each of N images. :func:`as_concept` builds one from labels.
 
     Attributes:
-        kind: `class` (equal or not), `continuous` (a number) or `colour` (three of them, or any vector).
+        kind: `class` (categories), `continuous` (a number) or `colour` (a vector, for instance RGB).
         values: (N,) int64 for a class, (N, d) float32 otherwise.
-        names: of the classes, by number; empty where there are none.
+        names: names of the classes, by number; empty if they have none.
+
+    Example:
+        >>> from invkit.data import as_concept
+        >>> animal = as_concept("animal", ["cat", "dog", "cat"])
+        >>> animal.kind, animal.values.tolist(), animal.names
+        ('class', [0, 1, 0], ('cat', 'dog'))
+        >>> animal.targets().tolist()
+        [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]
     """
 
     kind: Literal["class", "continuous", "colour"]
@@ -39,39 +47,46 @@ class Concept:
     names: tuple[str, ...] = ()
 
     def take(self, rows: Tensor) -> Concept:
-        """Return concept of these rows; classes without names get their numbers for names, the same in each part."""
+        """Return a subset; classes without names are named by their numbers, so that subsets agree on them."""
         return Concept(self.kind, self.values[rows], self._called)
 
     def targets(self) -> Tensor:
-        """Return values to regress on, (N, d) float32: one-hot for a class."""
+        """Return regression targets, (N, d) float32: one-hot for a class."""
         if self.kind != "class":
             return self.values
         return torch.nn.functional.one_hot(self.values, self.classes).float()
 
     @property
     def classes(self) -> int:
-        """Number of classes, those that no image here has included."""
+        """Number of classes, including those that none of the images has."""
         return len(self.names) or int(self.values.max()) + 1
 
     @property
     def dimensions(self) -> int:
-        """How many dimensions the concept can fill: K − 1 for K classes (the corners of a simplex), d for values."""
+        """Largest number of dimensions that the concept can span: K − 1 for K classes (a simplex), d for vectors."""
         return max(1, self.classes - 1) if self.kind == "class" else self.values.shape[1]
 
     def anchors(self, size: int) -> Tensor:
-        """Return an ideal standard normal code of each value, (N, min(size, d)), equal values at equal points.
+        """Return a target code of each value under a standard normal, (N, min(size, d)); equal values share a code.
 
-        Classes lie apart on a sphere, as if they repelled each other; quantities are mapped by their ranks.
+        Classes are spread over a sphere; continuous values are mapped by their ranks.
+
+        Args:
+            size: dimension of the concept's factor.
         """
         if self.kind == "class":
-            return _apart(self.classes, size)[self.values]
+            return _spread_over_sphere(self.classes, size)[self.values]
         ranks = torch.from_numpy(rankdata(self.values[:, :size].numpy(), axis=0)).float()  # ties share one
         return torch.special.ndtri((ranks - 0.5) / len(self.values))
 
     def match_classes(self, other: Concept, name: str) -> Concept:
-        """Return the same classes under the numbers that they have in another set; quantities pass.
+        """Return the concept with the class numbers of another set, matched by class name.
 
-        Classes without names keep their numbers.
+        Classes without names keep their numbers. Continuous values and colours are returned unchanged.
+
+        Args:
+            other: the same concept of another set.
+            name: of the concept, for messages.
 
         Raises:
             DataError: another kind, or a class that the other set lacks.
@@ -94,21 +109,21 @@ class Concept:
 
     @property
     def _called(self) -> tuple[str, ...]:
-        """Names of the classes; their numbers where they have none; empty for quantities."""
+        """Names of the classes, or their numbers if they have no names; empty unless the kind is `class`."""
         return self.names or tuple(str(number) for number in range(self.classes if self.kind == "class" else 0))
 
 
 @cache
 @torch.enable_grad()
-def _apart(n: int, size: int) -> Tensor:
-    """Spread n points over a sphere of radius √size, by minimising the energy of their repulsion.
+def _spread_over_sphere(n: int, size: int) -> Tensor:
+    """Spread n points over a sphere of radius √size by minimising their repulsion energy, in O(n²).
 
-    That takes time by n². More than 1,000 points are random, which in many dimensions lie nearly as far apart: the
-    nearest is at 0.78 of the distance in 16 dimensions, by the median, at 0.9 in 64, at 0.5 in 4.
+    More than 1,000 points are drawn at random instead, which in many dimensions is nearly as good: the median distance
+    to the nearest point is 0.5 of the optimised one in 4 dimensions, 0.78 in 16, 0.9 in 64.
     """
     points = torch.randn(n, size, generator=torch.Generator().manual_seed(0)).requires_grad_()
     optimizer = torch.optim.Adam([points], lr=0.05)
-    for _ in range(300 if 1 < n <= _SPREAD else 0):
+    for _ in range(300 if 1 < n <= _MAX_SPREAD else 0):
         distances = torch.pdist(torch.nn.functional.normalize(points))
         optimizer.zero_grad()
         torch.autograd.backward((1 / (distances + 1e-3)).mean())
@@ -116,16 +131,25 @@ def _apart(n: int, size: int) -> Tensor:
     return (math.sqrt(size) * torch.nn.functional.normalize(points)).detach()
 
 
-def as_concept(name: str, labels: Any, called: Sequence[str] = ()) -> Concept:
-    """Read labels: whole numbers, truth values or strings are classes, floats continuous, (N, 3) colours.
+def as_concept(name: str, labels: Any, class_names: Sequence[str] = ()) -> Concept:
+    """Convert labels to a :class:`Concept`.
+
+    Integers, booleans and strings are classes; floats (N,) are continuous; floats (N, d) are colours or other vectors.
 
     Args:
-        name: of the concept.
-        labels: of each image.
-        called: what whole numbers are called, by number; if one has no name, they are their own.
+        name: of the concept, for messages.
+        labels: a sequence, array or tensor with one label for each image; a Concept is returned unchanged.
+        class_names: names of integer classes, by number; ignored unless each class has one.
 
     Raises:
-        DataError: another shape, NaN, or classes of which no two images share one.
+        DataError: another shape or type, values that are not finite, or classes of which no two images share one.
+
+    Example:
+        >>> from invkit.data import as_concept
+        >>> as_concept("age", [3.5, 1.0, 2.0]).kind
+        'continuous'
+        >>> as_concept("animal", [1, 0, 1], ("cat", "dog")).names
+        ('cat', 'dog')
     """
     if isinstance(labels, Concept):
         return labels
@@ -139,13 +163,13 @@ def as_concept(name: str, labels: Any, called: Sequence[str] = ()) -> Concept:
                 got=f"{len(names)} classes for {len(array)} images",
                 hint="Pass floats if this is a quantity rather than a class.",
             )
-        if array.dtype.kind in "iu" and all(0 <= number < len(called) for number in names):
-            names = np.array([called[number] for number in names])
+        if array.dtype.kind in "iu" and all(0 <= number < len(class_names) for number in names):
+            names = np.array([class_names[number] for number in names])
         return Concept("class", torch.from_numpy(codes.astype(np.int64)), tuple(str(n) for n in names))
     if array.dtype.kind == "f" and array.ndim in (1, 2):
         values = torch.from_numpy(array.astype(np.float32).reshape(len(array), -1))
         if not values.isfinite().all():
-            raise DataError(f"The concept '{name}' has values that are not finite", hint="Leave those images out.")
+            raise DataError(f"The concept '{name}' has values that are not finite", hint="Remove those images.")
         return Concept("continuous" if values.shape[1] == 1 else "colour", values)
     raise DataError(
         f"Cannot read the labels of '{name}'",
@@ -155,22 +179,29 @@ def as_concept(name: str, labels: Any, called: Sequence[str] = ()) -> Concept:
 
 
 def check_names(concepts: Iterable[str]) -> None:
-    """Refuse a concept with the name of what *e* keeps beside all concepts."""
+    """Raise an error if a concept is called `residual`, the name of the factor of *e* that holds all else."""
     if "residual" in concepts:
         raise DataError(
-            "No concept can be called 'residual'",
-            hint="That is what is left of a code beside all concepts. Choose another name.",
+            "'residual' is reserved and cannot name a concept",
+            hint="The factor for all that no concept explains has this name. Choose another name.",
         )
 
 
 class Pairing:
-    """Draws, for each image, another that shares the concept.
+    """A sampler of pairs of images that share a concept's value.
 
-    Of a class, any other member (itself where there is none); of a quantity or colour, one of the eight images nearest
-    in value, of equal ones by chance.
+    The partner of an image is a random other member of its class (itself if there is none); for continuous values and
+    colours, one of the eight images nearest in value, with ties broken at random.
 
     Args:
-        concept: the values.
+        concept: N values.
+
+    Example:
+        >>> import torch
+        >>> from invkit.data import Pairing, as_concept
+        >>> pairing = Pairing(as_concept("animal", ["cat", "dog", "cat", "dog"]))
+        >>> pairing.draw(torch.tensor([0, 1]), torch.Generator()).tolist()
+        [2, 3]
     """
 
     def __init__(self, concept: Concept) -> None:
@@ -182,7 +213,7 @@ class Pairing:
             self._own = self._order.argsort() - self._start
         else:
             k = min(_NEIGHBOURS, len(values) - 1)
-            points = torch.cat([values / values.std(0).clamp(min=1e-8), _told_apart(values)], 1).numpy()
+            points = torch.cat([values / values.std(0).clamp(min=1e-8), _tie_breaker(values)], 1).numpy()
             nearest = torch.from_numpy(cKDTree(points).query(points, k + 1)[1]).reshape(len(values), -1)
             own = nearest == torch.arange(len(values))[:, None]
             self._order = nearest[~own]
@@ -191,7 +222,7 @@ class Pairing:
             self._own = torch.full((len(values),), k)  # not among them
 
     def draw(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Return a partner for each of the rows (B,)."""
+        """Draw a partner for each of the rows, (B,)."""
         count, own = self._count[rows], self._own[rows]
         others = (count - (own < count).long()).clamp(min=1)
         pick = (torch.rand(len(rows), generator=generator) * others).long().clamp(max=others - 1)
@@ -199,8 +230,8 @@ class Pairing:
         return self._order[self._start[rows] + pick]
 
 
-def _told_apart(values: Tensor) -> Tensor:
-    """Return equal values a coordinate, (N, 1), tiny and random: else a search finds always the same few of them."""
+def _tie_breaker(values: Tensor) -> Tensor:
+    """Return a tiny random coordinate for tied values, (N, 1): otherwise a search always finds the same few."""
     _, place, count = values.unique(dim=0, return_inverse=True, return_counts=True)
     noise = torch.randn(len(values), generator=generator_for(0, "ties"), dtype=torch.float64)
     return (_TIE * noise * (count[place] > 1))[:, None]

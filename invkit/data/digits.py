@@ -1,4 +1,4 @@
-"""ColorDigits: real handwritten digits in random colours, the paper's ColorMNIST without a download."""
+"""ColorDigits: handwritten digits in random colours, the paper's ColorMNIST without a download."""
 
 from __future__ import annotations
 
@@ -21,17 +21,27 @@ _HELD_OUT = 360  # of 1,797 digits
 def color_digits(
     split: Literal["train", "test"] = "train", copies: int = 20, size: int = 28, seed: int = 0
 ) -> ImageSet:
-    """Colour scikit-learn's 1,797 handwritten 8×8 digits (Alpaydin & Kaynak, UCI, 1998).
+    """Return ColorDigits: scikit-learn's 1,797 handwritten 8×8 digits (Alpaydin & Kaynak, UCI, 1998) in random colours.
 
-    Each digit is enlarged and drawn `copies` times, slightly turned, scaled and shifted, in a random foreground
-    on a random background; colours nearer than 0.5 in RGB are drawn again, for nobody could read such a digit.
-    Concepts: `digit`, `foreground`, `background`. The split of the digits is always the same.
+    Each digit is enlarged and drawn `copies` times with a small random rotation, scale and shift, in a random
+    foreground colour on a random background. Colours less than 0.5 apart in RGB are redrawn, since the digit would be
+    illegible. The train/test split of the digits is fixed.
 
     Args:
-        split: 1,437 digits to train on or 360 to test on.
-        copies: how often each digit is drawn.
-        size: side in pixels.
+        split: ``"train"`` for 1,437 digits, ``"test"`` for the other 360.
+        copies: number of drawings of each digit.
+        size: side of the images in pixels.
         seed: of colours and positions.
+
+    Returns:
+        digits · copies images with the concepts `digit` (class), `foreground` and `background` (colours); all drawings
+        of one digit are one group.
+
+    Example:
+        >>> from invkit.data import color_digits
+        >>> images = color_digits("test", copies=1)
+        >>> len(images), images.size, sorted(images.concepts)
+        (360, 28, ['background', 'digit', 'foreground'])
     """
     from sklearn.datasets import load_digits
 
@@ -64,7 +74,7 @@ def _two_colours(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def _jittered(masks: Tensor, generator: torch.Generator) -> Tensor:
-    """Turn each mask (N, 1, S, S) by up to 8°, scale it by up to 8 % and shift it by up to 1.4 px of 28."""
+    """Rotate masks (N, 1, S, S) by up to 8°, scale them by up to 8 % and shift them by up to 1.4 px of 28."""
     turn, scale, dx, dy = (2 * torch.rand(4, len(masks), generator=generator) - 1).unbind()
     angle, zoom = math.radians(8) * turn, 1 + 0.08 * scale
     cos, sin = angle.cos() * zoom, angle.sin() * zoom

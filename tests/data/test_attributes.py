@@ -37,8 +37,8 @@ def test_columns_become_classes_quantities_and_colours_whatever_the_order_of_the
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "no table of attributes"),
-        ("file\n0.png\n", "no table of attributes"),
+        ("", "not a table of attributes"),
+        ("file\n0.png\n", "not a table of attributes"),
         ("file,a\n0.png\n", "line 2"),
         ("file,a\n0.png,1\n1.png,1\n", "2 missing, the first 2.png"),
         ("file,a\n0.png,1\n1.png,1\n2.png,2\n3.png,2\n0.png,2\n", "2 lines name 0.png"),

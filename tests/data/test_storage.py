@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import invkit
 from invkit.data import ImageSet, StoredImages, as_concept, as_image_set, augmented, concatenate_images
-from invkit.data import images as images_module
+from invkit.data import loading as loading_module
 from invkit.data import storage as storage_module
 from invkit.errors import ArtefactError, DataError
 from invkit.settings import Settings
@@ -133,7 +133,7 @@ def test_a_large_array_is_the_same_where_it_lies(little, which, monkeypatch):
 
 
 def test_a_bad_image_of_a_large_array_is_found(little, monkeypatch):
-    monkeypatch.setattr(images_module, "_PART", 7)
+    monkeypatch.setattr(loading_module, "_PART", 7)
     array = torch.rand(N, SIZE, SIZE, 3)
     array[33, 0, 0, 0] = float("nan")
     with pytest.raises(DataError, match="index 33"):
@@ -207,7 +207,7 @@ def test_a_disk_that_fills_is_told(little):
 
 
 def test_an_explanation_of_images_in_a_file_has_the_same_metrics(little, network, digits):
-    settings = replace(Settings.tiny(), held_out=0.2)
+    settings = replace(Settings.tiny(), held_out_fraction=0.2)
     some = digits.take(torch.arange(120))
     filed = replace(some, pixels=concatenate_images(some.uint8_batches()))
     assert isinstance(filed.pixels, StoredImages)

@@ -1,4 +1,4 @@
-"""Tensors of any form as images of one form: checked, in one order of axes, square."""
+"""Conversion of tensors to images (N, 3, S, S): validation, order of axes, resizing."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from torch import Tensor
 from invkit.data.imageset import to_uint8
 from invkit.errors import DataError
 
-__all__ = ["as_maps", "checked", "resize_and_crop", "usual_side"]
+__all__ = ["default_size", "resize_and_crop", "to_nchw", "validated"]
 
 
-def usual_side(side: int) -> int:
-    """Return the side at which images of a side are explained: within what the built-in autoencoder takes."""
+def default_size(side: int) -> int:
+    """Clamp a side in pixels to what the built-in autoencoder takes, 28 to 64."""
     return min(64, max(28, side))
 
 
-def as_maps(pixels: Tensor) -> Tensor:
-    """See an array as (N, 3, H, W), without a copy."""
+def to_nchw(pixels: Tensor) -> Tensor:
+    """View an array of images as (N, 3, H, W), without a copy.
+
+    Raises:
+        DataError: another shape.
+    """
     if pixels.ndim == 4 and pixels.shape[1] not in (1, 3) and pixels.shape[-1] in (1, 3):
         pixels = pixels.movedim(-1, 1)
     if pixels.ndim == 3:  # grey images
@@ -32,8 +36,16 @@ def as_maps(pixels: Tensor) -> Tensor:
     return pixels.expand(-1, 3, -1, -1)
 
 
-def checked(pixels: Tensor, start: int = 0) -> Tensor:
-    """Refuse what is not an image in range; `start` is the number of the first."""
+def validated(pixels: Tensor, start: int = 0) -> Tensor:
+    """Return images clamped to [0, 1], if they exceed it only by rounding.
+
+    Args:
+        pixels: (N, 3, H, W).
+        start: index of the first, for messages.
+
+    Raises:
+        DataError: another type, values that are not finite or out of range.
+    """
     if pixels.dtype == torch.uint8 or pixels.numel() == 0:
         return pixels
     if not pixels.is_floating_point():
@@ -44,7 +56,7 @@ def checked(pixels: Tensor, start: int = 0) -> Tensor:
             "Images with NaN or infinity",
             expected="finite values in [0, 1]",
             got=f"{len(bad)} such images, the first at index {start + int(bad[0])}",
-            hint="Leave them out.",
+            hint="Remove them.",
         )
     low, high = float(pixels.min()), float(pixels.max())
     if low < -1e-4 or high > 1 + 1e-4:
@@ -58,7 +70,21 @@ def checked(pixels: Tensor, start: int = 0) -> Tensor:
 
 
 def resize_and_crop(pixels: Tensor, size: int | None) -> Tensor:
-    """Scale the shorter side and crop the centre, so that images of several sizes go together."""
+    """Resize images by the shorter side, bilinearly with antialiasing, and crop the centre.
+
+    Args:
+        pixels: (N, 3, H, W), uint8 or float in [0, 1].
+        size: side of the result; None for the shorter side.
+
+    Returns:
+        (N, 3, size, size), of the same type.
+
+    Example:
+        >>> import torch
+        >>> from invkit.data import resize_and_crop
+        >>> resize_and_crop(torch.rand(2, 3, 40, 60), 28).shape
+        torch.Size([2, 3, 28, 28])
+    """
     height, width = pixels.shape[-2:]
     side = size or min(height, width)
     if (height, width) == (side, side):

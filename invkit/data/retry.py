@@ -1,4 +1,4 @@
-"""Reading what may fail: an item is tried again, left out if that does not help, and too many such end it."""
+"""Reading with retries: an item that fails three times is skipped, and too many skipped items are an error."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from typing import Any, TypeVar
 from invkit.errors import DataError, InvkitWarning
 from invkit.utils.progress import Progress
 
-__all__ = ["read_each", "read_on", "tried"]
+__all__ = ["read_each", "read_stream", "retried"]
 
-_TRIES, _MOST, _NAMED = 3, 0.1, 5  # share of the items that may fail; so many are named
-_AHEAD = 4  # images that are read ahead by each thread
+_TRIES = 3
+_MAX_FAILED = 0.1  # of the items
+_NAMED = 5  # failed items named in a message
+_AHEAD = 4  # images that each thread reads ahead
 
 T = TypeVar("T")
 
 
-def tried(read: Callable[[], T]) -> T:
-    """Return what `read` gives at the first, second or third try; memory that ran out is not tried again."""
+def retried(read: Callable[[], T]) -> T:
+    """Call a function up to three times until it raises no error; a MemoryError is raised at once."""
     for _ in range(_TRIES - 1):
         try:
             return read()
         except MemoryError:
             raise
-        except Exception:  # a foreign data set may raise anything
+        except Exception:  # a user's data set may raise anything
             continue
     return read()
 
@@ -39,15 +41,15 @@ def read_each(
     name: Callable[[int], str] = str,
     threads: int = 1,
 ) -> Iterator[tuple[int, T]]:
-    """Read images that can be read again; give each that can be read with its number.
+    """Read images by index, with retries; yield (index, image) for each that can be read.
 
-    One warning at the end tells of those that were left out.
+    Images that cannot be read are skipped, with one warning at the end.
 
     Args:
-        read: gives the image of a number.
-        total: how many there are.
-        name: what an image is called.
-        threads: in which images are read ahead; more than one only where `read` may run in several.
+        read: returns the image of an index.
+        total: number of images.
+        name: returns the name of an index, for messages.
+        threads: number of threads that read ahead; more than one only if `read` is thread-safe.
 
     Raises:
         DataError: more than a tenth cannot be read, as soon as that is known.
@@ -55,20 +57,20 @@ def read_each(
     failed: list[str] = []
     first: Exception | None = None
     bar = Progress("reading images", total)
-    for number, result in enumerate(_read_ahead(lambda number: tried(partial(read, number)), total, threads)):
+    for number, result in enumerate(_read_ahead(lambda number: retried(partial(read, number)), total, threads)):
         try:
             found = result()
         except MemoryError:
             raise
         except Exception as error:
             first = first or error
-            failed.append(f"{name(number)} ({spelt_error(error)})")
-            if len(failed) > _MOST * total:
+            failed.append(f"{name(number)} ({describe_error(error)})")
+            if len(failed) > _MAX_FAILED * total:
                 raise DataError(
                     "Too many of the images could not be read",
-                    expected=f"{_MOST:.0%} of {total} at most",
+                    expected=f"{_MAX_FAILED:.0%} of {total} at most",
                     got=f"{len(failed)} of the first {number + 1}: {_listed(failed)}",
-                    hint="Each was tried three times. Repair them, or leave them out.",
+                    hint="Each was tried three times. Repair or remove them.",
                 ) from first
         else:
             yield number, found
@@ -83,7 +85,7 @@ def read_each(
 
 
 def _read_ahead(read: Callable[[int], T], total: int, threads: int) -> Iterator[Callable[[], T]]:
-    """Return for each number what gives its image, or raises; several threads read some images ahead."""
+    """Yield for each index a function that returns its image or raises its error; threads read ahead."""
     if threads == 1:
         yield from (partial(read, number) for number in range(total))
         return
@@ -100,16 +102,16 @@ def _read_ahead(read: Callable[[int], T], total: int, threads: int) -> Iterator[
         pool.shutdown(cancel_futures=True)
 
 
-def read_on(items: Iterable[Any], read: Callable[[Any], T], *, kind: str = "Item") -> Iterator[T]:
-    """Read items that come one after the other, and only once.
+def read_stream(items: Iterable[Any], read: Callable[[Any], T], *, kind: str = "Item") -> Iterator[T]:
+    """Read items of an iterable, which cannot be retried.
 
     Args:
-        items: a data set without numbers, or a loader.
-        read: what is made of an item.
-        kind: what an item is called.
+        items: an iterable data set or a loader.
+        read: converts an item.
+        kind: what an item is called in messages.
 
     Raises:
-        DataError: one fails; its number, from 0, and the cause are told.
+        DataError: an item fails; with its number, from 0, and the cause.
     """
     number, rest = 0, iter(items)
     while True:
@@ -132,13 +134,13 @@ def _failed(kind: str, number: int, error: Exception) -> Exception:
         return error
     return DataError(
         f"{kind} {number} of the data could not be read",
-        got=spelt_error(error),
-        hint="Of a data set with `__len__` and `__getitem__` an image that fails is tried again, and left out at last.",
+        got=describe_error(error),
+        hint="Images of a data set with `__len__` and `__getitem__` are retried, and skipped if they keep failing.",
     )
 
 
-def spelt_error(error: Exception) -> str:
-    """Return an error's type and what it says, in one short line."""
+def describe_error(error: Exception) -> str:
+    """Return an error's type and message in one short line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:160].removesuffix(": ")
 
 

@@ -1,4 +1,4 @@
-"""Image files of every kind, each as RGB at one size; what cannot be read is reported once."""
+"""Image files of any format, read as RGB at one size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from invkit.data.reading import read_each
+from invkit.data.retry import read_each
 from invkit.data.storage import StoredImages, concatenate_images
 from invkit.errors import DataError
 
@@ -20,11 +20,11 @@ __all__ = ["SUFFIXES", "find_images", "read_files", "square"]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 
-_THREADS = 16  # that read files, at most
+_MAX_THREADS = 16
 
 
 def find_images(folder: Path) -> tuple[list[Path], list[str] | None]:
-    """List the image files below a folder, and their classes if they lie in sub-folders (as in ImageFolder).
+    """List image files below a folder, sorted by path, and their classes if all lie in sub-folders (as ImageFolder).
 
     Raises:
         DataError: no such folder, or no image in it.
@@ -41,7 +41,7 @@ def find_images(folder: Path) -> tuple[list[Path], list[str] | None]:
 
 
 def _all_below(folder: Path) -> Iterator[Path]:
-    """Return all files below a folder; links to folders are followed, but not back to one that holds them."""
+    """Return all files below a folder, following links to folders except back to a parent."""
     for place, folders, files in os.walk(folder, followlinks=True):
         here = Path(place)
         folders[:] = [name for name in folders if not here.resolve().is_relative_to((here / name).resolve())]
@@ -49,16 +49,16 @@ def _all_below(folder: Path) -> Iterator[Path]:
 
 
 def read_files(files: Sequence[Path], size: int) -> tuple[Tensor | StoredImages, Tensor]:
-    """Read files as (N, 3, size, size) uint8: shorter side to `size`, centre cropped, as torchvision does.
+    """Read files as (N, 3, size, size) uint8: resized by the shorter side and centre-cropped, as torchvision does.
 
-    Grey, palette, CMYK and 16-bit files become RGB, transparency lies on white, EXIF rotation is applied. A
-    file that cannot be read is left out, and all of those are told in one warning.
+    Grey, palette, CMYK and 16-bit files become RGB, transparency is put on white, EXIF rotation is applied. Files that
+    cannot be read are left out, with one warning.
 
     Returns:
-        the pixels, in memory or a temporary file, and for each the index of its file.
+        the pixels, in memory or in a temporary file, and the index of the file of each.
 
     Raises:
-        DataError: more than a tenth could not be read.
+        DataError: more than a tenth of the files cannot be read.
     """
     kept: list[int] = []
 
@@ -67,7 +67,7 @@ def read_files(files: Sequence[Path], size: int) -> tuple[Tensor | StoredImages,
             return torch.from_numpy(np.asarray(square(to_rgb(image), size)).copy()).movedim(-1, 0)
 
     def images() -> Iterator[Tensor]:
-        threads = min(_THREADS, torch.get_num_threads())
+        threads = min(_MAX_THREADS, torch.get_num_threads())
         found = read_each(read, len(files), name=lambda k: files[k].name, threads=threads)
         for index, image in found:
             kept.append(index)
@@ -79,12 +79,12 @@ def read_files(files: Sequence[Path], size: int) -> tuple[Tensor | StoredImages,
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return an upright RGB image of any PIL image."""
+    """Convert any PIL image to RGB, upright."""
     top = 65535.0 if _of_sixteen_bits(image) else None
     image = ImageOps.exif_transpose(image)
     if top or image.mode in ("I", "F"):
         grey = np.asarray(image).astype(np.float64)
-        top = top or (65535.0 if grey.max() > 255 else 255.0 if grey.max() > 1 else 1.0)  # where nothing says
+        top = top or (65535.0 if grey.max() > 255 else 255.0 if grey.max() > 1 else 1.0)  # a guess
         image = Image.fromarray((grey / top * 255).clip(0, 255).astype(np.uint8))
     if image.mode == "P" or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -96,10 +96,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _of_sixteen_bits(image: Image.Image) -> bool:
-    """Whether an image's values go up to 65,535: by its mode, or by its format, which a copy no longer has."""
+    """Whether an image has 16 bits, by its mode, or by its format, which a copy no longer has."""
     return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
 
 
 def square(image: Image.Image, size: int) -> Image.Image:
-    """Scale the shorter side to `size` and crop the centre."""
+    """Resize the shorter side to `size` and crop the centre."""
     return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)

@@ -1,4 +1,4 @@
-"""Images of a data set or a loader, read one after the other."""
+"""Images of a data set or a loader."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
-from invkit.data.files import square, to_rgb
+from invkit.data.image_files import square, to_rgb
 from invkit.data.imageset import to_uint8
-from invkit.data.reading import read_each, read_on
-from invkit.data.shaping import as_maps, checked, resize_and_crop, usual_side
+from invkit.data.retry import read_each, read_stream
 from invkit.data.storage import StoredImages, concatenate_images, from_numpy
+from invkit.data.transforms import default_size, resize_and_crop, to_nchw, validated
 from invkit.utils.progress import Progress
 
 __all__ = ["class_names", "read_items"]
 
 
 def read_items(data: Any, size: int | None) -> tuple[Tensor | StoredImages, dict[str, Any], Tensor | None, int]:
-    """Read a data set item by item, or a loader batch by batch, as bytes at one size.
+    """Read a data set item by item, or a loader batch by batch, as uint8 at one size.
 
     Args:
-        data: gives images, or (image, label, …).
-        size: side of the images; None for the first one's own, within what the built-in autoencoder takes.
+        data: of images, or tuples (image, label, …).
+        size: side of the images; None for the first image's, clamped to what the built-in autoencoder takes.
 
     Returns:
-        the pixels (N, 3, S, S); labels, where all are words or numbers, as `class`; of a data set of which some images
-        could not be read the numbers of the others, else None; and how many items or batches there were to be.
+        the pixels (N, 3, S, S); the labels as `class`, if all are strings or numbers; the indices of the images that
+        could be read, or None if all of them could; and the number of items or batches, 0 if unknown.
 
     Raises:
         DataError: not images, or too many that cannot be read.
@@ -44,27 +44,27 @@ def read_items(data: Any, size: int | None) -> tuple[Tensor | StoredImages, dict
     if not isinstance(data, (DataLoader, IterableDataset)) and total and hasattr(data, "__getitem__"):
         found = read_each(lambda number: _item(data[number], size), total)
     else:
-        found = _in_turn(data, size, total)
+        found = _read_in_order(data, size, total)
 
     def images() -> Iterator[Tensor]:
         side = size
         for number, (batch, label) in found:
-            pixels = checked(as_maps(batch.detach().cpu()).contiguous(), number)
-            side = side or usual_side(min(pixels.shape[-2:]))
+            pixels = validated(to_nchw(batch.detach().cpu()).contiguous(), number)
+            side = side or default_size(min(pixels.shape[-2:]))
             labels.extend(_of_each(label, len(batch)) if loader else [label])
             kept.append(number)
             pixels = resize_and_crop(pixels, side)
             yield pixels if pixels.dtype == torch.uint8 else to_uint8(pixels)
 
     pixels = concatenate_images(images(), 0 if loader else total)
-    values = [_plain(label) for label in labels]
+    values = [_as_scalar(label) for label in labels]
     classes = {} if any(value is None for value in values) else {"class": np.asarray(values)}
     some = len(kept) < total and not loader
     return pixels, classes, torch.tensor(kept) if some else None, total
 
 
 def class_names(data: Any) -> tuple[str, ...]:
-    """Return what a data set calls its classes, by number; nothing where it does not say, or changes its labels."""
+    """Return a data set's names of its classes, by number; empty if unknown, or if the labels are transformed."""
     while isinstance(data, (DataLoader, Subset)):
         data = data.dataset
     names = getattr(data, "classes", ())
@@ -75,21 +75,21 @@ def class_names(data: Any) -> tuple[str, ...]:
 
 
 def _length(data: Any) -> int:
-    """Return how many items or batches there are, 0 where that is not known."""
+    """Return the number of items or batches, 0 if unknown."""
     try:
         return len(data)
-    except (TypeError, NotImplementedError):  # of a loader of what has no length, for instance
+    except (TypeError, NotImplementedError):  # for instance a loader of an iterable data set
         return 0
 
 
 def _of_each(labels: Any, count: int) -> list[Any]:
-    """Return the labels of a batch, one for each image; None for each where they are of another form, such as boxes."""
+    """Return the labels of a batch, one for each image; None for each if they have another form, such as boxes."""
     rows = labels.ndim > 0 if isinstance(labels, (Tensor, np.ndarray)) else isinstance(labels, (list, tuple))
     return [*labels] if rows and len(labels) == count else [None] * count
 
 
-def _plain(label: Any) -> float | str | None:
-    """Return a label that is one number or one word; None for any other."""
+def _as_scalar(label: Any) -> float | str | None:
+    """Return a label that is one number or string; None for any other."""
     if isinstance(label, str):
         return label
     try:
@@ -99,40 +99,40 @@ def _plain(label: Any) -> float | str | None:
     return value.item() if value.numel() == 1 else None  # some data sets give arrays of one
 
 
-def _in_turn(data: Any, size: int | None, total: int) -> Iterator[tuple[int, tuple[Tensor, Any]]]:
-    """Read an iterable data set, or a loader; give each image, or batch, with the number of its first image."""
+def _read_in_order(data: Any, size: int | None, total: int) -> Iterator[tuple[int, tuple[Tensor, Any]]]:
+    """Read an iterable data set or a loader; yield each image or batch with the number of its first image."""
     number, loader = 0, isinstance(data, DataLoader)
     bar = Progress("reading images", total)
     read = _batch if loader else partial(_item, size=size)
-    for batch, label in read_on(data, read, kind="Batch" if loader else "Item"):
+    for batch, label in read_stream(data, read, kind="Batch" if loader else "Item"):
         yield number, (batch, label)
         number += len(batch)
         bar.advance()
     bar.close()
 
 
-def _parts(item: Any) -> tuple[Any, Any]:
-    """Take image and label, if there is one, out of what a data set or loader gives."""
+def _image_and_label(item: Any) -> tuple[Any, Any]:
+    """Return the image and label, if any, of an item of a data set or loader."""
     image, *rest = item if isinstance(item, (tuple, list)) else (item,)
     return image, rest[0] if rest else None
 
 
 def _batch(item: Any) -> tuple[Tensor, Any]:
-    """Return a batch's images, and its labels."""
-    images, labels = _parts(item)
+    """Return the images and labels of a batch."""
+    images, labels = _image_and_label(item)
     return _as_tensor(images), labels
 
 
 def _item(item: Any, size: int | None) -> tuple[Tensor, Any]:
-    """Return an item's image, (1, C, H, W) or (1, H, W, C), and its label."""
-    image, label = _parts(item)
-    return _one(image, size).unsqueeze(0), label
+    """Return the image of an item, (1, C, H, W) or (1, H, W, C), and its label."""
+    image, label = _image_and_label(item)
+    return _as_image(image, size).unsqueeze(0), label
 
 
-def _one(image: Any, size: int | None) -> Tensor:
-    """One item of a data set, (C, H, W) or (H, W, C)."""
+def _as_image(image: Any, size: int | None) -> Tensor:
+    """Convert an image to a tensor (C, H, W) or (H, W, C)."""
     if isinstance(image, Image.Image):
-        side = size or usual_side(min(image.size))
+        side = size or default_size(min(image.size))
         return torch.from_numpy(np.asarray(square(to_rgb(image), side)).copy()).movedim(-1, 0)
     tensor = _as_tensor(image)
     return tensor.unsqueeze(0) if tensor.ndim == 2 else tensor

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from invkit.data.reading import read_each
+from invkit.data.retry import read_each
 from invkit.errors import DataError, InvkitWarning
 
 

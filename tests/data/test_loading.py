@@ -23,8 +23,8 @@ from torch.utils.data import (
 from torchvision.datasets import ImageFolder
 
 from invkit.data import Concept, ImageSet, as_concept, as_image_set, color_digits, to_uint8
-from invkit.data import items as items_module
-from invkit.data.files import find_images
+from invkit.data import datasets as datasets_module
+from invkit.data.image_files import find_images
 from invkit.errors import DataError, InvkitWarning
 
 
@@ -331,7 +331,7 @@ def test_a_batch_of_targets_that_are_no_labels_has_none(target):
 def test_labels_that_nobody_asked_for_and_that_are_no_concept_are_left_out_and_told(label):
     items = [(torch.rand(3, 28, 28), label(k)) for k in range(6)]
     for source in (items, DataLoader(items, batch_size=4)):
-        with pytest.warns(InvkitWarning, match="that come with the data are left out.*'class'") as told:
+        with pytest.warns(InvkitWarning, match="that come with the data are dropped.*'class'") as told:
             assert not as_image_set(source).concepts
         assert len(told) == 1
     own = as_image_set(items, concepts={"class": [0, 1] * 3})  # instead of them, so nothing to tell
@@ -411,9 +411,9 @@ def test_an_image_set_keeps_the_places_of_its_images():
 @pytest.mark.parametrize("kind", [torch.float32, torch.uint8])
 @pytest.mark.parametrize("loader", [False, True])
 def test_large_images_of_a_data_set_are_kept_small_and_as_bytes(monkeypatch, kind, loader):
-    seen, gather = [], items_module.concatenate_images
+    seen, gather = [], datasets_module.concatenate_images
     monkeypatch.setattr(
-        items_module,
+        datasets_module,
         "concatenate_images",
         lambda parts, total: gather((seen.append(part) or part for part in parts), total),
     )
