@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 __all__ = ["Estimate"]
 
@@ -12,13 +13,14 @@ __all__ = ["Estimate"]
 class Estimate:
     """A number with its standard error, shown as ``0.710 ± 0.012``.
 
-    It behaves as the number that it estimates: `float()`, comparison by value and arithmetic work with numbers and with
-    other estimates. Errors of sums, differences, products and quotients are propagated to first order, with estimates
-    taken as independent. Two estimates are equal where value, error and `n` are.
+    It behaves like the number that it estimates: `float()`, order by value and arithmetic work with numbers and with
+    other estimates. Standard errors are propagated to first order, with estimates taken as independent (so `x - x` has
+    the value 0, not the error 0); `n` of a result is the smallest of its operands. Two estimates are equal if value,
+    error and `n` are.
 
     Attributes:
         value: the estimate.
-        standard_error: of the value, in the same unit; NaN where it is unknown.
+        standard_error: standard error of the value, in the same unit; NaN if unknown.
         n: number of samples behind it.
 
     Example:
@@ -32,6 +34,8 @@ class Estimate:
         0.400 ± 0.050
         >>> 1 - 2 * share
         -0.420 ± 0.060
+        >>> max(share, Estimate(0.31, 0.04, n=600))
+        0.710 ± 0.030
     """
 
     value: float
@@ -42,32 +46,38 @@ class Estimate:
         return float(self.value)
 
     def __lt__(self, other: Estimate | float) -> bool:
-        return self.value < float(other)
+        return self.value < float(other) if _is_number(other) else NotImplemented
 
     def __le__(self, other: Estimate | float) -> bool:
-        return self.value <= float(other)
+        return self.value <= float(other) if _is_number(other) else NotImplemented
 
     def __gt__(self, other: Estimate | float) -> bool:
-        return self.value > float(other)
+        return self.value > float(other) if _is_number(other) else NotImplemented
 
     def __ge__(self, other: Estimate | float) -> bool:
-        return self.value >= float(other)
+        return self.value >= float(other) if _is_number(other) else NotImplemented
 
     def __add__(self, other: Estimate | float) -> Estimate:
-        other = self._as_estimate(other)
-        error = math.hypot(self.standard_error, other.standard_error)
-        return Estimate(self.value + other.value, error, min(self.n, other.n))
+        if not _is_number(other):
+            return NotImplemented
+        b = self._exact(other)
+        error = math.hypot(self.standard_error, b.standard_error)
+        return Estimate(self.value + b.value, error, min(self.n, b.n))
 
     def __mul__(self, other: Estimate | float) -> Estimate:
-        other = self._as_estimate(other)
-        error = math.hypot(self.standard_error * other.value, other.standard_error * self.value)
-        return Estimate(self.value * other.value, error, min(self.n, other.n))
+        if not _is_number(other):
+            return NotImplemented
+        b = self._exact(other)
+        error = math.hypot(self.standard_error * b.value, b.standard_error * self.value)
+        return Estimate(self.value * b.value, error, min(self.n, b.n))
 
     def __truediv__(self, other: Estimate | float) -> Estimate:
-        other = self._as_estimate(other)
-        ratio = self.value / other.value
-        error = math.hypot(self.standard_error, ratio * other.standard_error) / abs(other.value)
-        return Estimate(ratio, error, min(self.n, other.n))
+        if not _is_number(other):
+            return NotImplemented
+        b = self._exact(other)
+        ratio = self.value / b.value
+        error = math.hypot(self.standard_error, ratio * b.standard_error) / abs(b.value)
+        return Estimate(ratio, error, min(self.n, b.n))
 
     def __neg__(self) -> Estimate:
         return Estimate(-self.value, self.standard_error, self.n)
@@ -76,17 +86,17 @@ class Estimate:
         return Estimate(abs(self.value), self.standard_error, self.n)
 
     def __sub__(self, other: Estimate | float) -> Estimate:
-        return self + -other
+        return self + -other if _is_number(other) else NotImplemented
 
     def __rsub__(self, other: float) -> Estimate:
-        return -self + other
+        return -self + other if _is_number(other) else NotImplemented
 
     def __rtruediv__(self, other: float) -> Estimate:
-        return self._as_estimate(other) / self
+        return self._exact(other) / self if _is_number(other) else NotImplemented
 
     __radd__, __rmul__ = __add__, __mul__
 
-    def _as_estimate(self, other: Estimate | float) -> Estimate:
+    def _exact(self, other: Estimate | float) -> Estimate:
         """Return a number as an estimate without error."""
         return other if isinstance(other, Estimate) else Estimate(float(other), 0.0, self.n)
 
@@ -104,8 +114,8 @@ class Estimate:
             nothing: smallest excess that matters.
 
         Returns:
-            True where it does; False where it does not; None where that is undecided: its error is unknown or too
-            large, or a precise estimate exceeds the threshold by less than `nothing`.
+            True if it does, False if it does not, None if that is undecided: its error is unknown or too large, or a
+            precise estimate exceeds the threshold by less than `nothing`.
 
         Example:
             >>> from invkit import Estimate
@@ -119,9 +129,13 @@ class Estimate:
         return None if surely == hardly else surely  # a precise number between the two is both
 
     def __format__(self, spec: str) -> str:
-        """Return value and error, each in a number's format; ``.3f`` is the default."""
+        """Return value and error, each formatted by the same specification; ``.3f`` by default."""
         spec = spec or ".3f"
         return f"{self.value:{spec}} ± {self.standard_error:{spec}}"
 
     def __repr__(self) -> str:
         return format(self)
+
+
+def _is_number(other: object) -> bool:
+    return isinstance(other, Estimate | Real)

@@ -1,4 +1,4 @@
-"""Numbers about explanations, each with its standard error."""
+"""Metrics of explanations, each with its standard error."""
 
 from invkit.evaluation.calibration import Calibration, calibration
 from invkit.evaluation.consistency import Consistency, agreement, consistency

@@ -1,4 +1,4 @@
-"""Do samples have the representation that they were drawn for?"""
+"""Consistency: do samples have the representation that they were drawn for?"""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ __all__ = ["Consistency", "agreement", "consistency", "other_rows", "others", "s
 
 @dataclass(frozen=True)
 class Consistency:
-    """How near representations of made images come to those they were made for.
+    """How close representations of generated images are to those they were generated for.
 
     Attributes:
-        distance: E‖Φ(x̄) − z‖² / E‖z' − z‖², z' of other images: 0 where the layer cannot tell a made image from its
-            own, 1 where it is like any other.
-        rank: share of other images that lie farther from z than a made image does: 1 at best, 0.5 by chance.
+        distance: E‖Φ(x̄) − z‖² / E‖z' − z‖², z' of other images: 0 if the layer cannot distinguish a generated image
+            x̄ from its original, 1 if it is like any other image.
+        rank: share of other images that are farther from z than a generated image: 1 is best, 0.5 is chance.
+
+    Example:
+        >>> Consistency(Estimate(0.02, 0.001, n=256), Estimate(0.99, 0.002, n=256)).rank > 0.95
+        True
     """
 
     distance: Estimate
@@ -30,15 +34,21 @@ class Consistency:
 
 
 def consistency(own: Tensor, made: Tensor, groups: Tensor | None = None) -> Consistency:
-    """Compare representations of made images with those of the images that they were made for.
+    """Compare representations of generated images with those of their originals.
 
     The null distribution is that of distances between different images, as in the test of model metamers (Feather et
-    al., 2023). Standard errors are the jackknife's over groups of images.
+    al., 2023). Standard errors are by the jackknife over groups of images.
 
     Args:
         own: z of M images, (M, …).
-        made: Φ(x̄) of n made images for each, (M, n, …).
-        groups: (M,), images of one group count as the same; None where each stands alone.
+        made: Φ(x̄) of n generated images for each, (M, n, …).
+        groups: (M,), images of one group are not compared; None if all are independent.
+
+    Example:
+        >>> import torch
+        >>> z = torch.randn(50, 8)
+        >>> consistency(z, z[:, None] + 0.1 * torch.randn(50, 2, 8)).distance < 0.05
+        True
     """
     z = own.flatten(1).double()
     moved = torch.stack([_squares(images.flatten(1), known) for images, known in zip(made, z, strict=True)])  # (M, n)
@@ -54,12 +64,21 @@ def consistency(own: Tensor, made: Tensor, groups: Tensor | None = None) -> Cons
 
 
 def agreement(own: Tensor, made: Tensor, groups: Tensor | None = None) -> tuple[Estimate, float]:
-    """Return how often the largest output is the same for a made image as for its own, and for two different images.
+    """Return how often the largest output of a generated image equals that of its original, and by chance.
 
     Args:
         own: f(x), (M, C).
         made: f(x̄), (M, n, C).
-        groups: as of :func:`consistency`.
+        groups: as in :func:`consistency`.
+
+    Returns:
+        the share of generated images, and the share of pairs of different images, with the same largest output.
+
+    Example:
+        >>> import torch
+        >>> scores = torch.eye(4)
+        >>> agreement(scores, scores[:, None])
+        (1.000 ± 0.000, 0.0)
     """
     decided = own.argmax(1)
     same = (made.argmax(2) == decided[:, None]).double().mean(1)
@@ -69,13 +88,13 @@ def agreement(own: Tensor, made: Tensor, groups: Tensor | None = None) -> tuple[
 
 
 def others(m: int, groups: Tensor | None) -> Tensor:
-    """Say which pairs of M images are of different groups, (M, M) of bool."""
+    """Return which pairs of M images are of different groups, (M, M), bool."""
     names = torch.arange(m) if groups is None else groups
     return names[:, None] != names
 
 
 def other_rows(m: int, groups: Tensor | None, seed: int) -> Tensor:
-    """Return for each of M images another one of another group, (M,), each image once, as far as groups allow.
+    """Return for each of M images the row of an image of another group, (M,), each image once if groups allow.
 
     Raises:
         DataError: all images are of one group.
@@ -91,14 +110,14 @@ def other_rows(m: int, groups: Tensor | None, seed: int) -> Tensor:
             hint="Hold out more images.",
         )
     generator = generator_for(seed, "other images")
-    order = torch.randperm(len(names), generator=generator)[place].argsort(stable=True)  # groups in any order
+    order = torch.randperm(len(names), generator=generator)[place].argsort(stable=True)  # groups in random order
     other = torch.empty_like(order)
     other[order] = order.roll(int(count.max()))
     return other
 
 
 def _squares(made: Tensor, own: Tensor) -> Tensor:
-    """Return ‖made_i − own‖² of (n, D) and (D,), (n,); of one image's own, since all at once take several GB."""
+    """Return ‖made_i − own‖² of (n, D) and (D,), (n,); for one original, since all at once take several GB."""
     return (made.double() - own).square().sum(-1)
 
 

@@ -13,7 +13,7 @@ from invkit.utils.random import generator_for
 
 __all__ = ["Groups", "block_jackknife", "groups_of_both", "jackknife", "mean_estimate", "standard_error"]
 
-#: which rows of two sets depend on each other: names (N,) of both, row by row, or of each; None for the rows' numbers
+#: dependent rows of two sets: group names (N,) of both, row by row, or of each; None for the row numbers
 Groups = Tensor | tuple[Tensor | None, Tensor | None] | None
 
 _BLOCKS = 20  # left out one at a time
@@ -25,8 +25,14 @@ def jackknife(statistic: Callable[[Tensor], Tensor], units: Tensor, n: int, grou
     Args:
         statistic: a smooth function of the mean over units, (…, K) to (…).
         units: (M, K).
-        n: number of samples to report.
-        groups: (M,), units of one group depend on each other; None where each stands alone.
+        n: number of samples, for the estimate's `n`.
+        groups: (M,), units of one group depend on each other; None if all are independent.
+
+    Example:
+        >>> import torch
+        >>> units = torch.tensor([[1.0], [2.0], [3.0]])
+        >>> jackknife(lambda mean: mean[..., 0], units, n=3)
+        2.000 ± 0.577
     """
     place = (torch.arange(len(units)) if groups is None else groups).unique(return_inverse=True)[1]
     count = place.bincount()[:, None].to(units.dtype)
@@ -37,14 +43,14 @@ def jackknife(statistic: Callable[[Tensor], Tensor], units: Tensor, n: int, grou
 
 
 def mean_estimate(values: Tensor, groups: Tensor | None = None, n: int | None = None) -> Estimate:
-    """Return the mean of values (M,) with the jackknife's standard error; arguments as of :func:`jackknife`."""
+    """Return the mean of values (M,) with its standard error; arguments as in :func:`jackknife`."""
     return jackknife(lambda mean: mean[..., 0], values[:, None].double(), len(values) if n is None else n, groups)
 
 
 def groups_of_both(groups: Groups, sizes: tuple[int, int], independent: bool) -> list[Tensor]:
-    """Return the group of each row of two sets of these sizes, the row's number where it stands alone.
+    """Return the group of each row of two sets of these sizes; the row number for rows without groups.
 
-    Groups of one name in both sets are the same, or where these are independent two.
+    Groups with the same name in both sets are the same group, unless the sets are independent.
     """
     each = groups if isinstance(groups, tuple) else (groups, groups)
     a, b = (torch.arange(n) if own is None else own for own, n in zip(each, sizes, strict=True))
@@ -54,11 +60,11 @@ def groups_of_both(groups: Groups, sizes: tuple[int, int], independent: bool) ->
 def block_jackknife(statistic: Callable[..., Tensor], groups: Sequence[Tensor]) -> Estimate:
     """Return a statistic of sets of rows and its standard error by leaving a block of groups out of all sets at once.
 
-    What is made of an image is so left out with it. NaN where a set is left with fewer than two rows.
+    Images generated from an image are thus left out with it. The error is NaN if fewer than two rows are left.
 
     Args:
-        statistic: takes for each set which rows count, (N_i,) of bool.
-        groups: of each set, (N_i,): rows of one group depend on each other, whichever sets they are in.
+        statistic: function of one mask (N_i,), bool, per set: the rows to use.
+        groups: one (N_i,) per set: rows of one group depend on each other, within and across sets.
     """
     blocks = _blocks_of(torch.cat([*groups])).split([len(own) for own in groups])
     value = float(statistic(*(torch.ones_like(own, dtype=torch.bool) for own in blocks)))
@@ -69,9 +75,9 @@ def block_jackknife(statistic: Callable[..., Tensor], groups: Sequence[Tensor]) 
 
 
 def _blocks_of(groups: Tensor) -> Tensor:
-    """Deal rows out to 20 blocks, (N,) of their numbers, whole groups to one; to fewer where there are few groups.
+    """Assign whole groups to 20 blocks at random, (N,) of block numbers; to fewer blocks if there are few groups.
 
-    By chance: rows may be in order, and blocks that are all alike in their classes would tell nothing of these.
+    At random because rows may be sorted by class.
     """
     names, place = groups.unique(return_inverse=True)
     dealt = torch.randperm(len(names), generator=generator_for(0, "blocks"))
@@ -79,6 +85,6 @@ def _blocks_of(groups: Tensor) -> Tensor:
 
 
 def standard_error(without: Tensor) -> float:
-    """Return the jackknife's standard error from the estimates (G,) that each leave out one of G groups."""
+    """Return the jackknife's standard error from G estimates (G,) that each leave out one group."""
     m = len(without)
     return float((without - without.mean()).square().sum().mul((m - 1) / m).sqrt())

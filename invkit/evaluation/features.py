@@ -1,4 +1,4 @@
-"""The features that Fréchet and kernel distances are taken in."""
+"""Features for Fréchet and kernel distances."""
 
 from __future__ import annotations
 
@@ -21,45 +21,50 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Features:
-    """A network's layer whose features a distance is taken in; maps and tokens are averaged over positions.
+    """A network's layer whose features a distance is computed in; maps and tokens are averaged over positions.
 
     Attributes:
         interpretee: the network.
-        layer: its address.
+        layer: address of the layer.
+
+    Example:
+        >>> features = Features(explanation.model, "0")
+        >>> features.of(explanation.held_out.data.images(slice(3))).shape
+        torch.Size([3, 4])
     """
 
     interpretee: Interpretee
     layer: str
 
     def of(self, images: Tensor | ImageSet) -> Tensor:
-        """Return the features (B, C) of images (B, 3, S, S) in [0, 1], or of a set's."""
+        """Return the features (B, C) of images (B, 3, S, S) in [0, 1], or of an image set."""
         parts = images.batches(_BATCH) if isinstance(images, ImageSet) else images.split(_BATCH)
         return torch.cat([_pooled(self.interpretee.represent(part, [self.layer])[self.layer]) for part in parts])
 
     @classmethod
     def inception(cls, weights: str | Path | None = None, *, local_files_only: bool = False) -> Features:
-        """Return the network of FID and KID as they are published: Inception of 2015, its 2,048 pooled features.
+        """Return the network of the published FID and KID: Inception of 2015, its 2,048 pooled features.
 
         The network, its resizing to 299 px and its weights are those of torch-fidelity.
 
         Args:
-            weights: file of torch-fidelity's weights; None downloads them (91 MB), or finds them in torch's hub folder.
+            weights: file of torch-fidelity's weights; None for torch's hub folder, with a download of 91 MB if needed.
             local_files_only: never download.
 
         Raises:
             PluginError: torch-fidelity is not installed.
-            ArtefactError: no weights, damaged ones, or those of another network.
+            ArtefactError: the weights are missing, damaged, or of another network.
         """
         try:
             from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
         except ImportError as error:
             raise PluginError(
                 "Inception's network is torch-fidelity's, which is not installed",
-                expected="torch-fidelity, or `Features(interpretee, layer)` of a network of your own",
+                expected="torch-fidelity, or `Features(interpretee, layer)` of another network",
                 hint="pip install torch-fidelity.",
             ) from error
         file = Path(weights) if weights is not None else _downloaded(URL_INCEPTION_V3, local_files_only)
-        read_weights(file)  # torch-fidelity would execute what a file tells it to
+        read_weights(file)  # a check: torch-fidelity would execute a pickle's code
         try:
             network = FeatureExtractorInceptionV3("inception", ["2048"], str(file))
         except (RuntimeError, TypeError, UnpicklingError) as error:
@@ -73,7 +78,7 @@ class Features:
 
 
 class _Bytes(nn.Module):
-    """Hands images on as uint8, which is what the network takes."""
+    """Passes images as uint8, the network's input type."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -89,10 +94,10 @@ def _to_bytes(images: Tensor) -> Tensor:
 
 
 def _downloaded(url: str, local_files_only: bool) -> Path:
-    """Return the file of that address, downloaded once."""
+    """Return the file at a URL, downloaded once."""
     file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     if not file.exists() and local_files_only:
-        raise ArtefactError("Inception's weights are not here", expected=str(file), hint=f"Download {url} to there.")
+        raise ArtefactError("Inception's weights are missing", expected=str(file), hint=f"Download {url} to that path.")
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -102,8 +107,8 @@ def _downloaded(url: str, local_files_only: bool) -> Path:
                 "Inception's weights cannot be downloaded",
                 expected=url,
                 got=str(error)[:200],
-                hint="Download that file elsewhere and pass its path as `weights`, or take the distance in the "
-                "features of a network that you have: `Features(interpretee, layer)`.",
+                hint="Download that file elsewhere and pass its path as `weights`, or use the "
+                "features of another network: `Features(interpretee, layer)`.",
             ) from error
     return file
 

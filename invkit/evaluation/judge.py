@@ -1,4 +1,4 @@
-"""An independent judge: a small network that reads the concepts from an image, trained apart from all else."""
+"""`Judge`: a small network, trained independently, that predicts the concepts of an image."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ _HELD_OUT_ROWS = 4096
 
 
 class Judge(nn.Module):
-    """Reads every concept from images: class scores, or values.
+    """Predicts every concept of an image: class scores, or values.
 
     Args:
-        concepts: kind and number of outputs of each, (kind, width).
+        concepts: kind and number of outputs of each concept, (kind, n).
         width: channels of the first convolution.
-        spans: mean and standard deviation, (n,) each, of concepts whose values are read in units of their spread.
+        spans: mean and standard deviation, (n,) each, of concepts whose values are predicted in these units.
+
+    Example:
+        >>> judge = Judge({"digit": ("class", 10), "colour": ("value", 3)}, width=4)
+        >>> {name: tuple(outputs.shape) for name, outputs in judge(torch.rand(2, 3, 16, 16)).items()}
+        {'digit': (2, 10), 'colour': (2, 3)}
     """
 
     def __init__(
@@ -51,19 +56,19 @@ class Judge(nn.Module):
 
     @classmethod
     def of(cls, data: ImageSet) -> Judge:
-        """Build the judge of a data set's concepts."""
+        """Build a judge for the concepts of a data set."""
         sizes = {name: (c.kind, c.targets().shape[1]) for name, c in data.concepts.items()}
         return cls(sizes, spans=_spans(data))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Return scores or values by concept, (B, n), on the judge's device, of images (B, 3, S, S) in [0, 1]."""
+        """Return scores or values by concept, (B, n), on the judge's device, for images (B, 3, S, S) in [0, 1]."""
         images = images.to(next(self.parameters()).device)
         features = self.trunk((2 * images - 1).contiguous(memory_format=torch.channels_last))
         return {name: self.heads[_key(name)](features).float() for name in self.concepts}
 
     @torch.no_grad()
     def read(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the class numbers (B,) or values (B, n) by concept, in evaluation mode."""
+        """Predict class numbers (B,) or values (B, n) by concept, in evaluation mode."""
         self.eval()
         parts = [self(part) for part in images.split(256)]
         whole = {name: torch.cat([part[name].cpu() for part in parts]) for name in self.concepts}
@@ -71,23 +76,23 @@ class Judge(nn.Module):
 
     @staticmethod
     def moved(edited: Tensor, own: Tensor, donor: Tensor) -> Tensor:
-        """Say for each image whether a value lies nearer to the donor's than to its own, (B,) of bool.
+        """Return whether each predicted value is closer to the donor's than to its own, (B,), bool.
 
         Args:
-            edited: (B, n), what :meth:`read` gives for the edited images.
-            own: for the images before.
-            donor: for the donors.
+            edited: predictions of :meth:`read` for the edited images, (B, n).
+            own: predictions for the images before the edit, (B, n).
+            donor: predictions for the donors, (B, n).
         """
         return (edited - donor).norm(dim=1) < (edited - own).norm(dim=1)
 
 
 def _key(concept: str) -> str:
-    """Return a name that `nn.ModuleDict` takes: without dots, and none of its own methods' (`half`, `type`)."""
+    """Return a name that `nn.ModuleDict` accepts: without dots, and not one of its methods (`half`, `type`)."""
     return f"{concept}·" if hasattr(nn.ModuleDict(), concept) else concept.replace(".", "·")
 
 
 class _ValueHead(nn.Module):
-    """Values at their own scale, from a linear map that is trained in units of their spread."""
+    """A linear head for values, trained in units of their standard deviation."""
 
     mean: Tensor
     std: Tensor
@@ -104,18 +109,24 @@ class _ValueHead(nn.Module):
 
 
 def _spans(data: ImageSet) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return mean and standard deviation of concepts that are no classes."""
+    """Return mean and standard deviation of concepts that are not classes."""
     values = {name: c.values.float() for name, c in data.concepts.items() if c.kind != "class"}
     return {name: (v.mean(0), v.std(0, correction=0).clamp(min=1e-6)) for name, v in values.items()}
 
 
 class JudgeTask(Task):
-    """Cross-entropy for classes, squared error for values in units of their spread.
+    """Training of a judge: cross-entropy for classes, squared error for values in units of their standard deviation.
 
     Args:
         module: the judge.
         data: training images with concepts.
-        held_out: images to judge the judge by.
+        held_out: validation images with the same concepts.
+
+    Example:
+        >>> data = explanation.held_out.data
+        >>> task = JudgeTask(Judge.of(data), data, data)
+        >>> task.loss(task.module, torch.arange(8), torch.Generator()).shape
+        torch.Size([])
     """
 
     def __init__(self, module: Judge, data: ImageSet, held_out: ImageSet) -> None:
@@ -124,11 +135,11 @@ class JudgeTask(Task):
         self._std = {name: std for name, (_, std) in _spans(data).items()}
 
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the sum over concepts."""
+        """Return the loss of a batch, summed over concepts."""
         return self._loss(module(self._data.images(rows)), {n: c.take(rows) for n, c in self._data.concepts.items()})
 
     def validation_loss(self, module: nn.Module) -> float:
-        """Return the same of held-out images."""
+        """Return the loss on the validation images."""
         parts = [module(part) for part in self._held_out.batches()]
         outputs = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         return float(self._loss(outputs, self._held_out.concepts))

@@ -17,19 +17,25 @@ def kernel_distance(
 ) -> Estimate:
     """Return the squared maximum mean discrepancy under the kernel (aᵀb / D + 1)³.
 
-    Other than the Fréchet distance it has no bias, so that few images do; where both sets have one distribution it
-    scatters around zero. The standard error is the jackknife's over blocks of groups, left out of both sets at once;
-    NaN where a set is all of one group.
+    Unlike the Fréchet distance it is unbiased, so that few images suffice; for sets of one distribution it scatters
+    around zero. The standard error is by the jackknife over blocks of groups, left out of both sets at once; NaN if a
+    set is a single group.
 
     Args:
-        features: (N, D), of images.
-        others: (M, D), of those that are compared with them.
-        groups: as of :func:`invkit.evaluation.frechet_distance`.
-        independent: as of that.
-        most: rows of each set to take, at even distances; the smaller set decides where there are fewer.
+        features: features of images, (N, D).
+        others: features of the images to compare with, (M, D).
+        groups: as in :func:`invkit.evaluation.frechet_distance`.
+        independent: as in :func:`invkit.evaluation.frechet_distance`.
+        most: largest number of rows of each set to use, at even distances; both sets use equally many.
 
     Raises:
         DataError: fewer than four rows.
+
+    Example:
+        >>> import torch
+        >>> a, b = torch.randn(2, 200, 4)
+        >>> kernel_distance(a, b, independent=True) < kernel_distance(a, b + 1, independent=True)
+        True
     """
     n = min(len(features), len(others), most)
     if n < 4:
@@ -50,5 +56,5 @@ def _kernel(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _mean_of_pairs(k: Tensor) -> Tensor:
-    """Return the mean of k (n, n) over pairs of two different rows."""
+    """Return the mean of the off-diagonal elements of k (n, n)."""
     return (k.sum() - k.trace()) / (len(k) * (len(k) - 1))

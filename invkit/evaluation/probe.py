@@ -1,4 +1,4 @@
-"""An independent check of eq. 20: what a ridge regression reads from the same representation."""
+"""An independent check of eq. 20: ridge regression of concepts on the representation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from invkit.evaluation.estimate import jackknife
 
 __all__ = ["PROBED", "order_disagreements", "probe"]
 
-PROBED = 2000  # images that are enough
+PROBED = 2000  #: number of training images that suffices for a probe
 
 
 def probe(
@@ -26,15 +26,23 @@ def probe(
 ) -> dict[str, Estimate]:
     """Return the held-out R² of each concept (one-hot for classes) from z by ridge regression.
 
-    The penalty is chosen by leave-one-out on the training rows. Pass what t sees of z (z̃, with its noise), so that
-    both judge the same representation.
+    The penalty is chosen by leave-one-out cross-validation on the training images. Pass what t sees of z (z̃, with its
+    noise), so that probe and t use the same representation.
 
     Args:
-        z: (N, …); :data:`PROBED` of them are enough.
-        concepts: of the same images.
-        held_out_z: (M, …).
-        held_out_concepts: of those.
-        groups: (M,), of those; images of one group depend on each other.
+        z: representations of training images, (N, …); :data:`PROBED` images suffice.
+        concepts: concepts of the same images.
+        held_out_z: representations of held-out images, (M, …).
+        held_out_concepts: concepts of the held-out images.
+        groups: (M,), held-out images of one group depend on each other.
+
+    Example:
+        >>> import torch
+        >>> from invkit.data import Concept
+        >>> z, held_out_z = torch.randn(200, 5), torch.randn(100, 5)
+        >>> concepts, held_out_concepts = ({"sum": Concept("value", x.sum(1, True))} for x in (z, held_out_z))
+        >>> float(probe(z, concepts, held_out_z, held_out_concepts)["sum"]) > 0.99
+        True
     """
     from sklearn.linear_model import RidgeCV
 
@@ -52,18 +60,24 @@ def probe(
 
 
 def order_disagreements(shares: Mapping[str, Estimate], probes: Mapping[str, Estimate]) -> list[tuple[str, str]]:
-    """List the pairs of concepts (a, b) of which a has the larger share, but b is the better to be read.
+    """Return the pairs of concepts (a, b) where a has the larger share, but b the larger R².
 
-    Both differences are beyond two standard errors.
+    Only differences beyond two standard errors count.
 
     Args:
-        shares: by concept, eq. 20.
-        probes: by concept, what :func:`probe` gives.
+        shares: eq. 20 by concept.
+        probes: R² by concept, from :func:`probe`.
+
+    Example:
+        >>> from invkit.core import Estimate
+        >>> shares = {"digit": Estimate(0.8, 0.01, 600), "colour": Estimate(0.6, 0.01, 600)}
+        >>> probes = {"digit": Estimate(0.3, 0.02, 600), "colour": Estimate(0.5, 0.02, 600)}
+        >>> order_disagreements(shares, probes)
+        [('digit', 'colour')]
     """
 
     def above(values: Mapping[str, Estimate], a: str, b: str) -> bool:
-        difference = values[a] - values[b]
-        return difference.value > 2 * difference.standard_error
+        return (values[a] - values[b]).exceeds() is True
 
     pairs = itertools.permutations([name for name in shares if name in probes], 2)
     return [(a, b) for a, b in pairs if above(shares, a, b) and above(probes, b, a)]

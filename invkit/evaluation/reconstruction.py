@@ -1,4 +1,4 @@
-"""How well an autoencoder gives held-out images back, and what its prior draws look like."""
+"""Quality of an autoencoder: reconstructions of held-out images, and samples of the prior."""
 
 from __future__ import annotations
 
@@ -18,11 +18,17 @@ from invkit.utils.random import generator_for
 
 __all__ = ["psnr", "reconstruction_metrics"]
 
-_BATCH, _DECODED = 64, 1024  # images compared at once; images whose features are taken at once
+_BATCH, _DECODED = 64, 1024  # batch sizes of comparisons and of features
 
 
 def psnr(images: Tensor, others: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each pair of images in [0, 1], in dB, (B,)."""
+    """Return the peak signal-to-noise ratio of each pair of images in [0, 1], in dB, (B,).
+
+    Example:
+        >>> import torch
+        >>> psnr(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.1))
+        tensor([20.])
+    """
     return -10 * (images - others).square().flatten(1).mean(1).clamp(min=1e-10).log10()
 
 
@@ -35,17 +41,23 @@ def reconstruction_metrics(
     features: Features | None = None,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """Compare held-out images with D(E_μ(x)), and with images that codes of the prior make.
+    """Compare held-out images with their reconstructions D(E_μ(x)), and with images decoded from the prior.
 
     Args:
         autoencoder: E and D.
         data: held-out images.
-        distances: more of them by name, of pairs of images (B, 3, S, S) to (B,); for instance LPIPS.
-        features: gives `frechet of reconstructions` and `frechet of prior samples`.
-        seed: of the codes that are drawn.
+        distances: further distances by name, for instance LPIPS: functions of two batches of images (B, 3, S, S) that
+            return (B,).
+        features: a network's layer, for `frechet of reconstructions` and `frechet of prior samples`.
+        seed: of the codes drawn from the prior.
 
     Returns:
         `psnr` in dB, `ssim` (Wang et al., 2004) and the others by name.
+
+    Example:
+        >>> metrics = reconstruction_metrics(explanation.autoencoder, explanation.held_out.data)
+        >>> list(metrics)
+        ['psnr', 'ssim']
     """
     codes = encode_all(autoencoder, data).mean
     measures: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"psnr": psnr, "ssim": _ssim, **(distances or {})}

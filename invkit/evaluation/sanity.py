@@ -1,4 +1,4 @@
-"""Models whose weights mean nothing: an explanation that does not change with them explains nothing."""
+"""Randomised models for sanity checks: an explanation that does not change with the weights explains nothing."""
 
 from __future__ import annotations
 
@@ -12,21 +12,27 @@ from invkit.utils.random import generator_for
 
 __all__ = ["cascade", "randomised"]
 
-_LEAST = 0.02  # spread of what was constant, relative to its size
+_LEAST = 0.02  # standard deviation of constant parameters, relative to their size
 
 
 def randomised(model: nn.Module, seed: int = 0, only: set[str] | None = None) -> nn.Module:
-    """Return a copy whose parameters are all drawn anew.
+    """Return a copy with all parameters drawn at random (Adebayo et al., *Sanity Checks for Saliency Maps*, 2018).
 
-    Each is normal with the mean and standard deviation that it had, so that activations keep about their size; what
-    was constant (a norm's scale, a class token) gets a spread of 0.02. Going by parameters and not by modules'
-    `reset_parameters` misses none: that one leaves 24.7 % of torchvision's ViT-B/16 as it was, among them the
-    attention's `in_proj_weight` (Adebayo et al., *Sanity Checks for Saliency Maps*, 2018).
+    Each is normal with the mean and standard deviation that it had, so that activations keep about their scale;
+    constant parameters (a norm's scale, a class token) get a standard deviation of 0.02. Parameters are drawn directly
+    because the modules' `reset_parameters` would miss some: it leaves 24.7 % of torchvision's ViT-B/16 unchanged, among
+    them the attention's `in_proj_weight`.
 
     Args:
-        model: it is left as it is.
+        model: not changed.
         seed: of the draws.
-        only: names of the parameters; None for all.
+        only: names of the parameters to draw; None for all.
+
+    Example:
+        >>> from torch import nn
+        >>> model = nn.Linear(2, 3)
+        >>> bool((randomised(model).weight == model.weight).any())
+        False
     """
     found = copy.deepcopy(model)
     with torch.no_grad():
@@ -42,15 +48,21 @@ def randomised(model: nn.Module, seed: int = 0, only: set[str] | None = None) ->
 
 
 def cascade(model: nn.Module, stages: int = 4, seed: int = 0) -> Iterator[tuple[float, nn.Module]]:
-    """Return copies of a model with ever more randomised parameters, from the output towards the input.
+    """Return copies of a model with increasingly many randomised parameters, from the output towards the input.
 
     Args:
-        model: it is left as it is.
-        stages: number of copies, at most one for each parameter; the last has no parameter of its own.
+        model: not changed.
+        stages: number of copies, at most one per parameter tensor; the last is fully randomised.
         seed: of the draws.
 
     Yields:
         the share of parameters (numbers) that are randomised, and the copy.
+
+    Example:
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
+        >>> [share for share, _ in cascade(model, stages=2)]
+        [0.5, 1.0]
     """
     names = [name for name, _ in model.named_parameters()]
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}

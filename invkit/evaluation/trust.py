@@ -1,4 +1,4 @@
-"""What an explanation can be trusted for, as lights: green, amber, red."""
+"""Fidelity metrics as lights: green, amber, red."""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ _LITTLE, _MUCH = 0.02, 0.1  # shares of the codes' variance that t leaves open b
 
 @dataclass(frozen=True)
 class Light:
-    """One thing that an explanation can be trusted for, or cannot.
+    """One aspect in which an explanation can be trusted, or cannot.
 
     Attributes:
-        about: what.
-        colour: `green`, trust it; `amber`, mind what the text says; `red`, do not.
-        text: why, with the numbers.
+        about: the aspect.
+        colour: `green`, trust it; `amber`, read the text; `red`, do not.
+        text: the reason, with the numbers.
+
+    Example:
+        >>> Light("The concepts' order", "green", "Eq. 20 and the probe order the concepts alike.").colour
+        'green'
     """
 
     about: str
@@ -31,15 +35,26 @@ class Light:
 
 
 def lights(metrics: Mapping[str, Estimate | float], disagreements: str | None = None) -> list[Light]:
-    """Judge an explanation by its fidelity metrics.
+    """Evaluate an explanation by its fidelity metrics.
 
     Args:
-        metrics: as of :class:`invkit.explanation.Fidelity`; checks whose metrics are missing are left out.
-        disagreements: where eq. 20 and the probe order concepts differently, or nothing; None without concepts.
+        metrics: as in :class:`invkit.explanation.Fidelity`; aspects whose metrics are missing are left out.
+        disagreements: which concepts eq. 20 and the probe order differently, empty if none; None without concepts.
+
+    Example:
+        >>> found = lights({"rank": Estimate(0.7, 0.004, n=256), "distance": Estimate(0.4, 0.01, n=256)})
+        >>> [(light.about, light.colour) for light in found]
+        [('Samples look the same to the layer', 'red')]
     """
-    told = {name: f"{value:.3f}" if isinstance(value, float) else str(value) for name, value in metrics.items()}
+    shown = {name: f"{value:.3f}" if isinstance(value, float) else str(value) for name, value in metrics.items()}
     f = {name: _exact(value) if isinstance(value, float) else value for name, value in metrics.items()}
-    found = [*_autoencoder(f, told), *_uses(f, told), *_calibrated(f, told), *_consistent(f, told), *_varied(f, told)]
+    found = [
+        *_autoencoder(f, shown),
+        *_uses(f, shown),
+        *_calibrated(f, shown),
+        *_consistent(f, shown),
+        *_varied(f, shown),
+    ]
     if disagreements is not None:
         agree = "Eq. 20 and the probe order the concepts alike."
         found.append(Light("The concepts' order", "amber" if disagreements else "green", disagreements or agree))
@@ -51,33 +66,33 @@ def _worst(*colours: Colour) -> Colour:
 
 
 def _least(estimate: Estimate, green: float, amber: float) -> Colour:
-    """Return red below `amber`, and green from `green` on where it is surely not red; nothing unknown is either."""
+    """Return red below `amber`, green from `green` on if two errors above `amber`, otherwise amber."""
     if not estimate.is_known:
         return "amber"
-    if estimate.value < amber:
+    if estimate < amber:
         return "red"
-    return "green" if estimate.value >= green and estimate.exceeds(amber) else "amber"
+    return "green" if estimate >= green and estimate.exceeds(amber) else "amber"
 
 
 def _exact(value: float) -> Estimate:
     return Estimate(value, 0.0, 1)
 
 
-def _autoencoder(f: Mapping[str, Estimate], told: Mapping[str, str]) -> Iterator[Light]:
+def _autoencoder(f: Mapping[str, Estimate], shown: Mapping[str, str]) -> Iterator[Light]:
     if "reconstruction" not in f:
         return
     colour = _least(f["reconstruction"], 0.9, 0.7)
-    text = f"Reconstructions hold {told['reconstruction']} of the pixels' variance"
+    text = f"Reconstructions explain {shown['reconstruction']} of the pixels' variance"
     if "agreement of reconstructions" in f:
         colour = _worst(colour, _least(f["agreement of reconstructions"], 0.9, 0.7))
         text += (
-            f"; the model's largest output is the same for {told['agreement of reconstructions']} of them, and for "
-            f"{told['agreement by chance']} of two different images"
+            f"; the model's largest output is the same for {shown['agreement of reconstructions']} of them, and for "
+            f"{shown['agreement by chance']} of two different images"
         )
     yield Light("The images' codes", colour, f"{text}. What the code lost cannot be explained.")
 
 
-def _uses(f: Mapping[str, Estimate], told: Mapping[str, str]) -> Iterator[Light]:
+def _uses(f: Mapping[str, Estimate], shown: Mapping[str, str]) -> Iterator[Light]:
     if "gain from z" not in f:
         return
     gain, whole = f["gain from z"], f.get("information", _exact(1.0))
@@ -85,68 +100,68 @@ def _uses(f: Mapping[str, Estimate], told: Mapping[str, str]) -> Iterator[Light]
     gained: Colour = "amber"
     if gain.is_known and whole.is_known:
         gained = "green" if gain.exceeds() and whole.exceeds() else "red"
-    left: Colour = "green" if missed.value <= _LITTLE and (-missed).exceeds(-_MUCH) else "amber"
+    left: Colour = "green" if missed <= _LITTLE and (-missed).exceeds(-_MUCH) else "amber"
     colour = "red" if missed.exceeds(_MUCH) else _worst(gained, left)
     text = (
-        f"A code is {told['gain from z']} nats per dimension more likely given its own representation than given "
-        f"another image's{_than_none(told)}. Among nearest neighbours in z {told['open among neighbours']} of the "
-        f"codes' variance is open, and t leaves {told['invariance']}."
+        f"A code is {shown['gain from z']} nats per dimension more likely given its own representation than given "
+        f"another image's{_total(shown)}. Among nearest neighbours in z {shown['open among neighbours']} of the "
+        f"codes' variance is open, and t leaves {shown['invariance']}."
     )
     if gained == "red":
-        text += " Either the layer says nothing of the image, or t has not learned what it says."
+        text += " Either the layer has no information about the image, or t has not learned to use it."
     elif missed.exceeds(_LITTLE):
-        text += " So t has missed something that the layer says."
+        text += " So t has missed information in the layer."
     elif left == "amber":
-        text += " That does not tell whether t has missed something that the layer says."
+        text += " That leaves open whether t has missed information in the layer."
     yield Light("What t finds in the layer", colour, text)
 
 
-def _than_none(told: Mapping[str, str]) -> str:
-    return f", and {told['information']} nats in all more than given none" if "information" in told else ""
+def _total(shown: Mapping[str, str]) -> str:
+    return f", and {shown['information']} nats in total more than given none" if "information" in shown else ""
 
 
-def _calibrated(f: Mapping[str, Estimate], told: Mapping[str, str]) -> Iterator[Light]:
+def _calibrated(f: Mapping[str, Estimate], shown: Mapping[str, str]) -> Iterator[Light]:
     if "energy of v" not in f:
         return
     energy, ks, expected = (f[name] for name in ("energy of v", "KS distance of v", "KS distance of N(0, 1)"))
     colour = _worst(
         _least(energy, 1 / 1.15, 1 / 1.5),
         _least(-energy, -1.15, -1.5),
-        _least(_exact(-ks.value / expected.value), -2, -4),
+        _least(-ks / expected, -2, -4),
         _least(-f["correlation of v"], -0.1, -0.2),
     )
     text = (
-        f"Of held-out images v = t(z̄ | z) has mean square {told['energy of v']} (1 at best), Kolmogorov–Smirnov "
-        f"distance {told['KS distance of v']} to N(0, 1) ({told['KS distance of N(0, 1)']} expected), and correlations "
-        f"of {told['correlation of v']} between dimensions (0)."
+        f"Of held-out images v = t(z̄ | z) has mean square {shown['energy of v']} (ideal: 1), Kolmogorov–Smirnov "
+        f"distance {shown['KS distance of v']} to N(0, 1) ({shown['KS distance of N(0, 1)']} expected), and "
+        f"correlations of {shown['correlation of v']} between dimensions (ideal: 0)."
     )
     yield Light("Variances and likelihoods", colour, text)
 
 
-def _consistent(f: Mapping[str, Estimate], told: Mapping[str, str]) -> Iterator[Light]:
+def _consistent(f: Mapping[str, Estimate], shown: Mapping[str, str]) -> Iterator[Light]:
     if "rank" not in f:
         return
     colour = _least(f["rank"], 0.95, 0.8)
     text = (
-        f"The layer sees samples nearer to their image than {told['rank']} of other images are; their squared "
-        f"distance is {told['distance']} of that between images"
+        f"The layer sees samples nearer to their image than {shown['rank']} of other images are; their squared "
+        f"distance is {shown['distance']} of that between images"
     )
     if "distance of reconstructions" in f:
-        text += f", {told['distance of reconstructions']} for reconstructions alone"
+        text += f", {shown['distance of reconstructions']} for reconstructions alone"
     if "agreement" in f:
         text += (
-            f". The model's largest output is the same for {told['agreement']} of the samples, and for "
-            f"{told['agreement by chance']} of two different images"
+            f". The model's largest output is the same for {shown['agreement']} of the samples, and for "
+            f"{shown['agreement by chance']} of two different images"
         )
     yield Light("Samples look the same to the layer", colour, f"{text}.")
 
 
-def _varied(f: Mapping[str, Estimate], told: Mapping[str, str]) -> Iterator[Light]:
+def _varied(f: Mapping[str, Estimate], shown: Mapping[str, str]) -> Iterator[Light]:
     if "neighbours covered" not in f:
         return
     colour = _least(f["neighbours covered"], 0.45, 0.35)
     text = (
-        f"Samples come nearer to the images next in z than as many other images do for "
-        f"{told['neighbours covered']} of them (0.5 by chance); they vary by {told['diversity']} of the pixels' range."
+        f"For {shown['neighbours covered']} of the images next in z (0.5 by chance) samples are closer than as many "
+        f"random images; they vary by {shown['diversity']} of the pixels' range."
     )
     yield Light("Samples show all that is open", colour, text)
