@@ -81,4 +81,4 @@ def test_nothing_gets_greener_with_less_data_and_nothing_unknown_is_green(name):
 def test_the_whole_information_counts():
     found = {told: lights({**GOOD, "information": told})[1] for told in (3.0, -1.0, 0.0, math.nan)}
     assert [light.colour for light in found.values()] == ["green", "red", "red", "amber"]
-    assert "says nothing" in found[-1.0].text
+    assert "no information about the image" in found[-1.0].text

@@ -106,7 +106,7 @@ def test_a_layer_that_says_nothing_is_told():
     )
     lights = {light.about: light for light in found.fidelity().lights}
     assert lights["What t finds in the layer"].colour == "red"
-    assert "says nothing" in lights["What t finds in the layer"].text
+    assert "no information about the image" in lights["What t finds in the layer"].text
 
 
 def test_equal_seeds_give_equal_metrics_and_others_do_not(small):
