@@ -35,19 +35,17 @@ def network():
 def stage(tmp_path, monkeypatch, tiny):
     """A folder of small images, the names that the pages use, and settings of seconds."""
     monkeypatch.chdir(tmp_path)
-    images = color_digits(copies=1, size=32).take(torch.arange(120))
-    for name, rows in (("photographs", range(100)), ("test", range(100, 120))):
+    images = color_digits(copies=1, size=32).take(torch.arange(240))
+    for name, rows in (("photographs", range(200)), ("test", range(200, 240))):
         for k in rows:
             folder = Path(name, "ab"[k % 2])
             folder.mkdir(parents=True, exist_ok=True)
             save_image(images.images(slice(k, k + 1)), folder / f"{k:03}.png")
     monkeypatch.setattr(invkit.Settings, "of", classmethod(lambda cls, *_: tiny))
-    monkeypatch.setattr(
-        invkit.AutoencoderSettings, "for_images", classmethod(lambda cls, _: tiny.autoencoder)
-    )
+    monkeypatch.setattr(invkit.AutoencoderSettings, "for_images", classmethod(lambda cls, _: tiny.autoencoder))
     monkeypatch.setattr("invkit.explainer.validation._COPIES", 1)
     few = images.take(torch.arange(4)).images()
-    names = {"model": network(), "trained": network(), "untrained": network(), "ages": torch.rand(100)}
+    names = {"model": network(), "trained": network(), "untrained": network(), "ages": torch.rand(200)}
     explanation = invkit.explain(names["model"], "features.7", "photographs/", preprocess=invkit.Preprocess())
     return {**names, "x": few[:2], "y": few[2:], "explanation": explanation, "invkit": invkit}
 
