@@ -12,11 +12,19 @@ __all__ = ["FlowBlock", "Transformed"]
 
 
 class Transformed(NamedTuple):
-    """What a flow gives back, in either direction.
+    """The result of a flow in either direction.
 
     Attributes:
-        value: (B, D), the transformed values.
-        log_det: (B,), log |det ∂value/∂input|, in float32 or float64, never less.
+        value: (B, D), the transformed values, in the dtype of the input.
+        log_det: (B,), log |det ∂value/∂input|, in the dtype of the input but float32 at least: float64 for float64
+            values, float32 for float32, bfloat16 and float16.
+
+    Example:
+        >>> import torch
+        >>> from invkit.flows import Shuffle
+        >>> value, log_det = Shuffle(3)(torch.rand(2, 3))
+        >>> value.shape, log_det
+        (torch.Size([2, 3]), tensor([0., 0.]))
     """
 
     value: Tensor
@@ -24,25 +32,54 @@ class Transformed(NamedTuple):
 
 
 class FlowBlock(nn.Module, ABC):
-    """A map that is invertible in x for each condition. Its direction is fixed: data to latent.
+    """A map that is invertible in x for each condition. Its direction is data to latent.
 
-    An implementation MUST, and :func:`invkit.testing.check_flow_block` checks it:
+    :func:`invkit.testing.check_flow_block` checks that an implementation
 
-    - be deterministic, and treat each row of a batch alone;
-    - have no flag and no branch on a tensor's value in `forward` (it compiles with ``fullgraph=True``);
-    - put whatever depends on data into :meth:`initialize`, which the trainer calls once;
-    - keep permutations and the like as buffers, so that saving and loading restores them;
-    - give log-determinants in at least float32, from a log-scale, never from the log of a rounded scale.
+    - returns values (B, D) and log-determinants (B,), both ways, for D of 2 or more;
+    - has the log-determinant of autograd's Jacobian within 1e-9, and an inverse within 1e-10, when it and its data are
+      float64: nothing on the way may round to float32;
+    - has the negative of that log-determinant in its inverse;
+    - treats each row of a batch alone;
+    - depends on the condition where ``config["condition_dim"]`` is positive, and ignores a condition otherwise;
+    - is deterministic: :meth:`forward` draws no random number and changes no parameter and no buffer, in training and
+      in evaluation mode. Whatever depends on data goes into :meth:`initialize`, which the trainer calls once;
+    - has a finite gradient of the likelihood in every trainable parameter;
+    - compiles with ``torch.compile(fullgraph=True)``: no flag and no branch on a tensor's value in :meth:`forward`;
+    - returns float32 values and log-determinants of float32 data under bfloat16 autocast. Take log-determinants from a
+      log-scale, never from the log of a rounded scale;
+    - is restored by ``load_state_dict``: permutations and the like are buffers.
 
     Attributes:
         config: JSON-able arguments that build the same block again (but for blocks inside it), with D as `dim`, or with
-            the `shape` (C, H, W) of the map that a code (B, C·H·W) is.
+            the `shape` (C, H, W) of the map that a code (B, C·H·W) is. `condition_dim` is C, if the block takes a
+            condition.
         broadcasts: whether :meth:`inverse` also takes n codes of each condition, (B, n, D) with (B, 1, C), and then
-            works on each condition once.
+            computes with each condition once.
+        autoregressive: whether the block transforms all of a map, each part given those before it. A flow of such
+            blocks has neither mixings nor scales (:class:`invkit.flows.TarFlow`).
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from invkit.core import FlowBlock, Transformed
+        >>> class Scale(FlowBlock):
+        ...     def __init__(self, dim):
+        ...         super().__init__()
+        ...         self.config = {"dim": dim}
+        ...         self.log_scale = nn.Parameter(torch.zeros(dim))
+        ...     def forward(self, x, condition=None):
+        ...         return Transformed(x * self.log_scale.exp(), self.log_scale.sum().expand(len(x)))
+        ...     def inverse(self, y, condition=None):
+        ...         return Transformed(y * (-self.log_scale).exp(), -self.log_scale.sum().expand(len(y)))
+        >>> from invkit.testing import check_flow_block
+        >>> check_flow_block(Scale(4)).passed
+        True
     """
 
     config: dict[str, Any]
     broadcasts: bool = False
+    autoregressive: bool = False
 
     @property
     def dim(self) -> int:
@@ -55,7 +92,7 @@ class FlowBlock(nn.Module, ABC):
 
     @abstractmethod
     def inverse(self, y: Tensor, condition: Tensor | None = None) -> Transformed:
-        """Map latents y (B, D) to data, with log |det ∂x/∂y|, the negative of `forward`'s."""
+        """Map latents y (B, D) to data, with log |det ∂x/∂y|, the negative of that of :meth:`forward`."""
 
     def initialize(self, x: Tensor, condition: Tensor | None = None) -> None:
         """Set data-dependent parameters from a first batch. The default has none."""

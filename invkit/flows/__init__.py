@@ -1,10 +1,12 @@
 """Invertible blocks, and the two flows that are made of them."""
 
+from invkit.core import Embedder
 from invkit.flows.actnorm import ActNorm
 from invkit.flows.adapters import FreiaBlock, NormflowsBlock, ZukoBlock
+from invkit.flows.building import build_embedder, build_flow_block
 from invkit.flows.conv_coupling import ConvCoupling
 from invkit.flows.coupling import AffineCoupling, PaperCoupling
-from invkit.flows.embedders import Embedder, MapEmbedder, TokenEmbedder, VectorEmbedder, embedder_for
+from invkit.flows.embedders import MapEmbedder, TokenEmbedder, VectorEmbedder, embedder_for
 from invkit.flows.invariance import InvarianceFlow
 from invkit.flows.linear import LULinear
 from invkit.flows.paper import PaperMapEmbedder, PaperVectorEmbedder
@@ -43,6 +45,8 @@ __all__ = [
     "TokenEmbedder",
     "VectorEmbedder",
     "ZukoBlock",
+    "build_embedder",
+    "build_flow_block",
     "embedder_for",
     "estimate_factor_sizes",
     "pair_nll",

@@ -11,25 +11,54 @@ from torch import Tensor, nn
 
 from invkit.core import FlowBlock, Transformed
 from invkit.errors import SettingsError
+from invkit.flows.coupling import AffineCoupling
 from invkit.flows.scaling import soft_bound, sum_log_scale
+from invkit.flows.shapes import map_shape
 
-__all__ = ["ConvCoupling"]
+__all__ = ["ConvCoupling", "affine_coupling"]
+
+
+def affine_coupling(
+    shape: Sequence[int], condition_dim: int = 0, width: int = 256, depth: int = 1, index: int = 0
+) -> FlowBlock:
+    """Build an affine coupling for codes of any shape: AffineCoupling for vectors, ConvCoupling for maps.
+
+    Args:
+        shape: (D,) or (C, H, W).
+        condition_dim: width of the condition, 0 for none.
+        width: width of the subnetworks.
+        depth: their depth.
+        index: position in a flow; maps are split by a checkerboard at even positions and by channels at odd ones, as
+            far as they have two of these.
+    """
+    if len(shape) == 1:
+        return AffineCoupling(shape[0], condition_dim, width, depth)
+    channels, height, side = map_shape(shape)
+    checkerboard = channels < 2 or (index % 2 == 0 and height * side > 1)
+    return ConvCoupling(shape, condition_dim, width, depth, "checkerboard" if checkerboard else "channels")
 
 
 class ConvCoupling(FlowBlock):
-    """Takes a code (B, C·H·W) as a map (C, H, W) and couples its halves, each given the other, as AffineCoupling does.
+    """Couple the halves of a code (B, C·H·W) that is a map (C, H, W), as AffineCoupling does for vectors.
 
     Args:
         shape: (C, H, W).
-        condition_dim: channels of the condition, 0 for none. It is a vector (B, D) for all positions, or a map
+        condition_dim: channels of the condition, 0 for none. A condition is a vector (B, D) for all positions, or a map
             (B, D, h, w) of any size.
         width: channels of the subnetworks.
         depth: 1×1 convolutions beyond the first.
-        split: the halves: the first and the last `channels`, or the positions of a `checkerboard`.
+        split: which halves: the first and the last `channels`, or the positions of a `checkerboard`.
         limit: log s lies in (−limit, limit).
 
     Raises:
-        SettingsError: a map that has no such halves.
+        SettingsError: the map has no such halves.
+
+    Example:
+        >>> import torch
+        >>> from invkit.flows import ConvCoupling
+        >>> block = ConvCoupling((4, 8, 8), condition_dim=3, width=16)
+        >>> block(torch.rand(2, 256), torch.rand(2, 3)).value.shape
+        torch.Size([2, 256])
     """
 
     mask: Tensor
@@ -44,7 +73,7 @@ class ConvCoupling(FlowBlock):
         limit: float = 2.0,
     ) -> None:
         super().__init__()
-        channels, height, side = self.shape = (int(shape[0]), int(shape[1]), int(shape[2]))
+        channels, height, side = self.shape = map_shape(shape)
         if (channels if split == "channels" else height * side) < 2:
             raise SettingsError("This map has no two halves", expected=f"two {split} or more", got=self.shape)
         self.config = {
@@ -60,7 +89,7 @@ class ConvCoupling(FlowBlock):
         self.drive1, self.drive2 = (_ConvSubnetwork(channels, condition_dim, width, depth) for _ in range(2))
 
     def _affine(self, drive: nn.Module, half: Tensor, moved: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Log s and t of one half (`moved` is its mask), given the other."""
+        """Return log s and t of one half, given the other; `moved` is the mask of the half."""
         raw, shift = drive(half, condition).chunk(2, 1)
         return soft_bound(raw, self.limit) * moved, shift * moved
 
@@ -74,7 +103,7 @@ class ConvCoupling(FlowBlock):
         return Transformed(y.flatten(1), sum_log_scale((log_s1 + log_s2).flatten(1)))
 
     def inverse(self, y: Tensor, condition: Tensor | None = None) -> Transformed:
-        """Undo the second half first."""
+        """Invert the second half first."""
         y, first = y.unflatten(1, self.shape), self.mask.to(y.dtype)
         log_s2, t2 = self._affine(self.drive2, y * first, 1 - first, condition)
         x = (y - t2) * (-log_s2).exp()
@@ -84,7 +113,7 @@ class ConvCoupling(FlowBlock):
 
 
 class _ConvSubnetwork(nn.Module):
-    """Convolutions of the driving half and the condition, (B, C, H, W) to (B, 2C, H, W); zero at first."""
+    """Convolutions of the driving half and the condition, (B, C, H, W) to (B, 2C, H, W); the last starts at zero."""
 
     def __init__(self, channels: int, condition_dim: int, width: int, depth: int) -> None:
         super().__init__()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -10,34 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from invkit.core import Embedder
 from invkit.errors import LayerError
 from invkit.utils.random import seeded
 
-__all__ = ["Embedder", "MapEmbedder", "TokenEmbedder", "VectorEmbedder", "embedder_for"]
-
-
-class Embedder(nn.Module, ABC):
-    """Embeds representations (B, …) as conditions (B, C).
-
-    Attributes:
-        condition_dim: C.
-        config: JSON-able arguments that build the same module again.
-    """
-
-    condition_dim: int
-    config: dict[str, Any]
-
-    @abstractmethod
-    def forward(self, z: Tensor) -> Tensor:
-        """Embed z."""
-
-    def initialize(self, z: Tensor, noise: float = 0.0) -> None:
-        """Set data-dependent parameters from a first batch. The default has none.
-
-        Args:
-            z: (B, …), without noise.
-            noise: standard deviation of the noise that will be added to each element.
-        """
+__all__ = ["MapEmbedder", "TokenEmbedder", "VectorEmbedder", "embedder_for"]
 
 
 class VectorEmbedder(Embedder):

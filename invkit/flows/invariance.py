@@ -7,8 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from invkit.core import FlowBlock, Transformed
-from invkit.flows.embedders import Embedder
+from invkit.core import Embedder, FlowBlock, Transformed
 from invkit.flows.sequence import FlowSequence
 
 __all__ = ["InvarianceFlow", "standard_normal_nll"]

@@ -7,9 +7,9 @@ import itertools
 import torch
 from torch import Tensor, nn
 
+from invkit.core import Embedder
 from invkit.errors import LayerError
 from invkit.flows.actnorm import ActNorm
-from invkit.flows.embedders import Embedder
 
 __all__ = ["PaperMapEmbedder", "PaperVectorEmbedder", "paper_embedder_for"]
 

@@ -15,11 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invkit.core import FlowBlock
+from invkit.core import Embedder, FlowBlock
 from invkit.errors import ArtefactError
 from invkit.flows.actnorm import ActNorm
 from invkit.flows.coupling import PaperCoupling
-from invkit.flows.embedders import Embedder
 from invkit.flows.invariance import InvarianceFlow
 from invkit.flows.paper import PaperMapEmbedder, PaperVectorEmbedder
 from invkit.flows.scaling import LIMIT, soft_bound_inverse
@@ -120,7 +119,7 @@ def _blocks(state: _Reader, names: list[str]) -> tuple[list[FlowBlock], int]:
         ours = PaperCoupling(dim, condition_dim, len(first), depth)
         drive: Any
         for step, drive in enumerate((ours.drive1, ours.drive2)):
-            _fill(drive.main, state, f"{coupling}.s.{step}.main")
+            _fill(drive.scale.main, state, f"{coupling}.s.{step}.main")
             _fill(drive.shift.main, state, f"{coupling}.t.{step}.main")
         permutation = state[f"{shuffle}.forward_shuffle_idx"].long()
         state.read.add(f"{shuffle}.backward_shuffle_idx")  # its inverse

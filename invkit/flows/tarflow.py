@@ -11,29 +11,46 @@ from torch import Tensor, nn
 from invkit.core import FlowBlock, Transformed
 from invkit.errors import SettingsError
 from invkit.flows.scaling import soft_bound, sum_log_scale
+from invkit.flows.shapes import map_shape
 
-__all__ = ["TarFlow"]
+__all__ = ["TarFlow", "alternating_tarflow"]
 
 _HEADS = 4
+
+
+def alternating_tarflow(
+    shape: Sequence[int], condition_dim: int = 0, width: int = 128, depth: int = 2, index: int = 0
+) -> TarFlow:
+    """Build the block of a flow at one position; every second block goes from the last patch to the first."""
+    return TarFlow(shape, condition_dim, width, depth, reverse=index % 2 == 1)
 
 
 class TarFlow(FlowBlock):
     """y_k = (x_k − μ_k) · exp(−α_k), with μ_k and α_k of patch k from the patches before it and the condition.
 
-    From data to latent all patches are transformed at once; the inverse goes from patch to patch.
+    From data to latent all patches are transformed at once; the inverse computes one patch after the other.
 
     Args:
         shape: (C, H, W) of the map that a code (B, C·H·W) is.
         condition_dim: width of the condition (B, D), 0 for none.
-        width: of the transformer, a multiple of 4.
-        depth: its layers.
+        width: width of the transformer, a multiple of 4.
+        depth: number of its layers.
         patch: side of the patches.
-        reverse: go from the last patch to the first; let every second block do so.
+        reverse: go from the last patch to the first, as every second block of a flow should.
         limit: α lies in (−limit, limit).
 
     Raises:
-        SettingsError: the patch does not divide the sides.
+        SettingsError: the patch does not divide the sides, or the width is no multiple of 4.
+
+    Example:
+        >>> import torch
+        >>> from invkit.flows import TarFlow
+        >>> block = TarFlow((4, 4, 4), width=16, depth=1, patch=2)
+        >>> block(torch.rand(2, 64)).log_det.shape
+        torch.Size([2])
     """
+
+    autoregressive = True
 
     def __init__(
         self,
@@ -46,7 +63,7 @@ class TarFlow(FlowBlock):
         limit: float = 2.0,
     ) -> None:
         super().__init__()
-        channels, height, side = self.shape = (int(shape[0]), int(shape[1]), int(shape[2]))
+        channels, height, side = self.shape = map_shape(shape)
         if height % patch or side % patch or width % _HEADS:
             raise SettingsError(
                 "These patches do not fit",
@@ -69,7 +86,7 @@ class TarFlow(FlowBlock):
             nn.init.zeros_(parameter)
 
     def _tokens(self, x: Tensor) -> Tensor:
-        """(B, C·H·W) to patches (B, T, C·p·p), in the order of the block."""
+        """Split codes (B, C·H·W) into patches (B, T, C·p·p), in the order of the block."""
         channels, height, side = self.shape
         p = self.patch
         split = x.view(-1, channels, height // p, p, side // p, p)
@@ -77,6 +94,7 @@ class TarFlow(FlowBlock):
         return tokens.flip(1) if self.reverse else tokens
 
     def _code(self, tokens: Tensor) -> Tensor:
+        """Join patches (B, T, C·p·p) to codes (B, C·H·W)."""
         channels, height, side = self.shape
         p = self.patch
         tokens = tokens.flip(1) if self.reverse else tokens
@@ -84,7 +102,7 @@ class TarFlow(FlowBlock):
         return split.permute(0, 3, 1, 4, 2, 5).flatten(1)
 
     def _drive(self, tokens: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
-        """α and μ of each patch, from those before it."""
+        """Return α and μ of each patch, from the patches before it."""
         h = torch.cat([self.start.to(tokens.dtype).expand(len(tokens), -1, -1), self.lift(tokens[:, :-1])], 1)
         h = h + self.position
         if self.condition is not None:
@@ -102,7 +120,7 @@ class TarFlow(FlowBlock):
         return Transformed(self._code((tokens - shift) * (-log_scale).exp()), -sum_log_scale(log_scale.flatten(1)))
 
     def inverse(self, y: Tensor, condition: Tensor | None = None) -> Transformed:
-        """Undo :meth:`forward` patch by patch: as many passes as there are patches."""
+        """Invert :meth:`forward` patch by patch: as many passes as patches."""
         latent = self._tokens(y)
         tokens = torch.zeros_like(latent)
         for k in range(latent.shape[1]):
@@ -114,7 +132,7 @@ class TarFlow(FlowBlock):
 
 
 class _Layer(nn.Module):
-    """Causal attention and a perceptron, each behind a norm."""
+    """Causal attention and a perceptron, each after a layer norm."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Plugins: found without importing them, loaded one by one, and never able to hurt each other."""
+"""Plugins: found without importing them, loaded one by one, and isolated from each other."""
 
 from __future__ import annotations
 
@@ -20,22 +20,28 @@ from invkit.plugins import hookspecs
 __all__ = ["Kind", "PluginInfo", "ask", "call", "forget", "list_names", "list_plugins", "load_named", "load_plugin"]
 
 GROUP = "invkit"
-Kind = Literal["model", "autoencoder", "flow_block", "dataset"]
+BUILT_IN = importlib.metadata.EntryPoint(GROUP, "invkit.plugins.builtin", GROUP)
+Kind = Literal["model", "autoencoder", "flow_block", "embedder", "dataset"]
 State = Literal["found", "loaded", "broken", "blocked", "duplicate"]
 
 
 @dataclass(frozen=True)
 class PluginInfo:
-    """A plugin as it stands.
+    """An installed plugin and its state.
 
     Attributes:
         prefix: what its names begin with.
-        module: where it lives.
-        distribution: the installed package that brings it.
-        version: of that package.
+        module: the module that its entry point names.
+        distribution: the installed package that contains it.
+        version: version of that package.
         state: `found` (not imported so far), `loaded`, `broken`, `blocked` (not in INVKIT_PLUGINS), or `duplicate`
             (another distribution has the same prefix).
         error: why it is broken.
+
+    Example:
+        >>> from invkit.plugins import list_plugins
+        >>> next(plugin.module for plugin in list_plugins() if plugin.prefix == "invkit")
+        'invkit.plugins.builtin'
     """
 
     prefix: str
@@ -48,20 +54,22 @@ class PluginInfo:
 
 @cache
 def _entry_points() -> dict[str, tuple[importlib.metadata.EntryPoint, ...]]:
-    """Entry points by prefix, without importing any of them."""
+    """Find entry points by prefix, without importing any of them; the prefix of invkit is its own."""
     found: dict[str, list[importlib.metadata.EntryPoint]] = {}
     for point in importlib.metadata.entry_points(group=GROUP):
         found.setdefault(point.name, []).append(point)
+    own = [point for point in found.get(GROUP, []) if point.value == BUILT_IN.value]
+    found[GROUP] = own or [BUILT_IN]
     return {prefix: tuple(dict.fromkeys(points)) for prefix, points in sorted(found.items())}
 
 
-#: each plugin that was asked for, or why it cannot be had
+#: each plugin that was loaded, or why it cannot be
 _outcomes: dict[str, pluggy.PluginManager | PluginError] = {}
-_told: set[str] = set()
+_reported: set[str] = set()
 
 
 def _import(point: importlib.metadata.EntryPoint) -> pluggy.PluginManager | PluginError:
-    """Import a plugin; each has a manager of its own."""
+    """Import a plugin into its own pluggy manager."""
     manager = pluggy.PluginManager("invkit")
     manager.add_hookspecs(hookspecs)
     try:
@@ -104,7 +112,12 @@ def list_plugins(*, load: bool = False) -> list[PluginInfo]:
     """List all installed plugins with their state.
 
     Args:
-        load: import each, so that those that are broken are told; otherwise nothing is imported.
+        load: import each to find those that are broken; otherwise nothing is imported.
+
+    Example:
+        >>> from invkit.plugins import list_plugins
+        >>> "invkit" in [plugin.prefix for plugin in list_plugins()]
+        True
     """
     listed = []
     for prefix, points in _entry_points().items():
@@ -133,7 +146,12 @@ def load_plugin(prefix: str) -> pluggy.PluginManager:
     """Import the plugin of a prefix, and no other.
 
     Raises:
-        PluginError: there is none, it is blocked, broken, or two distributions have the prefix.
+        PluginError: there is none, it is blocked or broken, or two distributions have the prefix.
+
+    Example:
+        >>> from invkit.plugins import load_plugin
+        >>> load_plugin("invkit").hook.list_embedders()
+        ['lean', 'paper']
     """
     points = _entry_points().get(prefix, ())
     if not points:
@@ -161,31 +179,36 @@ def load_plugin(prefix: str) -> pluggy.PluginManager:
 
 
 def _each_plugin() -> Iterator[str]:
-    """Every prefix that can be loaded; what can't is told once, or raised with INVKIT_STRICT_PLUGINS=1."""
+    """Yield each prefix that can be loaded; warn once of others, or raise with INVKIT_STRICT_PLUGINS=1."""
     for prefix in _entry_points():
         if not _allowed(prefix):
             continue
         try:
             load_plugin(prefix)
         except PluginError as error:
-            _tell(error)
+            _report(error)
             continue
         yield prefix
 
 
-def _tell(error: InvkitError) -> None:
+def _report(error: InvkitError) -> None:
     if os.environ.get("INVKIT_STRICT_PLUGINS") == "1":
         raise error
-    if str(error) not in _told:
-        _told.add(str(error))
+    if str(error) not in _reported:
+        _reported.add(str(error))
         warnings.warn(str(error), InvkitWarning, stacklevel=4)
 
 
 def call(prefix: str, hook: str, **arguments: Any) -> Any:
-    """Call one hook of one plugin; None where it doesn't implement it.
+    """Call one hook of one plugin; return None if the plugin doesn't implement it.
 
     Raises:
         PluginError: the plugin can't be loaded, or the hook raised anything but an InvkitError.
+
+    Example:
+        >>> from invkit.plugins import call
+        >>> call("invkit", "list_embedders")
+        ['lean', 'paper']
     """
     manager = load_plugin(prefix)
     try:
@@ -197,19 +220,26 @@ def call(prefix: str, hook: str, **arguments: Any) -> Any:
 
 
 def _taken(prefix: str, hook: str) -> set[str]:
-    """Names of the arguments that a plugin's hook takes; pluggy drops all others."""
+    """Return the names of the arguments that a plugin's hook takes; pluggy drops all others."""
     return {name for impl in getattr(load_plugin(prefix).hook, hook).get_hookimpls() for name in impl.argnames}
 
 
 def ask(hook: str, expected: type, **arguments: Any) -> Any:
-    """Return the first answer of any plugin that isn't None; one that fails is told and passed over.
+    """Return the first result of any plugin that isn't None; warn of a plugin that fails and try the next.
 
-    A hook that would not see an argument that is given is not asked.
+    A plugin whose hook leaves out an argument that is not None is skipped.
 
     Args:
         hook: its name.
-        expected: type of an answer.
-        arguments: of the hook.
+        expected: type of a result.
+        arguments: arguments of the hook.
+
+    Example:
+        >>> from torch import nn
+        >>> from invkit.core import Interpretee
+        >>> from invkit.plugins import ask
+        >>> ask("claim_model", Interpretee, module=nn.Identity(), preprocess=None) is None
+        True
     """
     for prefix in _each_plugin():
         if {name for name, value in arguments.items() if value is not None} - _taken(prefix, hook):
@@ -219,14 +249,14 @@ def ask(hook: str, expected: type, **arguments: Any) -> Any:
             if answer is not None:
                 return _checked(prefix, hook, answer, expected)
         except InvkitError as error:
-            _tell(error)
+            _report(error)
     return None
 
 
 def _checked(prefix: str, hook: str, answer: Any, expected: type) -> Any:
     if not isinstance(answer, expected):
         raise PluginError(
-            f"The plugin '{prefix}' gave something else in `{hook}`",
+            f"The plugin '{prefix}' returned another type in `{hook}`",
             expected=expected.__name__,
             got=type(answer).__name__,
         )
@@ -237,8 +267,13 @@ def list_names(kind: Kind, prefix: str | None = None) -> dict[str, list[str]]:
     """Return the names that plugins offer, by prefix.
 
     Args:
-        kind: of what.
-        prefix: of one plugin; None for all.
+        kind: model, autoencoder, flow_block, embedder or dataset.
+        prefix: prefix of one plugin; None for all.
+
+    Example:
+        >>> from invkit.plugins import list_names
+        >>> list_names("dataset", "invkit")
+        {'invkit': ['color-digits', 'mnist', 'fashion-mnist']}
     """
     found = {}
     for each in _each_plugin() if prefix is None else [prefix]:
@@ -247,7 +282,7 @@ def list_names(kind: Kind, prefix: str | None = None) -> dict[str, list[str]]:
         except InvkitError as error:
             if prefix is not None:
                 raise
-            _tell(error)
+            _report(error)
             continue
         if names:
             found[each] = names
@@ -262,27 +297,35 @@ def _names(kind: Kind, prefix: str) -> list[str]:
         raise _broken(_entry_points()[prefix][0], f"failed in `list_{kind}s`", error) from error
     if isinstance(listed, str) or not all(isinstance(name, str) for name in names):
         raise PluginError(
-            f"The plugin '{prefix}' lists {kind}s that have no name", expected="several strings", got=repr(listed)[:80]
+            f"The plugin '{prefix}' lists {kind}s without a name", expected="several strings", got=repr(listed)[:80]
         )
     return names
 
 
 def load_named(kind: Kind, text: str, expected: type, **arguments: Any) -> Any:
-    """Return what a name stands for: ``prefix:name``, or a bare name that exactly one plugin offers.
+    """Return what a name stands for: ``prefix:name``, a bare built-in name, or one that exactly one plugin offers.
+
+    A bare name that is built in is never ambiguous, and no other plugin is imported for it.
 
     Args:
-        kind: of what.
+        kind: model, autoencoder, flow_block, embedder or dataset.
         text: the name.
         expected: type of the result.
-        arguments: of the plugin's hook.
+        arguments: arguments of the plugin's hook.
 
     Raises:
-        PluginError: no plugin offers it, several do, or the plugin failed or gave something else.
+        PluginError: no plugin offers the name, several do, or the plugin failed or returned another type.
+
+    Example:
+        >>> from invkit.core import Embedder
+        >>> from invkit.plugins import load_named
+        >>> load_named("embedder", "lean", Embedder, shape=(8,), dim=4).condition_dim
+        4
     """
     prefixes = [prefix for prefix in _entry_points() if text.startswith(f"{prefix}:")]
     prefix = max(prefixes, key=len) if prefixes else _offering(kind, text)
     name = text.removeprefix(f"{prefix}:")
-    hook = f"build_{kind}" if kind == "flow_block" else f"load_{kind}"
+    hook = hook_of(kind)
     weights = arguments.get("weights")
     if isinstance(weights, Path):
         arguments["weights"] = weights = str(weights)
@@ -296,9 +339,21 @@ def load_named(kind: Kind, text: str, expected: type, **arguments: Any) -> Any:
     return _checked(prefix, hook, result, expected)
 
 
+def hook_of(kind: Kind) -> str:
+    """Return the name of the hook that loads or builds a thing of one kind."""
+    return f"build_{kind}" if kind in ("flow_block", "embedder") else f"load_{kind}"
+
+
 def _offering(kind: Kind, text: str) -> str:
+    """Return the prefix of the plugin that offers a bare name; a built-in one goes first."""
+
+    def offers(names: list[str]) -> bool:
+        return text in names or text.partition(":")[0] in names
+
+    if offers(_names(kind, GROUP)):
+        return GROUP
     names = list_names(kind)
-    prefixes = [prefix for prefix, offered in names.items() if text.partition(":")[0] in offered or text in offered]
+    prefixes = [prefix for prefix, offered in names.items() if offers(offered)]
     if len(prefixes) > 1:
         raise PluginError(
             f"Several plugins offer '{text}'",
@@ -323,7 +378,12 @@ def _unknown(kind: Kind, text: str, names: dict[str, list[str]]) -> PluginError:
 
 
 def forget() -> None:
-    """Look for plugins anew, for instance after one was installed; modules stay imported."""
+    """Search for plugins again, for instance after one was installed; modules stay imported.
+
+    Example:
+        >>> from invkit.plugins import forget
+        >>> forget()
+    """
     _entry_points.cache_clear()
     _outcomes.clear()
-    _told.clear()
+    _reported.clear()

@@ -543,7 +543,7 @@ def idx(array):
 
 @pytest.mark.parametrize(("name", "kind"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
 def test_mnist_and_fashion_mnist_are_read_from_torchvisions_folder(tmp_path, name, kind):
-    with pytest.raises(DataError, match=rf"{kind} is not there.*download=True"):
+    with pytest.raises(DataError, match=rf"{kind} was not found.*download=True"):
         as_image_set(f"{name}:{tmp_path}")
     raw = tmp_path / kind / "raw"
     raw.mkdir(parents=True)
