@@ -13,9 +13,18 @@ passes that is: an old excuse should not outlive its cause.
 """
 
 from invkit.testing.autoencoder import check_autoencoder
+from invkit.testing.embedder import check_embedder
 from invkit.testing.flow_block import check_flow_block
 from invkit.testing.interpretee import check_interpretee
 from invkit.testing.plugin import check_plugin
 from invkit.testing.report import CheckResult, Report
 
-__all__ = ["CheckResult", "Report", "check_autoencoder", "check_flow_block", "check_interpretee", "check_plugin"]
+__all__ = [
+    "CheckResult",
+    "Report",
+    "check_autoencoder",
+    "check_embedder",
+    "check_flow_block",
+    "check_interpretee",
+    "check_plugin",
+]

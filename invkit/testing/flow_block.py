@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from invkit.core import FlowBlock
+from invkit.errors import SettingsError
 from invkit.testing.compare import distance, expect, expect_close, expect_within
 from invkit.testing.report import NotApplicableError, Report, conclude, run_checks
 from invkit.testing.state import expect_unchanged, in_mode, seeded, snapshot
@@ -85,6 +86,39 @@ class Blocks:
         return Case(dim, block, x, condition)
 
 
+def blocks_by_codes(load: Callable[..., FlowBlock], condition_dim: int = 3, width: int = 16) -> dict[str, Blocks]:
+    """Find which codes a registered flow block is for, ``vectors``, ``maps`` or both, with blocks of each to check.
+
+    Args:
+        load: builds a block of the arguments of the hook `build_flow_block`, all but the name.
+        condition_dim: C; 0 for no condition.
+        width: width of subnetworks.
+
+    Raises:
+        SettingsError: the block is for neither.
+    """
+    given = {"condition_dim": condition_dim, "width": width, "depth": 1, "seed": 0, "index": 0}
+
+    def vectors(dim: int) -> FlowBlock:
+        return load(shape=(dim,), dim=dim, **given)
+
+    def maps(dim: int) -> FlowBlock:
+        return load(shape=(dim // 4, 2, 2), dim=dim, **given)
+
+    found, refused = {}, None
+    for build, dims in ((vectors, (2, 3, 7, 8)), (maps, (4, 8, 12))):
+        try:
+            block = build(8)
+        except SettingsError as error:
+            refused = error
+            continue
+        if build is vectors or "shape" in getattr(block, "config", {}):
+            found[build.__name__] = Blocks(build, dims, condition_dim)
+    if refused is not None and not found:
+        raise refused
+    return found
+
+
 def it_maps_rows_to_rows(s: Blocks) -> str:
     """Both directions give (B, D) and a log-determinant (B,)."""
     for case in s.cases:
@@ -96,11 +130,13 @@ def it_maps_rows_to_rows(s: Blocks) -> str:
 
 
 def log_det_is_that_of_the_jacobian(s: Blocks) -> None:
-    """The log-determinant is that of autograd's Jacobian, to 1e-9 in float64."""
+    """The log-determinant is that of autograd's Jacobian, to 1e-9 in float64, and float64 as the data are."""
     for case in s.cases:
         block, c = case.block, case.condition
         expected = torch.linalg.slogdet(_jacobian(block, case.x, c)).logabsdet
-        expect_within(block(case.x, c).log_det, expected, _LOG_DET, f"dim {case.dim}: log-det and the Jacobian's")
+        log_det = block(case.x, c).log_det
+        expect(log_det.dtype == torch.float64, f"dim {case.dim}: log-determinants of float64 data are {log_det.dtype}")
+        expect_within(log_det, expected, _LOG_DET, f"dim {case.dim}: log-det and the Jacobian's")
 
 
 def _jacobian(block: Any, x: Tensor, condition: Tensor | None) -> Tensor:

@@ -9,29 +9,32 @@ from typing import Any, get_args
 
 from torch import nn
 
-from invkit.core import Autoencoder, FlowBlock, Interpretee
+from invkit.core import Autoencoder, Embedder, FlowBlock, Interpretee
 from invkit.data import ImageSet, as_image_set
-from invkit.errors import DataError
+from invkit.errors import DataError, InvkitError
 from invkit.plugins import Kind, call, list_names, load_named, load_plugin
-from invkit.testing import autoencoder, subject
+from invkit.plugins.manager import hook_of
+from invkit.testing import autoencoder, embedder, subject
 from invkit.testing.autoencoder import AUTOENCODER_CHECKS
 from invkit.testing.compare import expect
-from invkit.testing.flow_block import FLOW_BLOCK_CHECKS, Blocks
+from invkit.testing.embedder import EMBEDDER_CHECKS
+from invkit.testing.flow_block import FLOW_BLOCK_CHECKS, blocks_by_codes
 from invkit.testing.interpretee import INTERPRETEE_CHECKS
 from invkit.testing.report import CheckResult, NotApplicableError, Report, conclude, run_checks
 
 __all__ = ["PLUGIN_CHECKS", "check_plugin"]
 
-_CONDITION = 3
-_DIMS = (2, 3, 7, 8)
 _CONTRACTS: dict[Kind, type] = {
-    "model": Interpretee, "autoencoder": Autoencoder, "flow_block": FlowBlock, "dataset": object,
+    "model": Interpretee, "autoencoder": Autoencoder, "flow_block": FlowBlock, "embedder": Embedder,
+    "dataset": object,
 }  # fmt: skip
+_NO_WEIGHTS = "no such weights"
 _WEIGHTS = {"weights": "random", "local_files_only": True}
 _ARGUMENTS: dict[Kind, dict[str, Any]] = {
     "model": _WEIGHTS,
     "autoencoder": _WEIGHTS,
-    "flow_block": {"dim": 4, "condition_dim": _CONDITION},
+    "flow_block": {"shape": (4,), "dim": 4, "condition_dim": 3, "width": 16, "depth": 1, "seed": 0, "index": 0},
+    "embedder": {"shape": (4,), "dim": 3},
     "dataset": {},
 }
 
@@ -67,7 +70,7 @@ def it_lists_names(s: Subject) -> str:
 def an_unknown_name_is_none(s: Subject) -> None:
     """For a name that it does not know it gives None and raises nothing."""
     for kind in get_args(Kind):
-        hook = f"{'build' if kind == 'flow_block' else 'load'}_{kind}"
+        hook = hook_of(kind)
         found = call(s.prefix, hook, name="no such name", **_ARGUMENTS[kind])
         expect(found is None, f"{hook}('no such name') gives {type(found).__name__}")
 
@@ -94,7 +97,7 @@ def check_plugin(
     expected_failures: Mapping[str, str] | None = None,
     raise_on_failure: bool = True,
 ) -> Report:
-    """Check an installed plugin, then all flow blocks, autoencoders and data sets that it offers, and some models.
+    """Check an installed plugin, then all that it offers: flow blocks, embedders, autoencoders, data sets, some models.
 
     Nothing is downloaded: models and autoencoders have random weights. Checks of one thing are named
     ``kind name: check``, for instance ``model tiny: it_is_deterministic``.
@@ -127,20 +130,33 @@ def _check_offered(kind: Kind, prefix: str, name: str) -> list[CheckResult]:
 
     def it_can_be_had(_: None) -> None:
         try:
-            loaded.append(load(**_ARGUMENTS[kind]))
+            loaded.append(blocks_by_codes(load) if kind == "flow_block" else load(**_ARGUMENTS[kind]))
         except DataError as error:
             raise NotApplicableError(f"its files are not here: {error.what}") from error
 
+    def unknown_weights_are_an_error(_: None) -> None:
+        """Weights that do not exist raise; a hook that ignores `weights` would return something else unnoticed."""
+        try:
+            load(weights=_NO_WEIGHTS, local_files_only=True)
+        except InvkitError:
+            return
+        raise AssertionError(f"weights={_NO_WEIGHTS!r} raises nothing: does `{hook_of(kind)}` ignore `weights`?")
+
     title = f"{kind} {name}: "
-    results = run_checks({"it_can_be_had": it_can_be_had}, None, title)
+    checks = [it_can_be_had] + ([unknown_weights_are_an_error] if "weights" in _ARGUMENTS[kind] else [])
+    results = run_checks({check.__name__: check for check in checks}, None, title)
     for thing in loaded:
         if kind == "model":
             results += run_checks(INTERPRETEE_CHECKS, subject.Subject(thing), title)
         elif kind == "autoencoder":
             results += run_checks(AUTOENCODER_CHECKS, autoencoder.Subject(thing), title)
         elif kind == "flow_block":
-            blocks = Blocks(lambda dim: load(dim=dim, condition_dim=_CONDITION), _DIMS, _CONDITION)
-            results += run_checks(FLOW_BLOCK_CHECKS, blocks, title)
+            for codes, blocks in thing.items():
+                of_codes = title if codes == "vectors" else f"{kind} {name}, {codes}: "
+                results += run_checks(FLOW_BLOCK_CHECKS, blocks, of_codes)
+        elif kind == "embedder":
+            build = embedder.Subject(lambda shape, dim: load(shape=shape, dim=dim))
+            results += run_checks(EMBEDDER_CHECKS, build, title)
         else:
             results += run_checks({"its_images_can_be_read": _its_images_can_be_read}, thing, title)
     return results

@@ -1,14 +1,15 @@
 """Every invertible block, the sequence, t and e: the kit's properties, then what is special to one."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
+from invkit.core import FlowBlock
 from invkit.flows import (
     ActNorm,
-    AffineCoupling,
     FlowSequence,
     FlowSettings,
     InvarianceFlow,
@@ -22,8 +23,12 @@ from invkit.flows import (
     SplineCoupling,
     TokenEmbedder,
     VectorEmbedder,
+    build_embedder,
+    build_flow_block,
 )
-from invkit.testing import check_flow_block
+from invkit.plugins import list_names, load_named
+from invkit.testing import check_embedder, check_flow_block
+from invkit.testing.flow_block import blocks_by_codes
 
 CONDITION = 3
 
@@ -57,52 +62,69 @@ class E(nn.Module):
         return self.flow.blocks.inverse(y)
 
 
-BLOCKS = {
-    "actnorm": ActNorm,
-    "affine": lambda d: AffineCoupling(d, CONDITION, width=8),
-    "affine-unconditional": lambda d: AffineCoupling(d, 0, width=8),
-    "paper": lambda d: PaperCoupling(d, CONDITION, width=8),
-    "spline": lambda d: SplineCoupling(d, CONDITION, width=8),
-    "shuffle": Shuffle,
-    "lu": LULinear,
+def registered(condition_dim=CONDITION):
+    """Every built-in flow block, for each kind of code that it takes."""
+    for name in list_names("flow_block", "invkit")["invkit"]:
+        found = blocks_by_codes(partial(load_named, "flow_block", f"invkit:{name}", FlowBlock), condition_dim, width=8)
+        yield from ((name, codes, blocks) for codes, blocks in found.items())
+
+
+REGISTERED = [pytest.param(blocks, id=f"{name}-{codes}") for name, codes, blocks in registered()]
+COMPOSED = {
     "sequence": lambda d: FlowSequence(FlowSettings(n_flow=2, width=8).blocks(d, CONDITION)),
     "recomputed": lambda d: FlowSequence(FlowSettings(n_flow=2, width=8).blocks(d, CONDITION), recompute=True),
     "e": E,
 }
-EMBEDDERS = {
-    "t-vector": lambda: VectorEmbedder((5,), 4, 8),
-    "t-map": lambda: MapEmbedder((2, 6, 5), 4, 8, 4),
-    "t-tokens": lambda: TokenEmbedder((3, 5), 4, 8, 2),
-    "t-paper-vector": lambda: PaperVectorEmbedder((5,), 4),
-    "t-paper-map": lambda: PaperMapEmbedder((2, 8, 8), 4),
+EXPECTED_FAILURES = {"recomputed": {"it_compiles_as_one_graph": "its backward is Python by design"}}
+T_EMBEDDERS = {
+    "vector": lambda: VectorEmbedder((5,), 4, 8),
+    "map": lambda: MapEmbedder((2, 6, 5), 4, 8, 4),
+    "tokens": lambda: TokenEmbedder((3, 5), 4, 8, 2),
+    "paper-vector": lambda: PaperVectorEmbedder((5,), 4),
+    "paper-map": lambda: PaperMapEmbedder((2, 8, 8), 4),
 }
 
 
-EXPECTED_FAILURES = {"recomputed": {"it_compiles_as_one_graph": "its backward is Python by design"}}
+@pytest.mark.parametrize("blocks", REGISTERED)
+def test_every_registered_block_passes_the_conformance_kit(blocks):
+    check_flow_block(blocks.build, dims=blocks.dims, condition_dim=CONDITION)
 
 
-@pytest.mark.parametrize("name", BLOCKS)
-def test_every_block_passes_the_conformance_kit(name):
-    check_flow_block(BLOCKS[name], condition_dim=CONDITION, expected_failures=EXPECTED_FAILURES.get(name))
+@pytest.mark.parametrize(
+    "blocks", [pytest.param(blocks, id=f"{name}-{codes}") for name, codes, blocks in registered(condition_dim=0)]
+)
+def test_every_registered_block_passes_the_conformance_kit_without_a_condition(blocks):
+    check_flow_block(blocks.build, dims=blocks.dims[1:], condition_dim=0)
 
 
-@pytest.mark.parametrize("name", EMBEDDERS)
-def test_t_passes_the_conformance_kit_with_every_embedder(name):
-    size = math.prod(EMBEDDERS[name]().config["shape"])
-    check_flow_block(lambda d: T(d, EMBEDDERS[name]()), condition_dim=size)
+@pytest.mark.parametrize("name", COMPOSED)
+def test_flows_of_blocks_pass_the_conformance_kit(name):
+    check_flow_block(COMPOSED[name], condition_dim=CONDITION, expected_failures=EXPECTED_FAILURES.get(name))
 
 
-ROUND_TRIPS = [
-    (FlowSettings(20), 0.02),
-    (FlowSettings(20, coupling="paper", depth=2), 0.02),
-    (FlowSettings(20, coupling="spline"), 0.02),
-    (FlowSettings(20, mixing="linear"), 0.002),  # larger noise on L and U makes them ill-conditioned
-]
+@pytest.mark.parametrize("name", list_names("embedder", "invkit")["invkit"])
+def test_every_registered_embedder_passes_the_conformance_kit(name):
+    check_embedder(partial(build_embedder, f"invkit:{name}"))
 
 
-@pytest.mark.parametrize(("settings", "noise"), ROUND_TRIPS)
-def test_float32_round_trip_of_twenty_blocks(settings, noise):
-    flow = FlowSequence(settings.blocks(128, 16))
+@pytest.mark.parametrize("name", T_EMBEDDERS)
+def test_t_passes_the_conformance_kit_with_embedders_of_every_shape(name):
+    size = math.prod(T_EMBEDDERS[name]().config["shape"])
+    check_flow_block(lambda d: T(d, T_EMBEDDERS[name]()), condition_dim=size)
+
+
+def shape_of(codes, dim):
+    return (dim,) if codes == "vectors" else (dim // 16, 4, 4)
+
+
+@pytest.mark.parametrize(("name", "codes"), [(name, codes) for name, codes, _ in registered()])
+def test_float32_round_trip_of_twenty_blocks(name, codes):
+    noise = 0.002 if name == "linear" else 0.02  # larger noise on L and U makes them ill-conditioned
+    build = partial(build_flow_block, name, shape_of(codes, 128), 16)
+    options = {"width": 384, "depth": 2} if codes == "vectors" else {"width": 16}
+    flow = FlowSequence(
+        block for k in range(20) for block in (ActNorm(128), build(seed=k, index=k, **options), Shuffle(128, k))
+    )
     x, c = torch.randn(64, 128), torch.randn(64, 16)
     with torch.no_grad():
         for parameter in flow.parameters():
@@ -138,22 +160,26 @@ def test_actnorm_survives_constant_channels_and_a_batch_of_one(x):
     torch.testing.assert_close(norm.inverse(y).value, x)
 
 
-@pytest.mark.parametrize("coupling", ["affine", "paper", "spline"])
-def test_recomputed_gradients_equal_stored_ones(coupling):
-    blocks = FlowSettings(n_flow=4, width=16, coupling=coupling).blocks(6, CONDITION)
+@pytest.mark.parametrize(("name", "codes"), [(name, codes) for name, codes, _ in registered()])
+def test_recomputed_gradients_equal_stored_ones(name, codes):
+    dim = 6 if codes == "vectors" else 16
+    build = partial(build_flow_block, name, shape_of(codes, dim), CONDITION, width=16)
+    blocks = [each for k in range(4) for each in (ActNorm(dim), build(seed=k, index=k), Shuffle(dim, k))]
     stored = FlowSequence(blocks).double()
     with torch.no_grad():
         for parameter in stored.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
+            fan_in = parameter[0].numel() if parameter.ndim > 1 else 1
+            parameter.add_(0.2 * min(1, (16 / fan_in) ** 0.5) * torch.randn_like(parameter))
     gradients = []
-    x0, c0 = 2 * torch.randn(5, 6, dtype=torch.float64), torch.randn(5, CONDITION, dtype=torch.float64)
+    x0, c0 = 2 * torch.randn(5, dim, dtype=torch.float64), torch.randn(5, CONDITION, dtype=torch.float64)
     for recompute in (False, True):
         stored.zero_grad()
         flow = FlowSequence(stored.blocks, recompute=recompute)
         x, c = x0.clone().requires_grad_(), c0.clone().requires_grad_()
         value, log_det = flow(x, c)
         (value.pow(3).sum() - 2 * log_det.sum()).backward()
-        gradients.append([x.grad, c.grad, *(p.grad.clone() for p in stored.parameters())])
+        of_c = torch.zeros_like(c) if c.grad is None else c.grad  # not every block takes a condition
+        gradients.append([x.grad, of_c, *(p.grad.clone() for p in stored.parameters())])
     for expected, actual in zip(*gradients, strict=True):
         torch.testing.assert_close(actual, expected, rtol=1e-8, atol=1e-9)
 

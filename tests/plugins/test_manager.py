@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,9 +11,10 @@ from torch import nn
 
 import invkit
 from invkit.core import Interpretee
-from invkit.errors import InvkitWarning, PluginError
+from invkit.errors import InvkitWarning, PluginError, SettingsError
+from invkit.flows import FlowSettings, build_embedder, build_flow_block
 from invkit.interpretees import ModuleInterpretee, Preprocess, as_interpretee, load_model
-from invkit.plugins import call, list_names, list_plugins, load_named, load_plugin
+from invkit.plugins import call, list_names, list_plugins, load_plugin
 
 GOOD = """
 from invkit.plugins import hookimpl
@@ -89,8 +91,8 @@ def test_a_plugin_that_gives_rubbish_is_told(install, kind):
 @pytest.mark.parametrize(
     ("listed", "words"),
     [
-        ("[1, 2]", "no name"),
-        ("'tiny'", "no name"),
+        ("[1, 2]", "without a name"),
+        ("'tiny'", "without a name"),
         ("7", "TypeError"),
         ("(1 / (1 - k) for k in range(2))", "ZeroDivisionError"),
         ("__import__('invkit').Preprocess().shape + 1", "failed in `list_models`"),
@@ -224,10 +226,50 @@ def test_a_third_party_needs_fifteen_lines_and_its_model_goes_through_explain(in
     assert found.held_out.z.shape[1:] == (4, 14, 14)
 
 
-@pytest.mark.parametrize("name", ["actnorm", "affine", "linear", "paper", "shuffle", "spline"])
-def test_built_in_blocks_enter_by_the_same_hooks(name):
-    block = load_named("flow_block", name, nn.Module, dim=6, condition_dim=2)
-    assert block.config["dim"] == 6
+def test_built_in_blocks_and_embedders_enter_by_the_same_hooks():
+    for kind in ("flow_block", "embedder"):
+        assert list_names(kind, "invkit")["invkit"] == call("invkit", f"list_{kind}s")
+    assert build_flow_block("affine", 6, 2).config["dim"] == 6
+    assert build_flow_block("invkit:tarflow", (2, 2, 2)).config["shape"] == [2, 2, 2]
+    assert build_embedder("paper", (5,), 3).config["shape"] == [5]
+
+
+SHADOW = f"""{HOOK}def list_flow_blocks(): return ["affine", "mine"]
+@hookimpl
+def build_flow_block(name, dim, width):
+    from invkit.flows import AffineCoupling
+    return AffineCoupling(dim, 0, width) if name in list_flow_blocks() else None
+@hookimpl
+def list_embedders(): return ["mine"]
+@hookimpl
+def build_embedder(name, shape, dim):
+    from invkit.flows import VectorEmbedder
+    return VectorEmbedder(shape, dim, 7) if name == "mine" else None
+"""
+
+
+def test_a_bare_built_in_name_is_the_built_in_and_imports_no_other_plugin(install):
+    module = install("zoo", SHADOW)
+    assert FlowSettings(n_flow=1, width=8).blocks(4, 3)[1].config["condition_dim"] == 3
+    assert module not in sys.modules
+    assert FlowSettings(n_flow=1, width=8, coupling="zoo:affine").blocks(4, 3)[1].config["condition_dim"] == 0
+
+
+def test_blocks_and_embedders_of_a_plugin_serve_in_settings_and_get_the_arguments_that_they_take(install):
+    install("zoo", SHADOW)
+    settings = FlowSettings(n_flow=1, width=9, coupling="mine", mixing="zoo:mine", embedder="mine")
+    assert [block.config.get("width") for block in settings.blocks(4, 3)] == [None, 9, 9]
+    assert settings.build_embedder((5, 2), 4).config == {"shape": [5, 2], "condition_dim": 4, "width": 7}
+    with pytest.raises(SettingsError, match="not for codes that are maps"):
+        settings.blocks((2, 2, 2))
+    with pytest.raises(PluginError, match=r"No embedder 'men'.*zoo:mine"):
+        replace(settings, embedder="men").build_embedder((5,), 4)
+
+
+def test_no_other_package_can_take_the_prefix_of_invkit(install):
+    install("invkit", "raise RuntimeError")
+    assert build_flow_block("invkit:affine", 4).dim == 4
+    assert info("invkit").module == "invkit.plugins.builtin"
 
 
 def test_asking_for_plugins_imports_neither_torch_nor_a_plugin():

@@ -35,12 +35,28 @@ def build_flow_block(name, dim, condition_dim):
     return ActNorm(dim) if name == "norm" else None
 
 @hookimpl
+def list_embedders():
+    return ["flat"]
+
+@hookimpl
+def build_embedder(name, shape, dim):
+    from invkit.errors import LayerError
+    from invkit.flows import VectorEmbedder
+    if name != "flat":
+        return None
+    if len(shape) > 2:
+        raise LayerError("Maps are not for this embedder")
+    return VectorEmbedder(shape, dim, 8)
+
+@hookimpl
 def list_autoencoders():
     return ["small"]
 
 @hookimpl
 def load_autoencoder(name, weights, local_files_only):
     from invkit.autoencoders import ConvAutoencoder
+    if name == "small" and weights != "random":
+        raise FileNotFoundError(weights)
     return ConvAutoencoder(28, 4, 4) if name == "small" else None
 
 @hookimpl
@@ -71,13 +87,16 @@ def test_a_right_plugin_passes_and_everything_that_it_offers_is_checked(install)
     for name in (
         "model tiny: it_is_deterministic",
         "autoencoder small: decoding_gives_images",
+        "model tiny: unknown_weights_are_an_error",
+        "autoencoder small: unknown_weights_are_an_error",
         "flow_block norm: inverse_undoes_forward",
+        "embedder flat: config_and_state_restore_it",
         "dataset pairs: its_images_can_be_read",
     ):
         assert outcomes[name] == "passed"
     assert outcomes["dataset absent: it_can_be_had"] == "skipped"
     assert not any(name.startswith("model other") for name in outcomes)
-    assert report.results[1].message == "2 models, 1 autoencoders, 1 flow blocks, 2 datasets"
+    assert report.results[1].message == "2 models, 1 autoencoders, 1 flow blocks, 1 embedders, 2 datasets"
 
 
 def test_the_models_to_check_can_be_chosen(install):
@@ -113,8 +132,12 @@ WRONG = [
     ("if name not in list_models():", "if list_models().index(name) < 0:", "an_unknown_name_is_none", "ValueError"),
     ("API = 1", f"API = 1\n{CLAIMS_ALL}", "it_claims_no_foreign_module", "it claims a module"),
     ('return ["norm"]', 'return ["norm", "gone"]', "flow_block gone: it_can_be_had", "No flow block 'zoo:gone'"),
-    ("return ActNorm(dim)", "return 7", "flow_block norm: it_can_be_had", "gave something else"),
+    ("return ActNorm(dim)", "return 7", "flow_block norm: it_can_be_had", "returned another type"),
     ("return ActNorm(dim)", "return ActNorm(dim + 1)", "flow_block norm: it_maps_rows_to_rows", "must match"),
+    ("assert weights", "# assert weights", "model tiny: unknown_weights_are_an_error", "ignore `weights`"),
+    ("raise FileNotFoundError(weights)", "pass", "autoencoder small: unknown_weights_are_an_error", "`weights`"),
+    ("(shape, dim, 8)", "(shape, dim + 1, 8)", "embedder flat: it_embeds_rows", "(5, 5), not (5, 4)"),
+    ("LayerError(", "ValueError(", "embedder flat: it_embeds_rows", "ValueError"),
     ("Preprocess(8)", "lambda x: x", "model tiny: the_fingerprint_is_the_same_in_every_process", "repr"),
     ("encoder(28, 4, 4)", "encoder(28, 4, 4).half()", "autoencoder small: decoding_gives_images", "dtype"),
     ("torch.rand(3, 30, 30)", "torch.rand(3, 30, 30) / 0", "dataset pairs: its_images_can_be_read", "NaN or infinity"),
