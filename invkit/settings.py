@@ -67,8 +67,7 @@ class Settings:
             >>> Settings.from_dict(Settings.quick().to_dict()) == Settings.quick()
             True
         """
-        found: dict[str, Any] = _plain(asdict(self))
-        return found
+        return {**asdict(self), "t": self.t.to_dict(), "e": self.e.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
@@ -158,13 +157,6 @@ class Settings:
         :meth:`AutoencoderSettings.paper`.
         """
         return cls(t=FlowSettings.paper(), e=FlowSettings.paper(12, 512, 2), fit_t=AUTHORS, fit_e=AUTHORS)
-
-
-def _plain(value: Any) -> Any:
-    """Return nested settings as JSON-able values."""
-    if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    return f"{value.__module__}:{value.__qualname__}" if callable(value) else value
 
 
 def expect_settings(chosen: Settings | str | None) -> None:

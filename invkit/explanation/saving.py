@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from invkit.autoencoders import TrainedAutoencoder, as_autoencoder, describe, is_built_in, rebuild
-from invkit.core import Autoencoder
+from invkit.core import Autoencoder, Embedder
 from invkit.data.tensors import images_from_tensors, images_to_tensors
 from invkit.errors import ArtefactError, InvkitError
 from invkit.explanation.held_out import HeldOut
-from invkit.flows import Embedder, FlowSettings, InvarianceFlow, SemanticFlow
+from invkit.flows import FlowSettings, InvarianceFlow, SemanticFlow
 from invkit.interpretees import as_interpretee
 from invkit.utils.io import content_hash, read_json, read_tensors, write_json, write_tensors
 

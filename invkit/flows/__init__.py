@@ -1,6 +1,5 @@
 """Invertible blocks, and the two flows that are made of them."""
 
-from invkit.core import Embedder
 from invkit.flows.actnorm import ActNorm
 from invkit.flows.adapters import FreiaBlock, NormflowsBlock, ZukoBlock
 from invkit.flows.building import build_embedder, build_flow_block
@@ -24,7 +23,6 @@ __all__ = [
     "ActNorm",
     "AffineCoupling",
     "ConvCoupling",
-    "Embedder",
     "FlowSequence",
     "FlowSettings",
     "FreiaBlock",

@@ -137,7 +137,7 @@ class FlowSettings:
         built = self.embedder(shape, width)
         if not isinstance(built, Embedder) or (tuple(built.config["shape"]), built.condition_dim) != (shape, width):
             raise SettingsError(
-                f"`embedder`, {_describe(self.embedder)}, built no H for this layer",
+                f"The embedder {_describe(self.embedder)} does not fit a layer of shape {shape}",
                 expected=f"an invkit.core.Embedder with config['shape'] {shape} and condition_dim {width}",
                 got=f"{type(built).__name__} {getattr(built, 'config', '')}".strip(),
             )

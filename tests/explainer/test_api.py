@@ -389,7 +389,7 @@ def test_each_explanation_trains_an_embedder_of_its_own(model, digits, tiny, tmp
     assert found["0"].t.embedder is not found["1"].t.embedder
     again = invkit.explain(model, "0", digits, settings=settings, cache=tmp_path / "cache")
     assert again.metrics == found["0"].metrics
-    with pytest.raises(SettingsError, match="does not fit the layer '2'"):
+    with pytest.raises(SettingsError, match=r"does not fit a layer of shape \(4, 2, 2\)"):
         invkit.explain(model, "2", digits, settings=settings)
     folder = found["0"].save(tmp_path / "saved")
     with pytest.raises(ArtefactError, match="custom embedder"):

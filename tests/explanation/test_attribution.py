@@ -8,12 +8,11 @@ from captum.attr import IntegratedGradients
 from torch import nn
 
 import invkit
-from invkit.core import Autoencoder, FlowBlock, Posterior, Transformed
+from invkit.core import Autoencoder, Embedder, FlowBlock, Posterior, Transformed
 from invkit.data import ImageSet
 from invkit.errors import ArtefactError, DataError, LayerError, PluginError, SettingsError
 from invkit.explanation import Explanation, HeldOut
 from invkit.flows import InvarianceFlow, SemanticFlow
-from invkit.flows.embedders import Embedder
 from invkit.interpretees import ModuleInterpretee
 
 SIZE, DIM, FACTOR = 8, 3 * 8 * 8, 6

@@ -36,7 +36,9 @@ def test_the_width_of_the_condition_follows_the_code():
     "wrong", [lambda shape, dim: torch.nn.Linear(3, dim), lambda s, d: narrow(s, d + 1), lambda s, d: narrow((7,), d)]
 )
 def test_a_function_that_builds_something_else_is_refused(wrong):
-    with pytest.raises(SettingsError, match=r"built no H.*config\['shape'\] \(3,\) and condition_dim 6"):
+    with pytest.raises(
+        SettingsError, match=r"does not fit a layer of shape \(3,\).*config\['shape'\] \(3,\) and condition_dim 6"
+    ):
         FlowSettings(embedder=wrong).build_embedder((3,), 6)
 
 

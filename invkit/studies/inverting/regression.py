@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from invkit.autoencoders import AutoencoderSettings, BigAutoencoder, ConvAutoencoder, ImageMetric
 from invkit.autoencoders.building import build_autoencoder, perceptual_of
-from invkit.core import Autoencoder
+from invkit.core import Autoencoder, Embedder
 from invkit.data import ImageSet, Rows, evenly_spaced
 from invkit.explainer import Explainer
-from invkit.flows import Embedder, InvarianceFlow, embedder_for
+from invkit.flows import InvarianceFlow, embedder_for
 from invkit.training import Task
 from invkit.utils import distributed
 from invkit.utils.random import generator_for, seeded
