@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from invkit.studies.preparing import Keywords
 from safetensors.torch import save_file
 
 from invkit import studies
@@ -58,15 +57,13 @@ def study(run, folder, tmp_path):
 
 @pytest.fixture
 def handed(run, folder, tmp_path, monkeypatch):
-    """Return a function that tells what a study would be run with; where it is refused, the error."""
+    """Return a function that returns the arguments a study would get, or the error if the command fails."""
 
     def go(name, *arguments):
         takes, found = inspect.signature(getattr(studies, name)), {}
 
         def record(*args, **keywords):
             found.update(takes.bind(*args, **keywords).arguments)
-            found.update(found.pop("keywords"))
-            assert found.keys() <= takes.parameters.keys() | Keywords.__annotations__.keys()
             return studies.Study(name, name, "", {}, None)
 
         with monkeypatch.context() as patched:
@@ -80,13 +77,13 @@ def handed(run, folder, tmp_path, monkeypatch):
 
 @pytest.fixture
 def zoo(install):
-    """A plugin whose model has the weights that it is told: one number everywhere."""
+    """A plugin whose model has one given number as all its weights."""
     install("zoo", PLUGIN)
     return "zoo:small"
 
 
 def _given(options):
-    """Options as on the command line."""
+    """Return options as on the command line."""
     return [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
 
 
@@ -101,7 +98,7 @@ def test_every_study_has_help(run, name):
     assert name in run("study", "--help").output
 
 
-def test_layers_over_two_seeds(study, model):
+def test_layers_with_two_seeds(study, model):
     found = study("layers", model, "0,1", "--seeds", "2")
     assert {"seed 0", "seed 1"} <= set(found)
     assert found["headline"]["last less first"]["n"] == 2
@@ -121,7 +118,7 @@ def test_dynamics_reads_checkpoints_of_the_model(study, model, tmp_path):
     assert list(found["checkpoints"]) == ["1", "20"]
 
 
-def test_checkpoints_of_one_name_are_refused(run, model, folder, tmp_path):
+def test_checkpoints_with_equal_names_raise(run, model, folder, tmp_path):
     options = []
     for step in (1, 2):
         file = tmp_path / f"step{step}" / "weights.safetensors"
@@ -149,7 +146,7 @@ def test_shift_takes_another_folder_for_home_and_texture_two_models(study, model
 
 
 def test_sanity_takes_its_stages(study, model):
-    found = study("sanity", model, "0", "--stages", "3")  # of which the model's two parameters allow two
+    found = study("sanity", model, "0", "--stages", "3")  # the model's two parameters allow two stages
     assert [name.partition(",")[0] for name in found["explanations"]] == [
         "as it is", "randomised 1", "randomised 2", "with shuffled pairs",
     ]  # fmt: skip
@@ -166,7 +163,7 @@ def test_features_may_be_of_a_network_with_other_weights(handed, zoo, model, mon
         found = handed(name, *layers, "--features", f"{zoo}@2", "--features-weights", "3")
         assert (_value_of(found["features"].interpretee), found["features"].layer) == (3, "2")
     out = handed("comparison", model, "1", "--features", f"{zoo}@2", "--local-files-only")
-    assert "local_files_only=True" in out  # nothing is downloaded for the features either
+    assert "local_files_only=True" in out  # weights of the features are not downloaded either
     monkeypatch.setattr(Features, "inception", lambda weights, *, local_files_only: (weights, local_files_only))
     for given, expected in (([], None), (["--features-weights", "file.pth"], "file.pth")):
         assert handed("comparison", model, "1", "--features", "inception", *given)["features"] == (expected, False)
@@ -179,11 +176,11 @@ def test_a_twin_has_the_models_weights_or_its_own(handed, zoo):
         assert {name: _value_of(each) for name, each in models.items()} == {"plain": 1, "stylised": expected}
 
 
-def test_a_model_and_its_twin_may_be_a_plugins_and_a_function(handed, zoo, model, tmp_path, monkeypatch):
+def test_a_model_of_a_plugin_may_have_a_function_as_twin(handed, zoo, model, tmp_path, monkeypatch):
     models = handed("texture", zoo, model, "1", "--weights", "1")["models"]
     assert [len(each.module) for each in models.values()] == [4, 3]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)  # so that what is added on the way is taken away
+    monkeypatch.syspath_prepend(tmp_path)  # so that additions to the path are undone
     (tmp_path / "model.py").rename(tmp_path / "twins_of_mine.py")
     models = handed("texture", zoo, "twins_of_mine:small", "1", "--weights", "1")["models"]
     assert [len(each.module) for each in models.values()] == [4, 3]
@@ -210,15 +207,17 @@ def test_studies_take_their_own_options(handed, model, name, options):
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_every_study_takes_images_to_judge_by(handed, model, folder, name):
+def test_every_study_takes_held_out_images(handed, model, folder, name):
     where = {
         "modification": [], "texture": [model, model, "0"], "dynamics": [model, "0", "--task", "class"],
     }.get(name, [model, "0"])  # fmt: skip
-    assert handed(name, *where, "--held-out", folder)["held_out"] == str(folder)
-    assert handed(name, *where)["held_out"] is None
+    explainer = handed(name, *where, "--held-out", folder)["explainer"]
+    assert len(explainer.train) == len(explainer.held_out) == 150
+    explainer = handed(name, *where)["explainer"]
+    assert len(explainer.train) + len(explainer.held_out) == 150
 
 
-def test_images_to_judge_by_have_a_table_of_their_own(handed, study, model, folder, tmp_path):
+def test_held_out_images_have_their_own_table_of_concepts(handed, study, model, folder, tmp_path):
     others = tmp_path / "others"
     others.mkdir()
     for k in range(40):
@@ -231,10 +230,10 @@ def test_images_to_judge_by_have_a_table_of_their_own(handed, study, model, fold
             "\n".join(["file,class,part", *(f"{f},{'ab'[k % 2]},{k // 20 % 2}" for k, f in enumerate(each))])
         )
         options += [option, table]
-    found = handed("modification", *options, "--size", "28")
-    assert (len(found["data"]), len(found["held_out"])) == (110, 40)
-    assert {each.size for each in (found["data"], found["held_out"])} == {28}
-    assert found["held_out"].concepts["part"].values.tolist() == [k // 20 for k in sorted(range(40), key=str)]
+    explainer = handed("modification", *options, "--size", "28")["explainer"]
+    assert (len(explainer.train), len(explainer.held_out)) == (110, 40)
+    assert {each.size for each in (explainer.train, explainer.held_out)} == {28}
+    assert explainer.held_out.concepts["part"].values.tolist() == [k // 20 for k in sorted(range(40), key=str)]
     probes = study("layers", model, "0,1", *options)["layers"]["0"]["probe"]
     assert {name: each["n"] for name, each in probes.items()} == {"class": 40, "part": 40}
 
@@ -252,7 +251,7 @@ def test_images_to_judge_by_have_a_table_of_their_own(handed, study, model, fold
         ("modification", ["--features-weights", "random"], "`--features-weights` has no effect without `--features`"),
     ],
 )  # fmt: skip
-def test_options_without_effect_are_refused_before_any_work(handed, model, monkeypatch, name, options, told):
+def test_options_without_effect_raise_before_a_model_is_opened(handed, model, monkeypatch, name, options, told):
     module = sys.modules["invkit.cli.study"]  # `invkit.cli.study` is the group of that name
     monkeypatch.setattr(module, "open_model", lambda *_, **__: pytest.fail("a model is opened"))
     where = {"modification": [], "texture": [model, model, "0"]}.get(name, [model, "0"])
@@ -260,6 +259,6 @@ def test_options_without_effect_are_refused_before_any_work(handed, model, monke
 
 
 @pytest.mark.parametrize("given", ["10", "cat", None])
-def test_a_target_is_handed_on_as_it_is_written(handed, model, given):
+def test_a_target_is_passed_as_it_is_written(handed, model, given):
     options = [] if given is None else ["--target", given]
     assert handed("adversarial", model, "0,1", *options)["target"] == given
