@@ -1,15 +1,16 @@
-"""Every error that invkit raises on purpose.
+"""The errors and warnings of invkit.
 
 ::
 
-    InvkitError                what went wrong, expected, got, next step
-     ├── LayerError            an address that names no layer, never fires, or gives nothing usable
-     ├── DataError             images, labels or concepts that cannot be used
-     ├── SettingsError         an option out of its range, or two that contradict each other
-     ├── PluginError           a plugin that is missing, broken or ambiguous, or a name that none offers
+    InvkitError                what went wrong, what was expected, what came instead, next step
+     ├── LayerError            an unknown layer, one that never fires, or one without a usable output
+     ├── DataError             images, labels, concepts or models that cannot be used
+     ├── SettingsError         an option out of its range, or options that contradict each other
+     ├── PluginError           a plugin that is missing, broken or ambiguous, or a name that no plugin offers
      ├── TrainingError         training diverged and could not be recovered
-     └── ArtefactError         a saved folder that is missing, truncated or of another version
-    InvkitWarning              something worth knowing that does not stop the work
+     └── ArtefactError         a file or folder that is missing, damaged, of another version or of another model
+    InvkitWarning              something that the user should know and that does not stop the run
+     └── PreprocessWarning     the preprocessing of a model is unknown
 """
 
 __all__ = [
@@ -26,13 +27,22 @@ __all__ = [
 
 
 class InvkitError(Exception):
-    """An error whose message says what went wrong and what to do next.
+    """Base class of all errors; the message says what went wrong and what to do next.
 
     Args:
-        what: the thing that is wrong, one sentence without its full stop.
-        expected: what would have been right.
+        what: what is wrong, one sentence without the full stop.
+        expected: what would be right.
         got: what came instead.
-        hint: the next step for the user.
+        hint: next step for the user.
+
+    Attributes:
+        what, expected, got, hint: as given.
+
+    Example:
+        >>> raise InvkitError("Too few images", expected="at least 100", got=7, hint="Collect more.")
+        Traceback (most recent call last):
+        ...
+        invkit.errors.InvkitError: Too few images. Expected: at least 100. Got: 7. Collect more.
     """
 
     def __init__(self, what: str, *, expected: object = None, got: object = None, hint: str = "") -> None:
@@ -48,19 +58,19 @@ class InvkitError(Exception):
 
 
 class LayerError(InvkitError):
-    """An address that names no layer, a layer that never fires, or an output that cannot be explained."""
+    """An unknown layer, a layer that never fires, or an output that cannot be explained."""
 
 
 class DataError(InvkitError):
-    """Images, labels or concepts that cannot be used."""
+    """Images, labels, concepts or models that cannot be used."""
 
 
 class SettingsError(InvkitError):
-    """An option out of its range, or two that contradict each other."""
+    """An option out of its range, or options that contradict each other."""
 
 
 class PluginError(InvkitError):
-    """A plugin that is missing, broken or ambiguous, or a name that none offers."""
+    """A plugin that is missing, broken or ambiguous, or a name that no plugin offers."""
 
 
 class TrainingError(InvkitError):
@@ -68,12 +78,12 @@ class TrainingError(InvkitError):
 
 
 class ArtefactError(InvkitError):
-    """A saved folder that is missing, truncated, of another version or of another model."""
+    """A file or folder that is missing, damaged, of another version or of another model."""
 
 
 class InvkitWarning(UserWarning):
-    """Something worth knowing that does not stop the work."""
+    """Something that the user should know and that does not stop the run."""
 
 
 class PreprocessWarning(InvkitWarning):
-    """Nobody said how a model's images are prepared."""
+    """The preprocessing of a model is unknown."""

@@ -1,4 +1,4 @@
-"""The command line; help imports no torch."""
+"""The command line. `--help` does not import torch."""
 
 from __future__ import annotations
 

@@ -18,29 +18,33 @@ if TYPE_CHECKING:
 __all__ = ["train_autoencoder"]
 
 
-@click.command("train-autoencoder", help=f"Train the autoencoder of all explanations on images DATA.\n\n{DATA_HELP}")
+@click.command(
+    "train-autoencoder",
+    help=f"Train an autoencoder on images DATA, for explanations with `--autoencoder`.\n\n{DATA_HELP}",
+)
 @click.argument("data")
 @click.option(
     "--preset",
     type=click.Choice(["default", "tiny", "small", "paper"]),
-    help="Small images; photographs on a CPU; on a GPU; the paper's. The default goes by the size.",
+    help="For small images; photographs on a CPU; on a GPU; as in the paper. The default depends on the size.",
 )
 @SIZE
 @click.option("--latent-dim", type=int, help="Dimension of the code; the default is the preset's.")
 @click.option("--steps", type=int, help="Training steps; the default is the preset's.")
-@click.option("--perceptual", help="Beside pixels: none, lpips or a MODEL; the default is the preset's.")
+@click.option("--perceptual", help="Perceptual loss: none, lpips or a MODEL; the default is the preset's.")
 @click.option("--perceptual-layers", default="", help="Layers of that MODEL, comma-separated.")
 @click.option(
-    "--encoder-weights", help="Of the ResNet in table S7: DEFAULT, random or a file; the default is the preset's."
+    "--encoder-weights",
+    help="Weights of the ResNet encoder (table S7): DEFAULT, random or a file; the default is the preset's.",
 )
-@click.option("--features", help="A MODEL in whose features Fréchet distances are taken.")
-@click.option("--features-layer", default="output", show_default=True, help="Its layer.")
+@click.option("--features", help="A MODEL whose features are used for Fréchet distances.")
+@click.option("--features-layer", default="output", show_default=True, help="Layer of that MODEL.")
 @click.option("--device", help="cpu or cuda; the default is a GPU if there is one.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("autoencoder"), show_default=True)
 @with_options(*OUTPUTS)
 @reported
 def train_autoencoder(data: str, out: Path, seed: int, as_json: bool, **options: Any) -> None:
-    """Train an autoencoder; its folder goes into `invkit explain` as `--autoencoder`."""
+    """Train an autoencoder; its folder is the `--autoencoder` of `invkit explain`."""
     from invkit.autoencoders import AutoencoderSettings
     from invkit.autoencoders import train_autoencoder as run
     from invkit.data import as_image_set
@@ -51,14 +55,12 @@ def train_autoencoder(data: str, out: Path, seed: int, as_json: bool, **options:
     size = options["size"] or AutoencoderSettings.size_of(options["preset"])
     images: Any = data
     if not size:
-        images = as_image_set(
-            data,
-        )
+        images = as_image_set(data)
     settings, perceptual = _settings(options, size or images.size), None
     if options["perceptual"] not in (None, "none", "lpips"):
         layers = [layer for layer in options["perceptual_layers"].split(",") if layer]
         if not layers:
-            raise SettingsError("`--perceptual MODEL` goes with its layers", expected="--perceptual-layers A,B")
+            raise SettingsError("`--perceptual MODEL` needs layers", expected="--perceptual-layers A,B")
         perceptual = PerceptualDistance(open_model(options["perceptual"]), layers)
     features = Features(open_model(options["features"]), options["features_layer"]) if options["features"] else None
     trained = run(
@@ -78,12 +80,12 @@ def train_autoencoder(data: str, out: Path, seed: int, as_json: bool, **options:
     page = trained.to_html(out / "report.html")
     metrics = {name: vars(value) for name, value in trained.metrics.items()}
     if not trained.result.complete:
-        click.echo(f"invkit: stopped at step {trained.result.steps}; the same command goes on from there", err=True)
+        click.echo(f"invkit: stopped at step {trained.result.steps}; the same command resumes from there", err=True)
     click.echo(json.dumps(metrics, indent=2) if as_json else f"{trained!r}\nReport: {page}")
 
 
 def _settings(options: dict[str, Any], size: int) -> AutoencoderSettings:
-    """Return the preset, or the one for the size, with what the command line changes of it."""
+    """Return the settings of the preset, or of the size, with the options of the command line."""
     from invkit.autoencoders import AutoencoderSettings
 
     preset = options["preset"]

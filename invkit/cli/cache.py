@@ -17,7 +17,7 @@ _FOLDER = click.argument("folder", type=click.Path(path_type=Path))
 
 @click.group()
 def cache() -> None:
-    """See, check and empty a folder of trained parts and latents."""
+    """List, verify and clear a folder of trained parts and latents."""
 
 
 @cache.command("list")
@@ -25,7 +25,7 @@ def cache() -> None:
 @click.option("--json", "as_json", is_flag=True)
 @reported
 def list_(folder: Path, as_json: bool) -> None:
-    """List what is in FOLDER, for instance explanation/cache: kind, size, age, content."""
+    """List the entries of FOLDER, for instance explanation/cache: kind, size, age, content."""
     from invkit.utils.cache import entries
     from invkit.utils.progress import format_bytes, format_time
 
@@ -45,14 +45,14 @@ def list_(folder: Path, as_json: bool) -> None:
 @_FOLDER
 @reported
 def verify(folder: Path) -> None:
-    """Read all of FOLDER and check it against its checksums; the exit code is 1 if anything is damaged."""
+    """Compare all files in FOLDER with their checksums; the exit code is 1 if one is damaged."""
     from invkit.utils.cache import damaged_files, entries
 
     found = entries(folder)
     bad = [(file, why) for entry in found for file, why in damaged_files(entry)]
     for file, why in bad:
         click.echo(f"{file}: {why}")
-    click.echo(f"{len(found)} entries, {len(bad)} damaged files" + ("; the next run makes them again" if bad else ""))
+    click.echo(f"{len(found)} entries, {len(bad)} damaged files" + ("; the next run creates them again" if bad else ""))
     if bad:
         raise SystemExit(1)
 
@@ -60,11 +60,11 @@ def verify(folder: Path) -> None:
 @cache.command()
 @_FOLDER
 @click.option("--kind", "kinds", multiple=True, help="Only this kind, for instance representations.")
-@click.option("--older-than", "days", type=float, default=0.0, help="Only what is older, in days.")
+@click.option("--older-than", "days", type=float, default=0.0, help="Only older entries, in days.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @reported
 def clear(folder: Path, kinds: tuple[str, ...], days: float, yes: bool) -> None:
-    """Remove what invkit made in FOLDER, and nothing else; the next run makes it again."""
+    """Remove the files of invkit in FOLDER, and no others; the next run creates them again."""
     from invkit.errors import SettingsError
     from invkit.utils.cache import entries, remove
     from invkit.utils.progress import format_bytes
@@ -73,7 +73,7 @@ def clear(folder: Path, kinds: tuple[str, ...], days: float, yes: bool) -> None:
     unknown = set(kinds) - {entry.kind for entry in found}
     if unknown:
         known = ", ".join(sorted({entry.kind for entry in found})) or "nothing, the folder is empty"
-        raise SettingsError("Nothing of that kind", expected=known, got=", ".join(sorted(unknown)))
+        raise SettingsError("No entries of that kind", expected=known, got=", ".join(sorted(unknown)))
     latest = time.time() - 86_400 * days
     chosen = [entry for entry in found if (not kinds or entry.kind in kinds) and entry.changed <= latest]
     size = format_bytes(sum(entry.size for entry in chosen))

@@ -1,4 +1,4 @@
-"""What commands share: errors as one line, and MODEL as an interpretee."""
+"""Options, error messages and models that commands share."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ __all__ = [
 ]
 
 MODEL_HELP = """MODEL is a plugin's model (torchvision:resnet18; `invkit models` lists them) or a Python function that
-gives one, file.py:function or package.module:function."""
+returns one, file.py:function or package.module:function."""
 
 
-def _set_verbosity(_: click.Context, __: click.Parameter, quiet: bool) -> None:
-    if quiet:
-        from invkit.utils.progress import set_verbosity
+def _set_verbosity(context: click.Context, _: click.Parameter, silent: bool) -> None:
+    if silent:
+        from invkit.utils.progress import quiet
 
-        set_verbosity("warning")
+        context.with_resource(quiet())
 
 
-#: names of settings, those of :data:`invkit.settings.PRESETS`: to import these would take torch
+#: names of presets, as in :data:`invkit.settings.PRESETS`, which is not imported since that imports torch
 PRESET = click.option(
     "--preset",
     type=click.Choice(["few", "quick", "paper"]),
-    help="Few photographs; a first look; the paper's flows. The default goes by the images' size and number.",
+    help="For few photographs; a first look; the paper's flows. The default depends on size and number of the images.",
 )
 SIZE = click.option("--size", type=int, help="Side of the images in px; the default is their own, at most 64.")
 OUTPUTS = (
@@ -73,11 +73,11 @@ INPUTS = (
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="CSV file: the image's file, then a column for each concept.",
     ),
-    click.option("--held-out", metavar="PATH", help="Images to judge by, as DATA; the default is a share of DATA."),
+    click.option("--held-out", metavar="PATH", help="Images to evaluate on, as DATA; the default is a share of DATA."),
     click.option(
         "--held-out-concepts",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="CSV file of those images, as `--concepts` is of DATA.",
+        help="CSV file of the held-out images, as `--concepts` for DATA.",
     ),
     click.option(
         "--out", type=click.Path(path_type=Path), default=Path("explanation"), help="Output folder.", show_default=True
@@ -94,10 +94,10 @@ generator that `--autoencoder` names."""
 
 
 def with_held_out(keywords: dict[str, Any]) -> dict[str, Any]:
-    """Return keywords of :func:`invkit.profile`; where the images to judge by have a table of their own both are read.
+    """Return arguments of :class:`invkit.Explainer`; read the images if the held-out ones have their own table.
 
     Raises:
-        SettingsError: a table of no images.
+        SettingsError: a table without held-out images.
     """
     table = keywords.pop("held_out_concepts")
     expect_effect("--held-out-concepts", table, "--held-out", keywords["held_out"])
@@ -124,17 +124,19 @@ def with_held_out(keywords: dict[str, Any]) -> dict[str, Any]:
 
 
 def expect_effect(option: str, value: Any, other: str, needed: Any) -> None:
-    """Refuse an option that does nothing without another.
+    """Refuse an option that has no effect without another one.
 
     Raises:
-        SettingsError: it is given without the other.
+        SettingsError: the option is given without the other one.
     """
     if value is not None and value is not False and needed is None:
-        raise SettingsError(f"`{option}` has no effect without `{other}`", hint=f"Give `{other}`, or not `{option}`.")
+        raise SettingsError(
+            f"`{option}` has no effect without `{other}`", hint=f"Add `{other}`, or leave `{option}` out."
+        )
 
 
 def with_options(*options: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add options to a command, listed in this order."""
+    """Return a decorator that adds options to a command, in this order."""
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
         for option in reversed(options):
@@ -145,7 +147,7 @@ def with_options(*options: Callable[..., Any]) -> Callable[[Callable[..., None]]
 
 
 def reported(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn an InvkitError into one line on stderr and exit code 1; Ctrl-C into 130; warnings into a line."""
+    """Report errors of invkit as one line with exit code 1, Ctrl-C with exit code 130, and warnings as one line."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -157,7 +159,7 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
             click.echo(f"invkit: {error}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
-            click.echo("invkit: stopped; the same command goes on from here", err=True)
+            click.echo("invkit: stopped; the same command resumes from here", err=True)
             sys.exit(130)
 
     return run
@@ -221,7 +223,7 @@ def open_model(
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
     channels: int | None = None,
-    to_work: bool = True,
+    to_device: bool = True,
     listing: bool = False,
 ) -> Interpretee:
     """Return the interpretee that MODEL names; the options are those of :func:`model_options`.
@@ -234,8 +236,8 @@ def open_model(
         mean: of its channels.
         std: of its channels.
         channels: of its input.
-        to_work: put a torch model on this process's GPU, if there is one and the model is on none.
-        listing: only shapes are asked of it: :func:`invkit.interpretees.for_listing`.
+        to_device: move a torch model to this process's GPU, if there is one and the model is on none.
+        listing: whether only layers are listed, see :func:`invkit.interpretees.for_listing`.
 
     Raises:
         InvkitError: no such model, its weights cannot be had, or the options contradict each other.
@@ -248,7 +250,7 @@ def open_model(
             warnings.simplefilter("ignore", PreprocessWarning)
         found = _found(text, weights, local_files_only)
         model = for_listing(found) if listing else as_interpretee(found)
-    if to_work:
+    if to_device:
         distributed.move_to_device(getattr(model, "module", None))
     options = {"size": input_size, "mean": mean, "std": std, "channels": channels}
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
@@ -258,13 +260,13 @@ def open_model(
     if not isinstance(known, Preprocess):
         known = Preprocess()
     wanted = channels or len(mean or std or known.mean)
-    if wanted != known.channels:  # mean and std of the other channels say nothing of these
+    if wanted != known.channels:  # the known mean and std are of other channels
         known = Preprocess(known.size, mode=known.mode, channels=wanted)
     return as_interpretee(model, replace(known, **given))
 
 
 def _found(text: str, weights: str | None, local_files_only: bool) -> Any:
-    """Return a plugin's model, or what a user's function gives."""
+    """Return a plugin's model, or the result of a user's function."""
     from invkit.interpretees import load_model
 
     head, _, function = text.partition(":")
@@ -275,7 +277,7 @@ def _found(text: str, weights: str | None, local_files_only: bool) -> Any:
             if is_of_plugin(text):
                 raise
     if weights is not None:
-        raise SettingsError("`--weights` is for models of plugins", hint=f"Load them in {text}.")
+        raise SettingsError("`--weights` is for models of plugins", hint=f"Load the weights in {text}.")
     build = _function(text, head, function or "model")
     try:
         return build()
@@ -289,7 +291,7 @@ def _found(text: str, weights: str | None, local_files_only: bool) -> Any:
 
 
 def is_of_plugin(text: str) -> bool:
-    """Whether MODEL is a plugin's, which loads the weights that it is told, and no function of the user's."""
+    """Whether MODEL is a plugin's model, which takes weights, and not a function of the user."""
     head, _, function = text.partition(":")
     if head.endswith(".py"):
         return False
@@ -300,7 +302,7 @@ def is_of_plugin(text: str) -> bool:
 
 
 def _look_in(folder: Path) -> None:
-    """Let modules in that folder be imported."""
+    """Make the modules in a folder importable."""
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
@@ -313,7 +315,7 @@ def _is_module(name: str) -> bool:
 
 
 def _function(text: str, place: str, name: str) -> Callable[[], Any]:
-    """Import a user's module, and what lies beside it, and give its function."""
+    """Return a function of a user's module, which can import the files beside it."""
     try:
         if not place.endswith(".py"):
             return getattr(importlib.import_module(place), name)
@@ -322,7 +324,7 @@ def _function(text: str, place: str, name: str) -> Callable[[], Any]:
         spec = importlib.util.spec_from_file_location(f"__{file.stem}__", file)
         assert spec is not None
         assert spec.loader is not None
-        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look for it there
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look it up there
         spec.loader.exec_module(module)
         return getattr(module, name)
     except (ImportError, AttributeError, OSError) as error:

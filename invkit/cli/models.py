@@ -21,7 +21,7 @@ _IMAGES = 10_000
 @click.option("--json", "as_json", is_flag=True)
 @reported
 def models(pattern: str, as_json: bool) -> None:
-    """List the models that plugins offer; PATTERN is part of a name or a glob."""
+    """List the models of all plugins; PATTERN is part of a name, or a glob."""
     from invkit.plugins import list_names
 
     wanted = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
@@ -30,8 +30,8 @@ def models(pattern: str, as_json: bool) -> None:
     if not found:
         raise PluginError(
             f"No model like '{pattern}'",
-            got=f"{len(names)} models in all",
-            hint="`invkit plugins list` shows where models come from.",
+            got=f"no match among {len(names)} models",
+            hint="`invkit plugins list` shows the installed plugins.",
         )
     click.echo(json.dumps(found, indent=2) if as_json else "\n".join(found))
 
@@ -39,7 +39,7 @@ def models(pattern: str, as_json: bool) -> None:
 @click.command(
     cls=ModelCommand,
     help=f"List the layers of MODEL that fire: address, type, shape, parameters, receptive field (rf),"
-    f" MB for {_IMAGES:,} images, calls where there are several."
+    f" MB for {_IMAGES:,} images, and the number of calls if there are several."
     f"\n\n{MODEL_HELP}",
 )
 @click.argument("model")
@@ -50,7 +50,7 @@ def layers(model: str, as_json: bool, **options: Any) -> None:
     """List layers."""
     import invkit
 
-    found = invkit.layers(open_model(model, **options, to_work=False, listing=True))
+    found = invkit.layers(open_model(model, **options, to_device=False, listing=True))
     if as_json:
         click.echo(json.dumps([{**vars(info), "bytes": info.bytes(_IMAGES)} for info in found], indent=2))
         return
@@ -65,7 +65,8 @@ def layers(model: str, as_json: bool, **options: Any) -> None:
 
 
 @click.command(
-    cls=ModelCommand, help=f"Check whether MODEL works with invkit, check by check, and say why not.\n\n{MODEL_HELP}"
+    cls=ModelCommand,
+    help=f"Check whether MODEL works with invkit, and report the result of each check.\n\n{MODEL_HELP}",
 )
 @click.argument("model")
 @model_options
@@ -74,7 +75,7 @@ def doctor(model: str, **options: Any) -> None:
     """Run the conformance kit on a model."""
     from invkit.testing import check_interpretee
 
-    report = check_interpretee(open_model(model, **options, to_work=False), raise_on_failure=False)
+    report = check_interpretee(open_model(model, **options, to_device=False), raise_on_failure=False)
     click.echo(str(report))
     if not report.passed:
-        raise PluginError(f"{model} does not work with invkit", hint="The checks that failed are above.")
+        raise PluginError(f"{model} does not work with invkit", hint="The failed checks are listed above.")

@@ -14,15 +14,15 @@ __all__ = ["plugins"]
 
 @click.group()
 def plugins() -> None:
-    """List, check and start plugins."""
+    """List, check and create plugins."""
 
 
 @plugins.command("list")
-@click.option("--load", is_flag=True, help="Import each, so that broken ones are told.")
+@click.option("--load", is_flag=True, help="Import each plugin, to find broken ones.")
 @click.option("--json", "as_json", is_flag=True)
 @reported
 def list_(load: bool, as_json: bool) -> None:
-    """List installed plugins: prefix, state, distribution, version. Imports none of them."""
+    """List installed plugins: prefix, state, distribution, version. Without `--load` none is imported."""
     from invkit.plugins import list_plugins
 
     found = list_plugins(load=load)
@@ -35,10 +35,10 @@ def list_(load: bool, as_json: bool) -> None:
 
 @plugins.command()
 @click.argument("name")
-@click.option("--model", "models", multiple=True, help="A model to check; the default is the first one.")
+@click.option("--model", "models", multiple=True, help="A model to check; the default is the first one of the plugin.")
 @reported
 def check(name: str, models: tuple[str, ...]) -> None:
-    """Run the conformance kit on the plugin of the prefix NAME."""
+    """Run the conformance kit on the plugin with the prefix NAME."""
     from invkit.testing import check_plugin
 
     report = check_plugin(name, models=list(models) or None, raise_on_failure=False)
@@ -49,10 +49,10 @@ def check(name: str, models: tuple[str, ...]) -> None:
 
 @plugins.command()
 @click.argument("name")
-@click.option("--into", type=click.Path(path_type=Path), default=Path(), help="Folder in which it is made.")
+@click.option("--into", type=click.Path(path_type=Path), default=Path(), help="Folder to create it in.")
 @reported
 def new(name: str, into: Path) -> None:
-    """Start a plugin project invkit-NAME: code, tests that call the conformance kit, README."""
+    """Create a plugin project invkit-NAME: code, tests that call the conformance kit, README."""
     from invkit.plugins.scaffold import new_plugin
 
     folder = new_plugin(name, into)

@@ -1,4 +1,4 @@
-"""`invkit study NAME …`: the paper's experiments on networks and images of the user's."""
+"""`invkit study NAME …`: the paper's experiments on the user's networks and images."""
 
 from __future__ import annotations
 
@@ -36,25 +36,29 @@ __all__ = ["study"]
 
 _MODEL, _LAYERS = click.argument("model"), click.argument("layers")
 _SEEDS = click.option(
-    "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Run on so many seeds, from SEED on."
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Number of seeds to run, starting at SEED.",
 )
 _FEATURES = (
     click.option(
         "--features",
         metavar="MODEL@LAYER",
-        help="Network for Fréchet distances, or `inception`; the default is trained.",
+        help="Network for Fréchet distances, or `inception`; by default one is trained.",
     ),
-    click.option("--features-weights", help="Of that network, as `--weights` of a MODEL; of `inception` a file."),
+    click.option("--features-weights", help="Weights of that network, as `--weights`; a file for `inception`."),
 )
 
 
-@click.group(help=f"Run an experiment of the paper on models and images of yours.\n\n{MODEL_HELP}\n\n{DATA_HELP}")
+@click.group(help=f"Run an experiment of the paper on your models and images.\n\n{MODEL_HELP}\n\n{DATA_HELP}")
 def study() -> None:
     """Group of the studies."""
 
 
 def _command(*options: Callable[..., Any], models: bool = True) -> Callable[[Callable[..., None]], click.Command]:
-    """Make a study's command: its own options, then those of data, models (unless it has none) and output."""
+    """Return a decorator for a study's command: its own options, then those of data, models (if any) and output."""
     of_models = (model_options,) if models else ()
 
     def make(run: Callable[..., None]) -> click.Command:
@@ -69,14 +73,14 @@ def _expect_of_plugin(option: str, model: str) -> None:
     """Refuse weights for a model that loads its own.
 
     Raises:
-        SettingsError: the model is a function of the user's.
+        SettingsError: the model is a function of the user.
     """
     if not is_of_plugin(model):
-        raise SettingsError(f"`{option}` is for models of plugins", got=model, hint=f"Load them in {model}.")
+        raise SettingsError(f"`{option}` is for models of plugins", got=model, hint=f"Load the weights in {model}.")
 
 
 def _how(options: dict[str, Any]) -> dict[str, Any]:
-    """Take the options of :func:`model_options` out: how a model is opened."""
+    """Remove and return the options of :func:`model_options`."""
     return {k: options.pop(k) for k in ("weights", "local_files_only", "input_size", "mean", "std", "channels")}
 
 
@@ -106,10 +110,10 @@ def _run(
 
 
 def _features(text: str | None, weights: str | None, local_files_only: bool) -> Features | None:
-    """Return what `--features` names.
+    """Return the features of `--features`.
 
     Raises:
-        SettingsError: no layer, or weights for no network or for one that loads its own.
+        SettingsError: no layer, or weights without a network or for one that loads its own.
     """
     from invkit.evaluation import Features
 
@@ -160,8 +164,8 @@ def comparison(
     _MODEL,
     click.argument("layer"),
     click.option("--checkpoint", "checkpoints", multiple=True, type=click.Path(exists=True, path_type=Path),
-                 help="Weights of MODEL, in the order of training; its file's name without the ending is the step."),
-    click.option("--task", required=True, help="The concept that MODEL learns to name."),
+                 help="Weights of MODEL, in the order of training; the file name without its suffix is the step."),
+    click.option("--task", required=True, help="The concept that MODEL is trained to classify."),
 )  # fmt: skip
 def dynamics(model: str, layer: str, data: str | None, checkpoints: tuple[Path, ...], **options: Any) -> None:
     """LAYER over checkpoints of MODEL's training (section 4.2, B.4)."""
@@ -175,7 +179,10 @@ def dynamics(model: str, layer: str, data: str | None, checkpoints: tuple[Path, 
     for file in checkpoints:
         if file.stem in found:
             raise SettingsError(
-                "Two checkpoints have one name", expected="a name for each, its step", got=file.stem, hint="Rename one."
+                "Two checkpoints have the same name",
+                expected="one name for each, its step",
+                got=file.stem,
+                hint="Rename one.",
             )
         module = copy.deepcopy(opened.module)
         load_weights(module, file)
@@ -190,19 +197,25 @@ def dynamics(model: str, layer: str, data: str | None, checkpoints: tuple[Path, 
         "--concept",
         default="class",
         show_default=True,
-        help="The classes that MODEL decides between; '' takes its own decisions for right.",
+        help="Concept whose classes MODEL predicts; '' takes its own decisions as correct.",
     ),
     click.option("--attack", type=click.Choice(["fgsm", "pgd"]), default="fgsm", show_default=True),
-    click.option("--epsilon", type=float, default=0.02, show_default=True, help="Largest change of a value in [0, 1]."),
+    click.option(
+        "--epsilon", type=float, default=0.02, show_default=True, help="Largest change of a pixel value in [0, 1]."
+    ),
     click.option("--steps", type=int, show_default="10", help="Steps of `pgd`."),
     click.option(
         "--target",
-        help="Class to be decided for: its name, or a number that is no name in MODEL; the default is any wrong one.",
+        help="Target class: its name, or its number if that is not a name in MODEL; by default any wrong class.",
     ),
     click.option(
-        "--images", type=click.IntRange(min=1), default=400, show_default=True, help="Largest number to attack."
+        "--images",
+        type=click.IntRange(min=1),
+        default=400,
+        show_default=True,
+        help="Largest number of images to attack.",
     ),
-    click.option("--judge", is_flag=True, help="Train a reader of the samples."),
+    click.option("--judge", is_flag=True, help="Train a classifier of the samples."),
 )
 def adversarial(model: str, layers: str, data: str | None, target: str | None, concept: str, **options: Any) -> None:
     """Where along LAYERS an attack on MODEL shows (section 4.3)."""
@@ -217,19 +230,20 @@ def adversarial(model: str, layers: str, data: str | None, target: str | None, c
     _MODEL,
     click.argument("twin"),
     _LAYERS,
-    click.option("--twin-weights", help="As `--weights`, of TWIN alone; the default is those of MODEL."),
+    click.option("--twin-weights", help="As `--weights`, for TWIN only; by default those of MODEL."),
     click.option(
-        "--cues", help="Classes of which cue conflicts are made; without, DATA has concepts shape and texture."
+        "--cues",
+        help="Concept whose classes are mixed into cue conflicts; without it, DATA has concepts shape and texture.",
     ),
     click.option(
         "--strength",
         type=click.FloatRange(0, 1),
         show_default="1",
-        help="Share of the texture that is another image's, in those cue conflicts.",
+        help="Share of the other image's texture in those cue conflicts.",
     ),
-    click.option("--shape", default="shape", show_default=True, help="The concept of that name in DATA."),
-    click.option("--texture", default="texture", show_default=True, help="The concept of that name in DATA."),
-    click.option("--probes", help="Other images, to show samples for: textures, sketches, cartoons."),
+    click.option("--shape", default="shape", show_default=True, help="Name of that concept in DATA."),
+    click.option("--texture", default="texture", show_default=True, help="Name of that concept in DATA."),
+    click.option("--probes", help="Other images to show samples of: textures, sketches, cartoons."),
 )
 def texture(
     model: str,
@@ -258,11 +272,11 @@ def texture(
     _MODEL,
     _LAYERS,
     click.option("--home", help="Images of the domain that MODEL was trained on."),
-    click.option("--home-held-out", help="Those of them to judge by."),
-    click.option("--concept", default="class", show_default=True, help="The classes of DATA, where it has any."),
+    click.option("--home-held-out", help="Images of that domain to evaluate on."),
+    click.option("--concept", default="class", show_default=True, help="Concept with the classes of DATA, if any."),
 )
 def shift(model: str, layers: str, data: str | None, **options: Any) -> None:
-    """MODEL on images of another domain than its own (section B.6)."""
+    """MODEL on images of a domain that it was not trained on (section B.6)."""
     from invkit.studies import shift as run
 
     expect_effect("--home-held-out", options["home_held_out"], "--home", options["home"])
@@ -271,7 +285,7 @@ def shift(model: str, layers: str, data: str | None, **options: Any) -> None:
 
 @_command(_MODEL, click.argument("layer"), click.option("--stages", type=int, default=2, show_default=True))
 def sanity(model: str, layer: str, data: str | None, **options: Any) -> None:
-    """Whether the explanation of LAYER hangs on MODEL's weights."""
+    """Whether the explanation of LAYER depends on MODEL's weights."""
     from invkit.studies import sanity as run
 
     _run("sanity", run, options, data, open_model(model, **_how(options)), layer)
@@ -281,7 +295,11 @@ def sanity(model: str, layer: str, data: str | None, **options: Any) -> None:
     *_FEATURES,
     LOCAL_FILES_ONLY,
     click.option(
-        "--edits", type=click.IntRange(min=1), default=600, show_default=True, help="Images edited for each concept."
+        "--edits",
+        type=click.IntRange(min=1),
+        default=600,
+        show_default=True,
+        help="Number of images that are edited for each concept.",
     ),
     click.option("--star-gan", is_flag=True, help="StarGAN as a further baseline."),
     models=False,

@@ -30,7 +30,7 @@ __all__ = ["demo", "explain", "profile"]
 def _model_and_keywords(
     model: str, out: Path, preset: str | None, options: dict[str, Any]
 ) -> tuple[Interpretee, dict[str, Any]]:
-    """Turn options of the command line into the model and the keywords of `invkit.explain`."""
+    """Return the model, and the arguments of `invkit.explain`, from the options of the command line."""
     names = ("data", "concepts", "held_out", "held_out_concepts", "size", "autoencoder", "seed")
     keywords = {name: options.pop(name) for name in names}
     keywords |= {"settings": preset, "cache": out / "cache"}
@@ -45,10 +45,7 @@ def demo(out: Path, seed: int, as_json: bool) -> None:
     """Explain SqueezeNet while it learns handwritten digits in random colours."""
     from invkit.studies.demo import run_demo
 
-    result = run_demo(
-        out,
-        seed=seed,
-    )
+    result = run_demo(out, seed=seed)
     click.echo(json.dumps(result, indent=2) if as_json else f"Report: {out / 'report.html'}")
 
 

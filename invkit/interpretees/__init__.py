@@ -1,4 +1,4 @@
-"""Φ of any network, cut at any layer."""
+"""Models to explain: Φ(x) at any layer of any network, preprocessing, weights, perceptual distances."""
 
 from invkit.interpretees.listing import for_listing, layers
 from invkit.interpretees.module import ModuleInterpretee, NamedLayer

@@ -15,11 +15,11 @@ from invkit.interpretees.tokens import TOKEN_PARTS, TokenLayout
 
 __all__ = ["INPUT", "OUTPUT", "Address", "expand", "parse", "pick", "unknown_layer"]
 
-#: what the model sees and gives, as places; a module that is itself called `input` or `output` goes first
+#: addresses of the model's input and output; a module that is itself named `input` or `output` takes precedence
 INPUT, OUTPUT = "<input>", "<output>"
 _WHOLE = {"input": INPUT, "output": OUTPUT}
 _PART = re.compile(r"\[(\d+)\]|\.([A-Za-z_]\w*)")
-#: what the signs of a glob stand for
+#: regular expressions of the wildcards of a glob
 _SIGNS = {"**": ".*", "*": r"[^.]*", "?": "[^.]"}
 
 
@@ -28,9 +28,9 @@ class Address:
     """A place in a model's forward pass.
 
     Attributes:
-        text: as the user wrote it.
+        text: the address as the user wrote it.
         module: dotted name of the module, or INPUT or OUTPUT.
-        call: which of its calls, from 0.
+        call: index of the module's call in a forward pass, from 0.
         path: keys and indices into a nested output.
     """
 
@@ -41,10 +41,14 @@ class Address:
 
 
 def parse(text: str, modules: Mapping[str, nn.Module]) -> Address:
-    """Read an address against the modules of a model.
+    """Parse the address of a layer of a model.
+
+    Args:
+        text: the address.
+        modules: modules of the model by name.
 
     Raises:
-        LayerError: it names nothing; the nearest names are listed.
+        LayerError: no such layer; the message lists the nearest names.
     """
     head, _, rest = text.partition("@")
     call = 0
@@ -66,13 +70,17 @@ def parse(text: str, modules: Mapping[str, nn.Module]) -> Address:
 
 
 def expand(patterns: Iterable[str], names: Iterable[str]) -> list[str]:
-    """Replace globs by the names that match; plain addresses pass.
+    """Replace globs by the names that match; plain addresses stay as they are.
 
-    As in paths ``*`` stays within a name between dots and ``**`` does not: ``layer*`` of a ResNet is its four stages,
-    ``layer**`` whatever lies in them too. ``?`` is one sign.
+    As in paths, ``*`` matches no dot and ``**`` does: ``layer*`` of a ResNet matches its four stages, ``layer**`` also
+    all modules inside them. ``?`` matches one character.
+
+    Args:
+        patterns: addresses and globs.
+        names: names of all layers.
 
     Raises:
-        LayerError: a glob that matches nothing.
+        LayerError: a glob matches nothing.
     """
     names, found = list(names), []
     for pattern in patterns:
@@ -89,7 +97,14 @@ def expand(patterns: Iterable[str], names: Iterable[str]) -> list[str]:
 
 
 def unknown_layer(text: str, names: Iterable[str]) -> LayerError:
-    """Make the error for an address that names nothing."""
+    """Return the error for an unknown layer, with the names that are nearest to it.
+
+    These are the five most similar names (:func:`difflib.get_close_matches` with cutoff 0.4), or the last five names.
+
+    Args:
+        text: the unknown address.
+        names: names of all layers.
+    """
     names = [name for name in names if name]
     near = difflib.get_close_matches(text, names, 5, 0.4) or names[-5:]
     return LayerError(
@@ -100,15 +115,15 @@ def unknown_layer(text: str, names: Iterable[str]) -> LayerError:
 
 
 def pick(output: Any, address: Address, tokens: TokenLayout | None = None) -> Tensor:
-    """Take the addressed part of a module's output, as a tensor of floats.
+    """Return the addressed part of a module's output, a floating-point tensor.
 
     Args:
         output: whatever the module returned.
-        address: whose path leads to the part.
+        address: its path leads to the part.
         tokens: layout of the model's tokens, for the parts ``cls``, ``registers`` and ``patches``.
 
     Raises:
-        LayerError: no such part, or one that is no floating-point tensor.
+        LayerError: no such part, or it is not a floating-point tensor.
     """
     part = output
     for step in address.path:

@@ -1,4 +1,4 @@
-"""Forward hooks that take copies of what layers return, and leave nothing behind."""
+"""Forward hooks that copy the outputs of layers and are removed afterwards."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ __all__ = ["capture", "untouched"]
 
 
 class _AllCapturedError(Exception):
-    """Raised inside the forward pass once every address has fired; never leaves this file."""
+    """Raised inside the forward pass once every address has fired, and caught in this file."""
 
 
 @contextmanager
 def untouched(model: nn.Module, *, gradients: bool = False) -> Iterator[None]:
-    """Run the model in evaluation mode; mode, buffers' modes and RNG are restored.
+    """Run a model in evaluation mode; modes of all modules and the random state are restored afterwards.
 
     Args:
         model: the model.
-        gradients: let them flow to its input; never to its parameters.
+        gradients: record gradients to its input. None reach its parameters.
     """
     modes = [(module, module.training) for module in model.modules()]
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
@@ -48,19 +48,19 @@ def capture(
     inputs: Tensor,
     tokens: TokenLayout | None = None,
 ) -> dict[str, Tensor]:
-    """Run the model on inputs until every address has fired; give a copy of each output by its text.
+    """Run a model until every address has fired; return a copy of each output by the text of its address.
 
     Outputs are cloned, since a later in-place operation (ReLU) would change them.
 
     Args:
         model: the model.
         modules: its modules by name.
-        addresses: where to look.
-        inputs: (B, 3, H, W), preprocessed.
-        tokens: layout of the model's tokens, where it has any.
+        addresses: layers to capture.
+        inputs: (B, C, H, W), preprocessed.
+        tokens: layout of the model's tokens, if it has any.
 
     Raises:
-        LayerError: an address never fires, or its output isn't a tensor of floats.
+        LayerError: an address never fires, or its output is not a floating-point tensor.
     """
     found: dict[str, Tensor] = {a.text: pick(inputs, a).clone() for a in addresses if a.module == INPUT}
     wanted = [a for a in addresses if a.module not in (INPUT, OUTPUT)]
@@ -102,7 +102,7 @@ def capture(
 
 
 def _picked(output: Any, address: Address, modules: Mapping[str, nn.Module], tokens: TokenLayout | None) -> Tensor:
-    """Do what :func:`pick` does; a part of a tensor that is none of its tokens is taken for a misspelt child."""
+    """Call :func:`pick`; an unknown part of a tensor is reported as an unknown layer: it is a misspelt submodule."""
     try:
         return pick(output, address, tokens)
     except LayerError as error:

@@ -1,4 +1,4 @@
-"""The module behind a layer address, for libraries that hook modules themselves (captum's layer methods)."""
+"""The module at a layer address, for libraries that register hooks themselves (captum's layer methods)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["hookable"]
 def hookable(
     address: Address, modules: Mapping[str, nn.Module], run: Callable[[], object], *, applied: bool
 ) -> nn.Module:
-    """Return the module whose one output, as a whole, is the layer.
+    """Return the module whose whole output is the layer.
 
-    A module that is called twice is refused: a library that hooks it sees both calls, and keeps the last.
+    A module that is called twice is refused: a library that hooks it would see both calls and keep the last.
 
     Args:
-        address: of the layer.
-        modules: of the model, by name.
-        run: runs the model once.
-        applied: whether a function is applied to the output there.
+        address: address of the layer.
+        modules: modules of the model by name.
+        run: function that runs the model once.
+        applied: whether a function is applied to the module's output.
 
     Raises:
         LayerError: there is no such module.
@@ -42,14 +42,14 @@ def hookable(
         f"The layer '{address.text}' is not the output of one module",
         expected="a module that is called once, and its output as a whole",
         got=got,
-        hint="`features` gives it with gradients to the images."
+        hint="`features` returns it with gradients to the images."
         if module is None
-        else f"`interpretee.module.get_submodule('{address.module}')` is the module behind it.",
+        else f"`interpretee.module.get_submodule('{address.module}')` is the module itself.",
     )
 
 
 def _calls(module: nn.Module, run: Callable[[], object]) -> int:
-    """Count how often a module is called in one forward pass."""
+    """Return how often a module is called in one forward pass."""
     outputs: list[None] = []
     handle = module.register_forward_hook(lambda *_: outputs.append(None))
     try:

@@ -1,4 +1,4 @@
-"""What a network takes as its input, and one clear error for what it does not."""
+"""The number of channels that a network takes, and clear errors for inputs that it does not take."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from invkit.errors import DataError
 
 __all__ = ["expect_input", "input_channels"]
 
-#: what torch raises in a convolution, and in a linear layer
+#: messages of torch for a wrong number of channels, in a convolution and in a linear layer
 _CONVOLUTION = re.compile(r"to have (\d+) channels, but got (\d+) channels")
 _LINEAR = re.compile(r"shapes cannot be multiplied \(\d+x(\d+) and (\d+)x\d+\)")
 
-#: what the Python code of a model raises for inputs that it does not expect
+#: errors of Python code for inputs that it does not expect
 _OWN = (AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
@@ -27,16 +27,16 @@ def input_channels(model: nn.Module) -> int | None:
 
 @contextmanager
 def expect_input(model: nn.Module, inputs: Tensor) -> Iterator[None]:
-    """Turn the errors of a model that does not take its inputs into one with a next step.
+    """Raise a clear error for a model that does not take its inputs.
 
-    Torch's own errors pass, but for those of a wrong number of channels: where memory runs out batches are halved.
+    Torch's errors other than a wrong number of channels stay as they are: batches are halved where memory runs out.
 
     Args:
-        model: is run on the inputs inside the block.
-        inputs: (B, C, H, W), preprocessed.
+        model: the model that runs inside the block.
+        inputs: its inputs (B, C, H, W), preprocessed.
 
     Raises:
-        DataError: the first layer takes another number of channels, or the model something else than one such batch.
+        DataError: the first layer takes another number of channels, or the model takes something other than a batch.
     """
     try:
         yield
@@ -61,7 +61,7 @@ def expect_input(model: nn.Module, inputs: Tensor) -> Iterator[None]:
 
 
 def _wanted(message: str, inputs: Tensor) -> int | None:
-    """Return the number of channels that a layer expected instead of those of the inputs, from torch's message."""
+    """Return the number of channels that the first layer expects, from torch's message; None for other errors."""
     if inputs.ndim != 4:
         return None
     _, channels, height, width = inputs.shape

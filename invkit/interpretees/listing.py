@@ -25,7 +25,7 @@ def layers(model: Any, images: Tensor | None = None, *, receptive_fields: bool =
 
     Args:
         model: any `nn.Module` that takes images, a name (``timm:resnet18``) or an interpretee.
-        images: what to run it on, (B, 3, H, W) in [0, 1]; None for a mid-grey image at the model's own size, or 64 px.
+        images: images (B, 3, H, W) in [0, 1] to run it on; None for a mid-grey image at the model's own size, or 64 px.
         receptive_fields: measure them too, which takes seconds for a ResNet-50.
 
     Raises:
@@ -51,18 +51,23 @@ def layers(model: Any, images: Tensor | None = None, *, receptive_fields: bool =
 
 
 def for_listing(model: Any) -> Interpretee:
-    """Return the interpretee of a model of which only shapes are asked: without warnings of unknown normalisation.
+    """Return the interpretee of a model whose layers are only listed: shapes do not depend on the normalisation.
 
-    A module says nothing of its preprocessing: one whose first convolution takes one channel gets grey images.
+    No warning is raised for an unknown preprocessing, and a plain module whose first convolution takes one channel gets
+    grey images.
 
     Args:
-        model: as of :func:`layers`.
+        model: as in :func:`layers`.
 
     Raises:
-        DataError, PluginError: as :func:`invkit.interpretees.as_interpretee`.
+        InvkitError: as :func:`invkit.interpretees.as_interpretee`.
+
+    Example:
+        >>> for_listing(nn.Conv2d(1, 4, 3)).preprocess.channels
+        1
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", InvkitWarning)  # shapes do not depend on the normalisation
+        warnings.simplefilter("ignore", InvkitWarning)
         found = as_interpretee(model)
     if not isinstance(model, nn.Module) or not isinstance(found, ModuleInterpretee):
         return found

@@ -1,4 +1,4 @@
-"""The interpretee of any torch module, by forward hooks."""
+"""The interpretee of any torch module, which captures layers by forward hooks."""
 
 from __future__ import annotations
 
@@ -35,8 +35,17 @@ class NamedLayer:
     """A layer under another name, for instance the paper's ``conv5``.
 
     Attributes:
-        address: of the layer.
-        then: what is applied to its output, for instance a softmax.
+        address: address of the layer.
+        then: function that is applied to its output, for instance a softmax.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> network = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
+        >>> named = {"softmax": NamedLayer("1", lambda z: z.softmax(1))}
+        >>> interpretee = ModuleInterpretee(network, named=named)
+        >>> interpretee.represent(torch.rand(2, 3, 2, 2), ["softmax"])["softmax"].shape
+        torch.Size([2, 5])
     """
 
     address: str
@@ -48,21 +57,42 @@ class ModuleInterpretee(Interpretee):
 
     A layer is addressed by its dotted name (``features.11``), its second call (``block@1``), a part of its
     output (``encoder[0]``, ``encoder.state``, with `tokens` also ``block.cls``, ``block.registers`` and
-    ``block.patches``), ``input`` (what the model sees) or ``output``.
+    ``block.patches``), ``input`` (the preprocessed images) or ``output``. The model is never changed: modes, hooks,
+    gradients and random states are restored after each call.
 
     Args:
-        model: takes (B, 3, H, W) as `preprocess` gives it.
-        preprocess: from images in [0, 1] to the model's input; None if the model takes [0, 1] itself.
-        categories: names of the model's classes, where it has any.
+        model: network that takes the output of `preprocess`, by default (B, 3, H, W).
+        preprocess: function from images (B, 3, H, W) in [0, 1] to the model's input, for instance a
+            :class:`Preprocess`; it makes grey images for a model of one channel. None if the model takes [0, 1].
+        categories: names of the model's classes, if it has any.
         tokens: layout of a transformer's tokens.
         named: layers under other names.
-        scores_classes: whether its output are scores of classes; not so of an embedding, or of values.
+        scores_classes: whether the output holds scores of classes; False for an embedding, or for values.
 
     Attributes:
-        module: the model itself, out of torch.compile and DataParallel.
+        module: the model itself, without torch.compile and DataParallel around it.
 
     Raises:
         DataError: a model in TorchScript, scripted or traced.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(8 * 36, 10))
+        >>> interpretee = ModuleInterpretee(network, Preprocess(size=8, mean=(0.5, 0.5, 0.5)))
+        >>> interpretee
+        ModuleInterpretee(Sequential)
+        >>> images = torch.rand(4, 3, 32, 32)
+        >>> z = interpretee.represent(images, ["0", "output"])
+        >>> z["0"].shape, z["output"].shape
+        (torch.Size([4, 8, 6, 6]), torch.Size([4, 10]))
+
+        A network of one channel sees grey images:
+
+        >>> lenet = nn.Sequential(nn.Conv2d(1, 6, 5), nn.Tanh(), nn.Flatten())
+        >>> grey = ModuleInterpretee(lenet, Preprocess(size=28, mean=(0.1307,), std=(0.3081,)))
+        >>> grey.represent(images, ["0"])["0"].shape
+        torch.Size([4, 6, 24, 24])
     """
 
     def __init__(
@@ -84,8 +114,8 @@ class ModuleInterpretee(Interpretee):
         self.module = bare(model)
         if isinstance(self.module, torch.jit.ScriptModule):
             raise DataError(
-                "TorchScript cannot be looked into",
-                expected="a torch.nn.Module as Python runs it",
+                "Layers of TorchScript cannot be captured",
+                expected="a torch.nn.Module that runs in Python",
                 got=type(self.module).__name__,
                 hint="Pass the nn.Module that it was made of.",
             )
@@ -121,7 +151,7 @@ class ModuleInterpretee(Interpretee):
                 got=f"{images.dtype} {tuple(images.shape)}",
             )
         parameter = next((p for p in self.module.parameters() if p.is_floating_point()), None)
-        # a copy, which a preprocessing may change in place; of float32 at least, since a CPU resizes no halves
+        # a copy, since a preprocessing may change it in place; at least float32, since a CPU cannot resize halves
         own = images.to(torch.promote_types(images.dtype, torch.float32), copy=True)
         prepared = self._prepared(own if parameter is None else own.to(parameter.device))
         return prepared if parameter is None else prepared.to(parameter.dtype)
@@ -129,19 +159,28 @@ class ModuleInterpretee(Interpretee):
     def _prepared(self, images: Tensor) -> Tensor:
         try:
             prepared: Any = self.preprocess(images)
-        except (InvkitError, MemoryError, RuntimeError):  # where memory runs out batches are halved
+        except (InvkitError, MemoryError, RuntimeError):  # batches are halved where memory runs out
             raise
         except Exception as error:
             raise _no_function_of_a_batch(f"{type(error).__name__}: {error}") from error
         if not isinstance(prepared, Tensor):
-            raise _no_function_of_a_batch(f"one that gives {type(prepared).__name__}")
+            raise _no_function_of_a_batch(f"one that returns {type(prepared).__name__}")
         return prepared
 
     def resolve(self, layer: str | nn.Module) -> str:
-        """Return the address of a layer that may be handed over as the module itself.
+        """Return the address of a layer that is passed as an address or as the module itself.
+
+        Args:
+            layer: address, glob or module.
 
         Raises:
             LayerError: it is not part of the model.
+
+        Example:
+            >>> from torch import nn
+            >>> network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
+            >>> ModuleInterpretee(network).resolve(network[1])
+            '1'
         """
         if isinstance(layer, nn.Module):
             name = next((name for name, module in self._modules.items() if module is layer), None)
@@ -154,7 +193,11 @@ class ModuleInterpretee(Interpretee):
         """List the layers that fire, in the order in which they first return.
 
         Args:
-            images: what to run the model on; None for a grey image at the preprocessing's size (or 64 px).
+            images: images (B, 3, H, W) to run the model on; None for a mid-grey image at the preprocessing's size, or
+                64 px.
+
+        Raises:
+            DataError: the model does not take such images.
         """
         images = self._image(images)
         seen: dict[str, list[Any]] = {}
@@ -188,10 +231,10 @@ class ModuleInterpretee(Interpretee):
         ]
 
     def receptive_fields(self, images: Tensor | None = None) -> dict[str, int | None]:
-        """Measure how many px across the model's input one unit of each module reads: :func:`receptive_fields`.
+        """Measure how many px across the model's input each module's units depend on, see :func:`receptive_fields`.
 
         Args:
-            images: as of :meth:`layers`.
+            images: as in :meth:`layers`.
         """
         if self._is_empty():
             return {}
@@ -203,7 +246,7 @@ class ModuleInterpretee(Interpretee):
     def _expect_weights(self) -> None:
         if self._is_empty():
             raise DataError(
-                f"This {type(self.module).__name__} is on the device `meta`: it has shapes, but no weights",
+                f"This {type(self.module).__name__} is on the device `meta`: it has shapes but no weights",
                 expected="a model with weights",
                 hint="model.to_empty(device='cpu'), then model.load_state_dict(...).",
             )
@@ -215,11 +258,15 @@ class ModuleInterpretee(Interpretee):
 
     @property
     def input_shape(self) -> tuple[int, int] | None:
-        """Height and width in px of what the model sees, where the preprocessing fixes them."""
+        """Height and width in px of the model's input, if the preprocessing fixes them."""
         return getattr(self.preprocess, "shape", None)
 
     def expand(self, layers: Sequence[str | nn.Module]) -> list[str]:
-        """Return addresses for modules, names and globs; a glob matches layers that fire."""
+        """Return addresses of modules, names and globs; a glob matches layers that fire.
+
+        Raises:
+            LayerError: no such layer, or a glob that matches nothing.
+        """
         texts = [self.resolve(layer) for layer in layers]
         if any(sign in text for text in texts for sign in "*?"):
             return expand(texts, [info.address for info in self.layers()])
@@ -247,7 +294,7 @@ class ModuleInterpretee(Interpretee):
         return z.float() if then is None else then(z.float())
 
     def decide(self, images: Tensor) -> Tensor:
-        """Return the model's output, (B, C), or the layer that is named ``output``."""
+        """Return the model's output f(x), (B, C), or the layer that is named ``output``."""
         if "output" in self.named:
             return self.represent(images, ["output"])["output"]
         return self._as_decision(self.forward(images), images)
@@ -255,9 +302,18 @@ class ModuleInterpretee(Interpretee):
     def __call__(self, images: Tensor) -> Tensor:
         """Return f(x) as :meth:`decide` does, with gradients to the images while torch records any.
 
-        So it is a forward function of captum's methods: ``IntegratedGradients(interpretee)``, and of its layer methods
-        with :meth:`module_at`: ``LayerGradCam(interpretee, interpretee.module_at("features.11"))``. Those that hook the
-        model throughout (DeepLift, GuidedBackprop, LRP) take :meth:`as_module`.
+        An interpretee is therefore a forward function for captum: ``IntegratedGradients(interpretee)``, and for its
+        layer methods with :meth:`module_at`: ``LayerGradCam(interpretee, interpretee.module_at("features.11"))``.
+        Methods that hook all modules (DeepLift, GuidedBackprop, LRP) take :meth:`as_module`.
+
+        Example:
+            >>> import torch
+            >>> from torch import nn
+            >>> interpretee = ModuleInterpretee(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)))
+            >>> images = torch.rand(2, 3, 2, 2, requires_grad=True)
+            >>> interpretee(images)[:, 0].sum().backward()
+            >>> images.grad.shape
+            torch.Size([2, 3, 2, 2])
         """
         if not torch.is_grad_enabled():
             return self.decide(images)
@@ -266,11 +322,11 @@ class ModuleInterpretee(Interpretee):
         return self._as_decision(self._run(images, gradients=True), images)
 
     def _as_decision(self, output: Any, images: Tensor) -> Tensor:
-        """Return f(x) of what the model returned; a subclass whose model returns something else says how."""
+        """Return f(x), (B, C), of the model's output; a subclass overrides it for outputs of another kind."""
         return pick(output, Address("output", OUTPUT, 0, ())).float().to(images.device)
 
     def forward(self, images: Tensor) -> Any:
-        """Return whatever the model returns for images (B, 3, H, W) in [0, 1]."""
+        """Return the model's own output for images (B, 3, H, W) in [0, 1], of whatever type."""
         return self._run(images, gradients=False)
 
     def _run(self, images: Tensor, *, gradients: bool) -> Any:
@@ -284,15 +340,16 @@ class ModuleInterpretee(Interpretee):
                 return self.module(inputs)
 
     def module_at(self, layer: str, images: Tensor | None = None) -> nn.Module:
-        """Return the module whose output is the layer, for libraries that hook it themselves (captum's layer methods).
+        """Return the module whose output is the layer, for libraries that hook modules (captum's layer methods).
 
         Args:
             layer: an address, or another name such as the paper's ``conv5``.
-            images: what to run the model on, to see that the module is called once; as of :meth:`layers`.
+            images: images to run the model on, to check that the module is called once; as in :meth:`layers`.
 
         Raises:
-            LayerError: an address that names nothing, or no module's one output as a whole: ``input``, ``output``, a
-                part (tokens), one of several calls, a layer that never fires, or one that a function is applied to.
+            LayerError: an unknown address, or a layer that is not the whole output of one module: ``input``,
+                ``output``, a part (tokens), one of several calls, a layer that never fires, or one that a function is
+                applied to.
         """
         applied = layer in self.named and self.named[layer].then is not None
         return hookable(self._parse(layer), self._modules, lambda: self.forward(self._image(images)), applied=applied)
@@ -302,8 +359,8 @@ class ModuleInterpretee(Interpretee):
         return ScoreModule(self.module, self)
 
     def around(self, model: nn.Module) -> Self:
-        """Return the interpretee of another model of the same architecture, say with other weights."""
-        other = copy(self)  # of the same class, with whatever that keeps
+        """Return the interpretee of another model of the same architecture, for instance with other weights."""
+        other = copy(self)  # keeps the class and its attributes
         ModuleInterpretee.__init__(
             other,
             model,
@@ -316,10 +373,10 @@ class ModuleInterpretee(Interpretee):
         return other
 
     def fingerprint(self) -> str:
-        """Hash weights, buffers, structure, plain attributes, preprocessing, layout of tokens and named layers.
+        """Return a hash of weights, buffers, structure, plain attributes, preprocessing, tokens and named layers.
 
-        Not the code of the modules: it differs between versions of Python, and an explanation that was saved with one
-        must still know its model with the next.
+        The code of the modules is not hashed: bytecode differs between versions of Python, and a saved explanation must
+        recognise its model under the next version.
         """
         named = {name: [layer.address, *_plain("then", layer.then)] for name, layer in self.named.items()}
         texts = [_lasting(thing) for thing in (self.module, self.preprocess, self.tokens)]
@@ -327,7 +384,7 @@ class ModuleInterpretee(Interpretee):
         state = self.preprocess.state_dict() if isinstance(self.preprocess, nn.Module) else {}
         try:
             prepared = self.preprocess(ramp.to(next(iter(state.values()), ramp).device)).cpu()
-        except Exception:  # it may take other sizes only; its text has to do
+        except Exception:  # it may take other sizes only; then its repr has to suffice
             prepared = ramp
         return content_hash(self.module.state_dict(), texts, named, prepared, _plain_attributes(self.module))
 
@@ -335,21 +392,21 @@ class ModuleInterpretee(Interpretee):
 def _no_function_of_a_batch(got: str) -> DataError:
     return DataError(
         "The preprocessing does not take these images",
-        expected="a function of a float batch (B, 3, H, W) in [0, 1], which gives such a tensor",
+        expected="a function of a float batch (B, 3, H, W) in [0, 1], which returns such a tensor",
         got=got,
         hint="Leave ToTensor out: images are tensors already.",
     )
 
 
-#: attributes that say nothing of what a module computes: a mode, timm's source of weights, transformers' devices
+#: attributes that do not affect what a module computes: the mode, timm's source of weights, transformers' devices
 _NOTES = {"training", "pretrained_cfg", "default_cfg", "hf_device_map"}
 
 
 def _plain_attributes(module: nn.Module) -> list[str]:
-    """What the modules hold beside tensors and modules, which is in no state dict and seldom in a module's text.
+    """Return the plain attributes of all modules as text: they are in no state dict and rarely in a module's repr.
 
-    Without lists and sizes, which are mostly of the last run: torchvision's detectors gather the scales of their maps;
-    and without what libraries note of where weights came from and went.
+    Lists and sizes are left out: they mostly describe the last run (torchvision's detectors collect the scales of their
+    maps). Notes of libraries on the origin and device of weights are left out too.
     """
     return [
         line
@@ -361,7 +418,7 @@ def _plain_attributes(module: nn.Module) -> list[str]:
 
 
 def _plain(name: str, value: Any) -> Iterator[str]:
-    """Text of the numbers, words and functions in a value, however deep; all else says nothing."""
+    """Yield the numbers, strings and functions in a nested value as text; other objects are left out."""
     if isinstance(value, partial):
         value = (value.func, value.args, value.keywords)
     if isinstance(value, (list, tuple)):
@@ -373,12 +430,12 @@ def _plain(name: str, value: Any) -> Iterator[str]:
         yield f"{name}={value!r}"
     elif isroutine(value) or isinstance(value, type):
         module, own = (getattr(value, key, None) or "" for key in ("__module__", "__qualname__"))
-        package = module if "." in module else ""  # a script goes by another name with each way to run it
+        package = module if "." in module else ""  # the module name of a script depends on how it is run
         yield f"{name}={package}:{own}"
 
 
 def _lasting(thing: Any) -> str:
-    """Text of a thing that is the same in every process: without addresses in memory."""
+    """Return the repr of an object without memory addresses, which is the same in every process."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(thing))
 
 

@@ -1,4 +1,4 @@
-"""The perceptual distance of two images over layers of any network (paper, table S4)."""
+"""The perceptual distance of images over layers of any network (paper, table S4)."""
 
 from __future__ import annotations
 
@@ -24,18 +24,30 @@ LPIPS_LAYERS = ("features.3", "features.8", "features.15", "features.22", "featu
 
 
 class PerceptualDistance:
-    """How far two images are apart as a network sees them (Zhang et al., LPIPS, 2018).
+    """The distance of two images in the features of a network (Zhang et al., LPIPS, 2018).
 
-    At each layer features are brought to unit length over their channels at each position; squared differences are
-    weighted by channel, summed over channels, averaged over positions, and summed over layers.
+    At each layer, features are normalised to unit length over the channels at each position. Squared differences are
+    weighted by channel, summed over channels, averaged over positions and summed over layers.
 
     Args:
         interpretee: the network.
         layers: addresses of maps (C, H, W).
-        heads: for each layer its weights of channels, (C,), ≥ 0; None for 1/C each.
+        heads: weights of the channels for each layer, (C,), ≥ 0; None for 1/C each.
 
     Raises:
-        SettingsError: no layers, or not as many heads; when called, a layer that gives no maps.
+        SettingsError: no layers, or another number of heads; when called, a layer whose output is not maps.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from invkit.interpretees import ModuleInterpretee
+        >>> network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 16, 3))
+        >>> distance = PerceptualDistance(ModuleInterpretee(network), ["0", "2"])
+        >>> images, others = torch.rand(2, 4, 3, 16, 16)
+        >>> distance(images, others).shape
+        torch.Size([4])
+        >>> distance(images, images)
+        tensor([0., 0., 0., 0.])
     """
 
     def __init__(self, interpretee: Interpretee, layers: Sequence[str], heads: Sequence[Tensor] | None = None) -> None:
@@ -55,12 +67,12 @@ class PerceptualDistance:
         """Return LPIPS: torchvision's VGG-16 with the published linear heads, which torchmetrics ships.
 
         Args:
-            weights: of VGG-16; None for those of ImageNet, by torchvision's loader.
+            weights: weights of VGG-16; None for torchvision's, of ImageNet.
             local_files_only: never download.
-            device: where the network goes.
+            device: device of the network.
 
         Raises:
-            ArtefactError: VGG-16's weights cannot be had.
+            ArtefactError: VGG-16's weights are not available.
             PluginError: invkit-torchvision is not installed.
         """
         loaded = load_model("torchvision:vgg16", weights=weights, local_files_only=local_files_only)
@@ -73,12 +85,12 @@ class PerceptualDistance:
         return cls(network, LPIPS_LAYERS, [state[f"lin{k}.model.1.weight"].flatten() for k in range(len(LPIPS_LAYERS))])
 
     def __call__(self, images: Tensor, others: Tensor) -> Tensor:
-        """Return the distance of each pair of images (B, 3, S, S) in [0, 1], (B,), with gradients to both."""
+        """Return the distances (B,) of pairs of images (B, 3, H, W) in [0, 1], with gradients to both."""
         both = self.interpretee.features(torch.cat([images, others]).float(), self.layers)
         for layer, z in both.items():
             if z.ndim != 4:
                 raise SettingsError(
-                    f"A perceptual distance takes layers that give maps, and '{layer}' does not",
+                    f"A perceptual distance takes layers of maps, and '{layer}' is not one",
                     expected="(B, C, H, W)",
                     got=tuple(z.shape),
                 )
@@ -91,5 +103,5 @@ class PerceptualDistance:
         return total
 
     def fingerprint(self) -> str:
-        """Return a hash of everything that decides the distance."""
+        """Return a hash of everything that the distance depends on."""
         return content_hash(self.interpretee.fingerprint(), self.layers, *(self.heads or []))

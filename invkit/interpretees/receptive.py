@@ -1,4 +1,4 @@
-"""Receptive fields by measurement: a NaN in a pixel reaches every unit that reads it, whatever the operations."""
+"""Measured receptive fields: a NaN in a pixel reaches every unit that depends on it, through any operation."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from invkit.interpretees.capture import untouched
 
 __all__ = ["receptive_fields"]
 
-_WINDOW = 65  # columns tried; a stride shows where two of them fit in
-_TOGETHER = 8  # of them in one batch
+_WINDOW = 65  # columns that are tried; a stride is found if two of it fit in
+_TOGETHER = 8  # columns in one batch
 _ALL, _UNKNOWN = "all", "unknown"
 _Reached = tuple[int, int] | str  # the first and last unit that a column reaches
 
 
 class _DeepestReachedError(Exception):
-    """Raised inside the forward pass after the deepest layer of interest; never leaves this file."""
+    """Raised inside the forward pass after the deepest layer of interest, and caught in this file."""
 
 
 def receptive_fields(model: nn.Module, modules: Mapping[str, nn.Module], inputs: Tensor) -> dict[str, int | None]:
-    """Measure the side of the square of pixels that one unit in the middle of each layer reads, in px of the input.
+    """Measure the side of the square of pixels that a unit in the middle of each layer depends on.
 
-    A column of NaN reaches some units of a layer. As it moves on by one stride, they move on by one unit; over
-    one stride, the numbers of units reached sum to the number of columns that one unit reads.
+    A column of NaN in the input reaches some units of a layer. When the column moves by one stride, these units move by
+    one; over one stride, the numbers of units reached sum to the number of columns that one unit depends on.
 
     Args:
-        model: is run on the inputs.
-        modules: those whose first output is measured.
-        inputs: (1, 3, H, W), as the model takes them.
+        model: the model.
+        modules: modules whose first output is measured, by name.
+        inputs: (1, C, H, W), preprocessed.
 
     Returns:
-        for each module that fires: px; the width W if every unit reads from border to border; None where that cannot
-        be known (the units reached touch the border, the output is no tensor of maps or vectors, or the strides are
-        irregular). Nothing for a model that refuses NaN.
+        for each module that fires its receptive field in px of the input: the width W if every unit depends on all
+        columns; None if it is unknown (the units reached touch the border, the output is not a tensor of maps or
+        vectors, or the strides are irregular). Empty for a model that raises for NaN.
     """
     width = inputs.shape[-1]
     window = min(_WINDOW, width // 2)
@@ -47,7 +47,7 @@ def receptive_fields(model: nn.Module, modules: Mapping[str, nn.Module], inputs:
         ends = _reached(model, modules, inputs, [columns[0], columns[-1]])
         bands = {name: modules[name] for name, two in ends.items() if all(isinstance(each, tuple) for each in two)}
         sides = _sides(model, bands, inputs, columns)
-    except Exception:  # a model that refuses NaN, or more than one image
+    except Exception:  # the model raises for NaN, or for more than one image
         return {}
     return {name: sides.get(name, width if two == [_ALL, _ALL] else None) for name, two in ends.items()}
 
@@ -55,7 +55,7 @@ def receptive_fields(model: nn.Module, modules: Mapping[str, nn.Module], inputs:
 def _sides(
     model: nn.Module, modules: Mapping[str, nn.Module], inputs: Tensor, columns: Sequence[int]
 ) -> dict[str, int | None]:
-    """Move the column on until it is known for each module how many of them one unit reads."""
+    """Move the column until each module's number of columns per unit is known."""
     reached: dict[str, list[_Reached]] = {name: [] for name in modules}
     sides: dict[str, int | None] = dict.fromkeys(modules)
     for k in range(0, len(columns), _TOGETHER):
@@ -69,7 +69,7 @@ def _sides(
 
 
 def _side(reached: Sequence[_Reached]) -> int | None:
-    """Return the number of columns that one unit reads, from the units that each of a run of columns reaches."""
+    """Return the number of columns that one unit depends on, from the units that consecutive columns reach."""
     bands = [each for each in reached if isinstance(each, tuple)]
     moves = [k for k, (before, after) in enumerate(pairwise(bands)) if before[1] != after[1]]
     strides = {after - before for before, after in pairwise(moves)}
@@ -82,7 +82,7 @@ def _side(reached: Sequence[_Reached]) -> int | None:
 def _reached(
     model: nn.Module, modules: Mapping[str, nn.Module], inputs: Tensor, columns: Sequence[int]
 ) -> dict[str, list[_Reached]]:
-    """Return for each module that fires the units which a NaN in each of the columns reaches."""
+    """Return for each module that fires the units that a NaN in each of the columns reaches."""
     marked = inputs.repeat(len(columns), 1, 1, 1)
     for row, column in enumerate(columns):
         marked[row, :, :, column] = torch.nan
@@ -98,7 +98,7 @@ def _reached(
         return hook
 
     with ExitStack() as stack:
-        # Winograd's and Fourier's transforms would carry a NaN to neighbours that do not read it.
+        # Winograd's and Fourier's transforms would spread a NaN to neighbours that do not depend on it.
         stack.enter_context(torch.backends.nnpack.flags(enabled=False))
         backends: list[Any] = [torch.backends.mkldnn, torch.backends.cudnn]
         for backend in backends:
@@ -113,7 +113,7 @@ def _reached(
 
 
 def _band(output: Any, row: int, rows: int) -> _Reached:
-    """Return the run of units along the one axis on which NaN or not depends."""
+    """Return the first and last NaN unit along the only axis along which NaN varies."""
     if not isinstance(output, Tensor) or not output.is_floating_point() or output.ndim < 2 or len(output) != rows:
         return _UNKNOWN
     nan = output[row].isnan()

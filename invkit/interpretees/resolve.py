@@ -1,4 +1,4 @@
-"""From what a user hands over, a name, a module or an interpretee, to an interpretee."""
+"""From a name, a module or an interpretee to an interpretee."""
 
 from __future__ import annotations
 
@@ -31,25 +31,40 @@ def load_model(name: str, *, weights: str | Path | None = None, local_files_only
 
     Raises:
         PluginError: no plugin offers it, several do, or the plugin is broken.
-        ArtefactError: the weights cannot be had, or do not fit.
+        ArtefactError: the weights are not available, or do not fit.
+
+    Example:
+        >>> model = load_model("torchvision:resnet18", weights="random")
+        >>> model, model.input_shape
+        (ModuleInterpretee(ResNet), (224, 224))
     """
     found: Interpretee = load_named("model", name, Interpretee, weights=weights, local_files_only=local_files_only)
     return found
 
 
 def as_interpretee(model: Any, preprocess: Callable[[Tensor], Tensor] | None = None) -> Interpretee:
-    """Return the interpretee of a name or a module; one that is handed over passes.
+    """Return the interpretee of a name or a module; an interpretee is returned as it is.
 
-    A live module is first offered to the plugins, which may know its preprocessing. It stays on its device; one that is
-    loaded here goes to this process's GPU, if there is one.
+    A live module is first offered to the plugins, which may know its preprocessing. It stays on its device; a model
+    that is loaded by name moves to this process's GPU, if any.
 
     Args:
         model: a name, an `nn.Module` or an interpretee.
-        preprocess: from images in [0, 1] to the model's input, in place of what is known of it.
+        preprocess: function from images (B, 3, H, W) in [0, 1] to the model's input; replaces what plugins know of the
+            model.
+
+    Warns:
+        PreprocessWarning: the preprocessing of a module is unknown, and it is given images in [0, 1].
 
     Raises:
-        DataError: none of them, or a `preprocess` for an interpretee that prepares its images itself.
+        DataError: not a model, or a `preprocess` for an interpretee that prepares its images itself.
         PluginError: as :func:`load_model`.
+
+    Example:
+        >>> from torch import nn
+        >>> from invkit.interpretees import Preprocess
+        >>> as_interpretee(nn.Conv2d(3, 4, 3), Preprocess(size=32)).input_shape
+        (32, 32)
     """
     if isinstance(model, str):
         with warnings.catch_warnings():
@@ -76,13 +91,13 @@ def as_interpretee(model: Any, preprocess: Callable[[Tensor], Tensor] | None = N
 
 
 def _prepared(interpretee: Interpretee, preprocess: Callable[[Tensor], Tensor]) -> Interpretee:
-    """Return an interpretee another preprocessing, and with it the tokens' grid."""
+    """Return an interpretee with another preprocessing, and the token grid that follows from it."""
     if not isinstance(interpretee, ModuleInterpretee):
         raise DataError(
             f"This {type(interpretee).__name__} prepares its images itself",
             expected="no `preprocess`",
             got=f"{preprocess}",
-            hint="Set it where the interpretee is made.",
+            hint="Pass it where the interpretee is made.",
         )
     again = ask("claim_model", Interpretee, module=interpretee.module, preprocess=preprocess)
     other = copy(interpretee)
@@ -92,14 +107,24 @@ def _prepared(interpretee: Interpretee, preprocess: Callable[[Tensor], Tensor]) 
 
 
 def warn_of_unknown_preprocessing(model: str) -> None:
-    """Say that a model may have been trained on images that are prepared otherwise.
+    """Warn that a model may have been trained on images with another preprocessing.
 
     Args:
-        model: what the user knows it by.
+        model: the model as the user knows it, for the message.
+
+    Warns:
+        PreprocessWarning: always.
+
+    Example:
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.simplefilter("always")
+        ...     warn_of_unknown_preprocessing("this ResNet")
+        >>> str(caught[0].message)[:37]
+        'Unknown preprocessing of this ResNet:'
     """
     warnings.warn(
-        f"Nobody said how images are normalised for {model}: it is given them in [0, 1]. If it was trained so, pass "
-        "preprocess=invkit.Preprocess() to say it; if not, its own, such as "
+        f"Unknown preprocessing of {model}: it gets images in [0, 1] without normalisation. Pass "
+        "preprocess=invkit.Preprocess() if it was trained on such images, or its own preprocessing, such as "
         "preprocess=invkit.Preprocess(size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)).",
         PreprocessWarning,
         stacklevel=4,

@@ -1,4 +1,4 @@
-"""An interpretee as one `nn.Module`, for libraries that hook all that a module is made of."""
+"""An interpretee as one `nn.Module`, for libraries that hook all submodules."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["ScoreModule"]
 
 
 class ScoreModule(nn.Module):
-    """f(x) of images (B, 3, H, W) in [0, 1] as (B, C), the model's preprocessing included.
+    """f(x), (B, C), of images (B, 3, H, W) in [0, 1], preprocessing included.
 
     Args:
-        model: which is run, and whose modules can be hooked.
-        scores: runs it.
+        model: the model, whose submodules can be hooked.
+        scores: function that runs the model on images.
     """
 
     def __init__(self, model: nn.Module, scores: Callable[[Tensor], Tensor]) -> None:

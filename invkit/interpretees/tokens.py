@@ -13,12 +13,18 @@ TOKEN_PARTS = ("cls", "registers", "patches")
 
 @dataclass(frozen=True)
 class TokenLayout:
-    """How the tokens (B, T, C) of a model are laid out: class token, registers, then patches row by row.
+    """The layout of the tokens (B, T, C) of a model: class token, registers, then patches row by row.
 
     Attributes:
         prefix: number of tokens before the patches (timm's `num_prefix_tokens`).
         cls: whether the first of them is a class token.
         grid: rows and columns of patches; None if unknown, patches then stay a sequence.
+
+    Example:
+        >>> import torch
+        >>> layout = TokenLayout(prefix=1, grid=(4, 4))
+        >>> layout.part(torch.rand(2, 17, 8), "patches").shape
+        torch.Size([2, 8, 4, 4])
     """
 
     prefix: int
@@ -28,8 +34,8 @@ class TokenLayout:
     def part(self, tokens: Tensor, name: str) -> Tensor:
         """Return one part of tokens (B, T, C).
 
-        ``cls`` is (B, C); ``registers`` (B, R, C); ``patches`` a map (B, C, rows, columns), or (B, P, C) where their
-        number is not the grid's.
+        ``cls`` is (B, C), ``registers`` is (B, R, C), and ``patches`` is a map (B, C, rows, columns), or (B, P, C) if
+        their number differs from the grid's.
 
         Raises:
             KeyError: the model has no such token.

@@ -1,4 +1,4 @@
-"""Models inside torch.compile and DataParallel, and the names that their modules have for the user."""
+"""Models inside torch.compile and DataParallel, and the original names of their modules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COMPILED = re.compile(r"(?:^|\.)_orig_mod(?=\.|$)")
 
 
 def bare(model: nn.Module) -> nn.Module:
-    """Take a model out of torch.compile and DataParallel, whose modules have the names that the user knows."""
+    """Return the model inside torch.compile and DataParallel, whose modules have their original names."""
     while True:
         inner = getattr(model, "_orig_mod", None)
         if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
@@ -26,12 +26,12 @@ def bare(model: nn.Module) -> nn.Module:
 
 
 def plain_name(name: str) -> str:
-    """Return the name that a module had before a part around it was compiled."""
+    """Return the name of a module without the parts that torch.compile adds."""
     return _COMPILED.sub("", name)
 
 
 def eager(model: nn.Module) -> AbstractContextManager[Any]:
-    """Run compiled parts as they were written: torch does not look again whether a compiled one has got hooks."""
+    """Run compiled parts uncompiled: a compiled module does not call hooks that were registered later."""
     compiled = any(hasattr(m, "_orig_mod") or m._compiled_call_impl is not None for m in model.modules())
     if compiled and hasattr(torch.compiler, "set_stance"):  # since torch 2.6
         return torch.compiler.set_stance("force_eager")

@@ -1,4 +1,4 @@
-"""The conformance kit: call it in a plugin's tests, and know that the plugin keeps invkit's contracts.
+"""The conformance kit: functions that check in a plugin's tests that it keeps invkit's contracts.
 
 ::
 
@@ -7,9 +7,9 @@
     def test_my_model():
         print(check_interpretee(load_model("tiny", weights="random", local_files_only=True)))
 
-Each function runs a fixed list of checks, needs no download, and gives a :class:`Report`. It raises AssertionError with
-that report where a check fails that is not in `expected_failures`, a mapping from check to reason, and also where one
-passes that is: an old excuse should not outlive its cause.
+Each function runs a fixed list of checks, needs no download, and returns a :class:`Report`. It raises AssertionError
+with that report if a check fails that is not in `expected_failures`, a mapping from checks to reasons, or if a check
+passes that is in it.
 """
 
 from invkit.testing.autoencoder import check_autoencoder

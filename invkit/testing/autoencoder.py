@@ -19,17 +19,17 @@ from invkit.utils.random import generator_for
 __all__ = ["AUTOENCODER_CHECKS", "check_autoencoder"]
 
 _ROWS = 3
-_OTHER_BATCH = 1e-3  # libraries choose the algorithm by the size of the batch
+_OTHER_BATCH = 1e-3  # libraries choose algorithms by batch size
 
 
 @dataclass(frozen=True)
 class Subject:
-    """An autoencoder under test; a copy, so that the caller's is left alone."""
+    """An autoencoder under test. Checks run on copies of it."""
 
     autoencoder: Autoencoder
 
     def images(self) -> Tensor:
-        """Random images to encode, (B, 3, S, S)."""
+        """Return random images to encode, (B, 3, S, S)."""
         if not self.autoencoder.has_encoder:
             raise NotApplicableError("it has no encoder")
         size = self.autoencoder.image_size
@@ -37,12 +37,12 @@ class Subject:
         return images.to(self.autoencoder.device)
 
     def latents(self) -> Tensor:
-        """Draws from the prior, (B, *latent_shape)."""
+        """Draw latents from the prior, (B, *latent_shape)."""
         latents = torch.randn(_ROWS, *self.autoencoder.latent_shape, generator=generator_for(0, "testing latents"))
         return latents.to(self.autoencoder.device)
 
     def fresh(self, training: bool = False) -> Autoencoder:
-        """Return a copy without gradients, in one mode."""
+        """Return a copy without gradients, in training or evaluation mode."""
         autoencoder = copy.deepcopy(self.autoencoder).train(training)
         autoencoder.zero_grad()
         return autoencoder
@@ -50,7 +50,7 @@ class Subject:
 
 @torch.no_grad()
 def decoding_gives_images(s: Subject) -> str:
-    """Codes of the prior decode to finite float32 images (B, 3, S, S)."""
+    """Latents of the prior are decoded to finite float32 images (B, 3, S, S)."""
     size = s.autoencoder.image_size
     images = s.fresh().decode(s.latents())
     shape = (_ROWS, 3, size, size)
@@ -62,11 +62,11 @@ def decoding_gives_images(s: Subject) -> str:
 
 @torch.no_grad()
 def images_lie_in_0_to_1(s: Subject) -> None:
-    """Decoded images lie in [0, 1], those of rare codes too."""
+    """Decoded images lie in [0, 1], also those of unlikely latents."""
     for scale in (1, 3):
         images = s.fresh().decode(scale * s.latents())
         low, high = float(images.min()), float(images.max())
-        expect(low >= 0 and high <= 1, f"images of {scale} σ reach from {low:.3g} to {high:.3g}")
+        expect(low >= 0 and high <= 1, f"images of {scale} σ range from {low:.3g} to {high:.3g}")
 
 
 @torch.no_grad()
@@ -82,7 +82,7 @@ def encoding_gives_a_posterior(s: Subject) -> None:
 
 @torch.no_grad()
 def sampling_follows_its_generator(s: Subject) -> None:
-    """The same generator gives the same code, another another, and the global one is left alone."""
+    """The same seed draws the same code, another seed another one, and the global generator is not used."""
     posterior = s.fresh().encode(s.images())
     state = torch.get_rng_state()
     first, again, other = (posterior.sample(torch.Generator(s.autoencoder.device).manual_seed(k)) for k in (0, 0, 1))
@@ -93,7 +93,7 @@ def sampling_follows_its_generator(s: Subject) -> None:
 
 @torch.no_grad()
 def encoding_a_batch_of_one_equals_its_row(s: Subject) -> None:
-    """In evaluation mode an image alone has the code that it has in a batch."""
+    """In evaluation mode an image has the same code alone and in a batch."""
     autoencoder, images = s.fresh(), s.images()
     alone, whole = autoencoder.encode(images[1:2]), autoencoder.encode(images)
     expect_close(alone.mean, whole.mean[1:2], _OTHER_BATCH, "mean alone and in a batch")
@@ -102,14 +102,14 @@ def encoding_a_batch_of_one_equals_its_row(s: Subject) -> None:
 
 @torch.no_grad()
 def decoding_a_batch_of_one_equals_its_row(s: Subject) -> None:
-    """In evaluation mode a code alone has the image that it has in a batch."""
+    """In evaluation mode a code has the same image alone and in a batch."""
     autoencoder, latents = s.fresh(), s.latents()
     alone, whole = autoencoder.decode(latents[1:2]), autoencoder.decode(latents)
     expect_close(alone, whole[1:2], _OTHER_BATCH, "image alone and in a batch")
 
 
 def gradients_reach_the_encoder(s: Subject) -> str:
-    """The error of decoded images has a gradient in parameters that the code depends on, through a drawn code."""
+    """The reconstruction error has gradients in all parameters that the code depends on, through a sampled code."""
     encoder = _reached(s, lambda a: a.encode(s.images()).mean.square().sum() + a.encode(s.images()).std.sum())
     both = _reached(s, lambda a: (a.decode(a.encode(s.images()).sample()) - s.images()).square().sum())
     expect(bool(encoder), "the code has no gradient in any parameter")
@@ -119,7 +119,7 @@ def gradients_reach_the_encoder(s: Subject) -> str:
 
 
 def gradients_reach_the_decoder(s: Subject) -> str:
-    """The images have a gradient in parameters and in the code."""
+    """Decoded images have gradients in parameters and in the code."""
     latents = s.latents().requires_grad_()
     reached = _reached(s, lambda a: a.decode(latents).square().sum())
     expect(bool(reached), "images have no gradient in any parameter")
@@ -128,7 +128,7 @@ def gradients_reach_the_decoder(s: Subject) -> str:
 
 
 def _reached(s: Subject, loss: Callable[[Autoencoder], Tensor]) -> set[str]:
-    """Return names of the parameters in which a loss has a gradient that isn't zero throughout."""
+    """Return the names of the parameters in which a loss has a nonzero gradient."""
     autoencoder = s.fresh(training=True)
     loss(autoencoder).backward()
     found = set()
@@ -142,7 +142,7 @@ def _reached(s: Subject, loss: Callable[[Autoencoder], Tensor]) -> set[str]:
 
 @torch.no_grad()
 def saved_state_restores_the_images(s: Subject) -> None:
-    """A copy whose parameters and buffers are zero decodes the same after load_state_dict."""
+    """A copy with all parameters and buffers set to zero decodes the same images after load_state_dict."""
     autoencoder, other = s.fresh(), s.fresh()
     for tensor in [*other.parameters(), *other.buffers()]:
         tensor.zero_()
@@ -151,7 +151,7 @@ def saved_state_restores_the_images(s: Subject) -> None:
 
 
 def config_builds_it_again(s: Subject) -> None:
-    """`config` survives JSON and builds an autoencoder that takes the same weights."""
+    """`config` can be saved as JSON and builds an autoencoder that takes the same weights."""
     autoencoder = s.fresh()
     config = json.loads(json.dumps(autoencoder.config))
     other = type(autoencoder)(**config)
@@ -186,16 +186,25 @@ def check_autoencoder(
     expected_failures: Mapping[str, str] | None = None,
     raise_on_failure: bool = True,
 ) -> Report:
-    """Check that an autoencoder keeps the contract of :class:`invkit.core.Autoencoder`. Copies of it are checked.
+    """Check that an autoencoder keeps the contract of :class:`invkit.core.Autoencoder`.
 
     Args:
-        autoencoder: of any weights, on any device.
-        expected_failures: reason by name of a check that fails; see AUTOENCODER_CHECKS for the names.
-        raise_on_failure: False gives the report in any case.
+        autoencoder: autoencoder with any weights, on any device. Checks run on copies of it.
+        expected_failures: reasons by names of checks that fail; AUTOENCODER_CHECKS has the names.
+        raise_on_failure: False returns the report in any case.
+
+    Returns:
+        the result of each check.
 
     Raises:
-        AssertionError: a check failed that is not expected to, or passed that is.
-        SettingsError: an expected failure names no check.
+        AssertionError: a check failed unexpectedly, or an expected failure passed.
+        SettingsError: an expected failure is not the name of a check.
+
+    Example:
+        >>> from invkit import ConvAutoencoder
+        >>> report = check_autoencoder(ConvAutoencoder(28, 8, width=4))
+        >>> report.passed, len(report.results)
+        (True, 10)
     """
     results = run_checks(AUTOENCODER_CHECKS, Subject(autoencoder))
     return conclude(type(autoencoder).__name__, results, expected_failures, raise_on_failure)

@@ -1,4 +1,4 @@
-"""Comparisons that say in one line what is wrong. No `assert`: the kit must also work under ``python -O``."""
+"""Comparisons with messages of one line. `assert` is not used: the kit must also work under ``python -O``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def expect(condition: bool, message: str) -> None:
 
 
 def distance(actual: Tensor, expected: Tensor) -> float:
-    """Return the largest |actual − expected|, inf for another shape; NaN and infinity equal themselves only."""
+    """Return the largest |actual − expected|, or inf for different shapes; NaN and infinity only equal themselves."""
     if actual.shape != expected.shape:
         return math.inf
     if actual.numel() == 0:
@@ -28,7 +28,7 @@ def distance(actual: Tensor, expected: Tensor) -> float:
 
 
 def expect_within(actual: Tensor, expected: Tensor, atol: float, what: str) -> None:
-    """Expect a largest absolute difference of at most `atol`."""
+    """Raise AssertionError if the largest absolute difference exceeds `atol`."""
     if actual.shape != expected.shape:
         raise AssertionError(f"{what}: shape {tuple(actual.shape)} instead of {tuple(expected.shape)}")
     error = distance(actual, expected)
@@ -36,7 +36,7 @@ def expect_within(actual: Tensor, expected: Tensor, atol: float, what: str) -> N
 
 
 def expect_close(actual: Tensor, expected: Tensor, tolerance: float, what: str) -> None:
-    """Expect a largest difference of at most `tolerance` times the largest finite value: activations have any scale."""
+    """Raise AssertionError if the largest difference exceeds `tolerance` times the largest finite expected value."""
     finite = expected.detach()[expected.detach().isfinite()]
     largest = float(finite.abs().max()) if len(finite) else 0.0
     expect_within(actual, expected, tolerance * (largest or 1.0), what)

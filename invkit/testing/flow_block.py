@@ -1,4 +1,4 @@
-"""Checks of an invertible block: one set of properties for all."""
+"""Checks of a flow block."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Case:
     """A block of one width, with data.
 
     Attributes:
-        dim: D.
-        block: a FlowBlock, or a module that acts as one, in float64, away from its start: much is right at the identity
-            by chance.
+        dim: width D.
+        block: a FlowBlock, or a module that acts as one, in float64, with perturbed parameters: near the identity many
+            errors do not show.
         x: (B, D).
         condition: (B, C), or None.
     """
@@ -52,9 +52,9 @@ class Blocks:
     """A kind of block under test.
 
     Attributes:
-        build: gives a new block of a width.
-        dims: widths.
-        condition_dim: C; 0 for no condition.
+        build: function that builds a block of a width.
+        dims: widths to check.
+        condition_dim: width C of the condition; 0 for none.
     """
 
     build: Callable[[int], Any]
@@ -63,11 +63,11 @@ class Blocks:
 
     @cached_property
     def cases(self) -> list[Case]:
-        """A case for each width."""
+        """One case for each width."""
         return [self._case(dim) for dim in self.dims]
 
     def fresh(self, dim: int, seed: int = 0) -> Any:
-        """Build a new block on the CPU in float64."""
+        """Build a block on the CPU in float64."""
         with seeded(seed):
             return self.build(dim).to("cpu", torch.float64)
 
@@ -79,7 +79,7 @@ class Blocks:
                     if not (parameter.requires_grad and parameter.is_floating_point()):
                         continue  # FrEIA keeps permutations as parameters
                     fan_in = parameter[0].numel() if parameter.ndim > 1 else 1
-                    # a sum over many inputs must not grow with their number, or rounding alone exceeds the tolerances
+                    # sums over many inputs must not grow with their number, or rounding errors exceed the tolerances
                     parameter.add_(0.3 * min(1.0, (8 / fan_in) ** 0.5) * torch.randn_like(parameter))
             x = 2.0 * torch.randn(_ROWS, dim, dtype=torch.float64)
             condition = torch.randn(_ROWS, self.condition_dim, dtype=torch.float64) if self.condition_dim else None
@@ -120,7 +120,7 @@ def blocks_by_codes(load: Callable[..., FlowBlock], condition_dim: int = 3, widt
 
 
 def it_maps_rows_to_rows(s: Blocks) -> str:
-    """Both directions give (B, D) and a log-determinant (B,)."""
+    """Both directions return values (B, D) and log-determinants (B,)."""
     for case in s.cases:
         for way in (case.block, case.block.inverse):
             value, log_det = way(case.x, case.condition)
@@ -130,7 +130,7 @@ def it_maps_rows_to_rows(s: Blocks) -> str:
 
 
 def log_det_is_that_of_the_jacobian(s: Blocks) -> None:
-    """The log-determinant is that of autograd's Jacobian, to 1e-9 in float64, and float64 as the data are."""
+    """The log-determinant is the one of autograd's Jacobian, within 1e-9 in float64, and float64 like the data."""
     for case in s.cases:
         block, c = case.block, case.condition
         expected = torch.linalg.slogdet(_jacobian(block, case.x, c)).logabsdet
@@ -140,20 +140,20 @@ def log_det_is_that_of_the_jacobian(s: Blocks) -> None:
 
 
 def _jacobian(block: Any, x: Tensor, condition: Tensor | None) -> Tensor:
-    """Return ∂y/∂x of each row, (B, D, D); that of the sum over rows holds them all, since rows stand alone."""
+    """Return ∂y/∂x of each row, (B, D, D), from the Jacobian of the sum over rows: rows are independent."""
     jacobian: Tensor = torch.autograd.functional.jacobian(lambda x: block(x, condition).value.sum(0), x)
     return jacobian.movedim(1, 0)
 
 
 def inverse_undoes_forward(s: Blocks) -> None:
-    """The inverse gives the data back, to 1e-10 in float64."""
+    """The inverse returns the data, within 1e-10 in float64."""
     for case in s.cases:
         back = case.block.inverse(case.block(case.x, case.condition).value, case.condition).value
         expect_within(back, case.x, _INVERSE, f"dim {case.dim}: x and inverse(forward(x))")
 
 
 def inverse_negates_the_log_det(s: Blocks) -> None:
-    """The inverse's log-determinant is the negative of forward's."""
+    """The log-determinant of the inverse is the negative of the forward one."""
     for case in s.cases:
         value, log_det = case.block(case.x, case.condition)
         back = case.block.inverse(value, case.condition).log_det
@@ -161,7 +161,7 @@ def inverse_negates_the_log_det(s: Blocks) -> None:
 
 
 def rows_stand_alone(s: Blocks) -> None:
-    """Each row of a batch is transformed as it is alone, both ways."""
+    """Each row is transformed in a batch as it is alone, in both directions."""
     for case in s.cases:
         for what, way in {"forward": case.block, "inverse": case.block.inverse}.items():
             value, log_det = way(case.x, case.condition)
@@ -173,7 +173,7 @@ def rows_stand_alone(s: Blocks) -> None:
 
 
 def every_parameter_gets_a_finite_gradient(s: Blocks) -> str:
-    """The likelihood's gradient reaches every parameter and is finite."""
+    """The gradient of the likelihood reaches every parameter and is finite."""
     for case in s.cases:
         wanted = {name: p for name, p in case.block.named_parameters() if p.requires_grad}
         if not wanted:
@@ -188,7 +188,7 @@ def every_parameter_gets_a_finite_gradient(s: Blocks) -> str:
 
 @torch.no_grad()
 def saved_state_restores_the_map(s: Blocks) -> None:
-    """load_state_dict makes the same map of a block built anew, and of one whose parameters and buffers are zero."""
+    """A new block, and one whose parameters and buffers are zero, compute the same after load_state_dict."""
     for case in s.cases:
         zero = copy.deepcopy(case.block)
         for tensor in [*zero.parameters(), *zero.buffers()]:
@@ -200,7 +200,7 @@ def saved_state_restores_the_map(s: Blocks) -> None:
 
 
 def it_compiles_as_one_graph(s: Blocks) -> None:
-    """torch.compile(fullgraph=True) takes it, and computes the same."""
+    """torch.compile(fullgraph=True) compiles it, with the same results."""
     torch._dynamo.reset()
     block, x, condition = s.cases[-1].single()
     compiled = torch.compile(block, fullgraph=True, backend="eager")
@@ -209,7 +209,7 @@ def it_compiles_as_one_graph(s: Blocks) -> None:
 
 
 def log_det_stays_in_float32_under_autocast(s: Blocks) -> None:
-    """Under bfloat16 autocast values and log-determinants of float32 data are float32."""
+    """Values and log-determinants of float32 data stay float32 under bfloat16 autocast."""
     for case in s.cases:
         block, x, condition = case.single()
         with torch.autocast("cpu", torch.bfloat16):
@@ -220,7 +220,7 @@ def log_det_stays_in_float32_under_autocast(s: Blocks) -> None:
 
 @torch.no_grad()
 def the_condition_matters(s: Blocks) -> None:
-    """Another condition gives another map, for a block whose config says that it takes one."""
+    """Another condition gives other values, if the config of the block has a condition."""
     for case in s.cases:
         if case.condition is None or not any(_takes_condition(module) for module in case.block.modules()):
             raise NotApplicableError("it takes no condition")
@@ -231,9 +231,9 @@ def the_condition_matters(s: Blocks) -> None:
 
 
 def many_codes_of_one_condition_are_as_each_alone(s: Blocks) -> None:
-    """A block that says so inverts n codes of each condition at once as it does one by one."""
+    """A block with `broadcasts` inverts n codes of one condition at once as it does one by one."""
     if not all(getattr(case.block, "broadcasts", False) for case in s.cases):
-        raise NotApplicableError("it does not say so")
+        raise NotApplicableError("it has no `broadcasts`")
     for case in s.cases:
         y = torch.stack([case.x, case.x.flip(0)], 1)
         c = None if case.condition is None else case.condition[:, None]
@@ -249,7 +249,7 @@ def _takes_condition(module: nn.Module) -> bool:
 
 
 def forward_changes_no_state(s: Blocks) -> None:
-    """A new block's first batches change neither parameters nor buffers nor random states, in either mode."""
+    """The first batches of a new block change no parameters, buffers or random states, in either mode."""
     for case in s.cases:
         block = s.fresh(case.dim)
         for training in (True, False):
@@ -289,17 +289,25 @@ def check_flow_block(
     """Check that a block keeps the contract of :class:`invkit.core.FlowBlock`.
 
     Args:
-        build: gives a new block of D channels; or a block, which is checked at its own width and whose
-            copies are perturbed.
-        dims: values of D; the last is the one that is compiled.
-        condition_dim: C, width of the condition that it is given; 0 for None. A block's own config["condition_dim"]
-            goes first. A block that has none in its config is given one all the same, which it must ignore.
-        expected_failures: reason by name of a check that fails; see FLOW_BLOCK_CHECKS for the names.
-        raise_on_failure: False gives the report in any case.
+        build: function from a width D to a block; or a block, whose copies are checked at its own width.
+        dims: widths D to check; the last one is compiled.
+        condition_dim: width C of the condition that is passed; 0 for None. A block's own config["condition_dim"] takes
+            precedence. A block without one in its config is passed a condition too, which it must ignore.
+        expected_failures: reasons by names of checks that fail; FLOW_BLOCK_CHECKS has the names.
+        raise_on_failure: False returns the report in any case.
+
+    Returns:
+        the result of each check.
 
     Raises:
-        AssertionError: a check failed that is not expected to, or passed that is.
-        SettingsError: an expected failure names no check.
+        AssertionError: a check failed unexpectedly, or an expected failure passed.
+        SettingsError: an expected failure is not the name of a check.
+
+    Example:
+        >>> from invkit.flows import ActNorm
+        >>> report = check_flow_block(ActNorm, dims=(2, 3))
+        >>> report.passed
+        True
     """
     name = type(build).__name__ if isinstance(build, FlowBlock) else getattr(build, "__name__", "block")
     if isinstance(build, FlowBlock):

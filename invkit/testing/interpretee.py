@@ -1,4 +1,4 @@
-"""Checks of an interpretee: what it captures is right, and it leaves nothing behind."""
+"""Checks of an interpretee: its captures are right, and it does not change the model."""
 
 from __future__ import annotations
 
@@ -21,26 +21,28 @@ from invkit.testing.subject import Subject
 
 __all__ = ["INTERPRETEE_CHECKS", "check_interpretee"]
 
-_SAME = 1e-5  # the same computation twice; a GPU may sum in another order
-_OTHER_BATCH = 1e-3  # libraries choose the algorithm by the size of the batch
+_SAME = 1e-5  # one computation twice; the order of sums may differ on a GPU
+_OTHER_BATCH = 1e-3  # libraries choose algorithms by batch size
 _OTHER_BATCH_HALF = 5e-2
 _CHUNK = 2**24  # floats captured at once: 64 MB
 
 
 def layers_are_listed(s: Subject) -> str:
-    """The listed layers are those that fire in a plain pass of the model, each with its number of calls."""
+    """The listed layers are the ones that fire in a plain pass of the model, with their numbers of calls."""
     addresses = [info.address for info in s.listed]
-    expect(bool(addresses), "layers() lists none")
+    expect(bool(addresses), "layers() lists no layer")
     twice = {address for address in addresses if addresses.count(address) > 1}
     expect(not twice, f"layers() lists twice: {', '.join(sorted(twice)[:3])}")
     if s.plain is not None:
         calls = {info.address: info.calls for info in s.listed}
         for name, shapes in s.plain.shapes.items():
-            expect(calls.get(name) == len(shapes), f"'{name}' fires {len(shapes)} times, listed are {calls.get(name)}")
-    expect(bool(s.layers), "no listed layer gives a tensor of floats with a row for each image")
+            expect(
+                calls.get(name) == len(shapes), f"'{name}' fires {len(shapes)} times, layers() lists {calls.get(name)}"
+            )
+    expect(bool(s.layers), "no listed layer returns a floating-point tensor with a row for each image")
     no_floats, no_rows = len(s.listed) - len(s.tensors), len(s.tensors) - len(s.explainable)
-    left_out = f"{no_floats} without floats, {no_rows} without a row for each image"
-    return f"{len(s.listed)} layers: {left_out}; {len(s.layers)} tried"
+    left_out = f"{no_floats} without floating-point output, {no_rows} without a row for each image"
+    return f"{len(s.listed)} layers: {left_out}; {len(s.layers)} checked"
 
 
 def every_layer_gives_its_shape(s: Subject) -> str:
@@ -54,7 +56,7 @@ def every_layer_gives_its_shape(s: Subject) -> str:
 
 
 def _chunks(infos: Sequence[LayerInfo]) -> Iterator[list[LayerInfo]]:
-    """Split layers so that one forward pass captures a bounded amount."""
+    """Split layers so that one forward pass captures a limited number of bytes."""
     chunk: list[LayerInfo] = []
     for info in infos:
         if chunk and sum(each.bytes(1) for each in [*chunk, info]) > 4 * _CHUNK:
@@ -66,9 +68,9 @@ def _chunks(infos: Sequence[LayerInfo]) -> Iterator[list[LayerInfo]]:
 
 
 def captures_equal_plain_hooks(s: Subject) -> str:
-    """Captures equal what plain hooks on the bare model see at that moment, whatever in-place operation follows."""
+    """Captures equal the outputs that plain hooks on the bare model see, before any later in-place operation."""
     if not isinstance(s.interpretee, ModuleInterpretee):
-        raise NotApplicableError("no bare module to compare with")
+        raise NotApplicableError("it is not a ModuleInterpretee, so there is no module to compare with")
     named = s.interpretee.named
     places = {layer: (named[layer].address if layer in named else layer).partition("@") for layer in s.layers}
     plain = plain_pass(s.interpretee, s.images, {name for name, _, _ in places.values()})
@@ -85,17 +87,17 @@ def captures_equal_plain_hooks(s: Subject) -> str:
         expect_close(captured[layer].cpu(), expected.cpu(), _SAME, f"'{layer}' and a plain hook's clone")
         compared += 1
     if not compared:
-        raise NotApplicableError("none of the layers is a module's output as a whole")
+        raise NotApplicableError("none of the layers is the whole output of a module")
     return f"{compared} layers"
 
 
 def decision_is_the_output(s: Subject) -> str | None:
-    """decide() gives (B, C): the layer `output`, and what the bare model returns."""
+    """decide() returns (B, C), equal to the layer `output` and to the output of the bare model."""
     decision = s.interpretee.decide(s.images)
     rows = len(s.images)
     if isinstance(s.interpretee, ModuleInterpretee) and "output" in dict(s.interpretee.module.named_modules()):
-        raise NotApplicableError("a module is called `output`")
-    expect(decision.ndim == 2 and len(decision) == rows, f"decide() gives {tuple(decision.shape)}, not ({rows}, C)")
+        raise NotApplicableError("a module is named `output`")
+    expect(decision.ndim == 2 and len(decision) == rows, f"decide() returns {tuple(decision.shape)}, not ({rows}, C)")
     try:
         output = s.interpretee.represent(s.images, ["output"])["output"]
     except LayerError as error:
@@ -109,7 +111,7 @@ def decision_is_the_output(s: Subject) -> str | None:
 
 
 def captures_are_copies(s: Subject) -> None:
-    """Writing into one capture changes no other, and nothing of a second call."""
+    """Writing into a capture changes no other one, and no later call."""
     expected = {layer: z.clone() for layer, z in s.interpretee.represent(s.images, s.layers).items()}
     found = s.interpretee.represent(s.images, s.layers)
     for k, layer in enumerate(s.layers):
@@ -125,16 +127,16 @@ def captures_are_copies(s: Subject) -> None:
 
 
 def one_pass_equals_one_at_a_time(s: Subject) -> None:
-    """Several layers from one forward pass equal each from its own."""
-    expect(list(s.whole) == s.layers, f"represent() gives {list(s.whole)[:3]} …, asked for were {s.layers[:3]} …")
+    """Layers that are captured in one pass equal those that are captured one at a time."""
+    expect(list(s.whole) == s.layers, f"represent() returns {list(s.whole)[:3]} … for {s.layers[:3]} …")
     for layer in s.layers:
         alone = s.interpretee.represent(s.images, [layer])
-        expect(list(alone) == [layer], f"represent() gives {list(alone)}, asked for was '{layer}'")
+        expect(list(alone) == [layer], f"represent() returns {list(alone)} for '{layer}'")
         expect_close(s.whole[layer], alone[layer], _SAME, f"'{layer}' among others and alone")
 
 
 def batch_of_one_equals_its_row(s: Subject) -> None:
-    """An image alone is represented as in a batch."""
+    """An image has the same representation alone and in a batch."""
     tolerance = _OTHER_BATCH_HALF if s.half else _OTHER_BATCH
     alone = s.interpretee.represent(s.images[1:], s.layers)
     for layer in s.layers:
@@ -142,7 +144,7 @@ def batch_of_one_equals_its_row(s: Subject) -> None:
 
 
 def it_is_deterministic(s: Subject) -> None:
-    """Neither the random state nor the mode in which the model stands changes anything."""
+    """Results depend neither on the random state nor on the mode of the model."""
     found = []
     for seed, training in enumerate([True, False]):
         with in_mode(s.models, training), seeded(seed):
@@ -152,18 +154,18 @@ def it_is_deterministic(s: Subject) -> None:
 
 
 def captures_are_float32_where_the_images_are(s: Subject) -> None:
-    """Captures are float32, on the images' device, and hold no graph."""
+    """Captures are float32, on the images' device, and without an autograd graph."""
     for layer, z in s.whole.items():
         expect(z.dtype == torch.float32, f"'{layer}' is {z.dtype}")
         expect(z.device == s.images.device, f"'{layer}' is on {z.device}, the images on {s.images.device}")
-        expect(not z.requires_grad, f"'{layer}' holds a graph")
+        expect(not z.requires_grad, f"'{layer}' has an autograd graph")
 
 
 def images_of_other_sizes_work(s: Subject) -> str:
-    """Where the model sees images of one size, images of any size give the same shapes."""
+    """If the model's input has a fixed size, images of any size give the same shapes."""
     size = s.interpretee.input_shape
     if size is None:
-        raise NotApplicableError("the model sees images at their own size")
+        raise NotApplicableError("the size of the model's input is not fixed")
     listed = {info.address: info.shape for info in s.listed}
     others = [(size[0] + 17, size[1] + 40), (max(8, size[0] // 2), max(8, size[1] // 2))]
     for height, width in others:
@@ -189,7 +191,7 @@ def preprocessing_has_its_inverse(s: Subject) -> None:
 
 
 def nothing_is_left_behind(s: Subject) -> str:
-    """No call changes modes, hooks, gradients, parameters, buffers, random states or the images."""
+    """No call changes modes, hooks, gradients, parameters, buffers, random states or images."""
     images = s.images.clone()
     calls: dict[str, Callable[[], object]] = {
         "represent()": lambda: s.interpretee.represent(images, s.layers),
@@ -205,31 +207,31 @@ def nothing_is_left_behind(s: Subject) -> str:
             expect_unchanged(before, snapshot(s.models, images), what)
     expect_unchanged(s.hooks_at_first, hooks_of(s.models), "an earlier call")
     modules = sum(len(list(model.modules())) for model in s.models)
-    return f"{modules} modules" if modules else "random states and images only: no module is within reach"
+    return f"{modules} modules" if modules else "random states and images only: the interpretee holds no module"
 
 
 def nothing_is_left_behind_after_an_error(s: Subject) -> str | None:
-    """Neither an unknown layer nor an exception inside the model leaves a trace, and the next call works."""
+    """An unknown layer or an exception inside the model changes nothing, and the next call works."""
     with disturbed(s.models):
         before = snapshot(s.models)
         with suppress(LayerError):
             s.interpretee.represent(s.images, [s.layers[0], "no such layer"])
         expect_unchanged(before, snapshot(s.models), "represent() of an unknown layer")
         if s.models:
-            expect(_raises_inside(s), "represent() swallows an exception that the model raises")
+            expect(_raises_inside(s), "represent() hides an exception that the model raises")
             expect_unchanged(before, snapshot(s.models), "an exception inside the model")
     again = s.interpretee.represent(s.images, s.layers)
     for layer in s.layers:
         expect_close(again[layer], s.whole[layer], _SAME, f"'{layer}' after an error and before")
-    return None if s.models else "an unknown layer only: no module is within reach"
+    return None if s.models else "an unknown layer only: the interpretee holds no module"
 
 
 class _InsideError(Exception):
-    """What a module under test is made to raise."""
+    """Raised inside a module under test."""
 
 
 def _raises_inside(s: Subject) -> bool:
-    """Make a module raise while a layer is captured; whether the caller hears of it."""
+    """Raise an exception inside a module while a layer is captured; return whether the caller sees one."""
     modules = dict(s.network.named_modules())
     layer = next((layer for layer in reversed(s.layers) if layer.partition("@")[0] in modules), s.layers[-1])
 
@@ -247,14 +249,14 @@ def _raises_inside(s: Subject) -> bool:
 
 
 def an_unknown_layer_lists_near_names(s: Subject) -> None:
-    """A misspelt layer raises LayerError that names the right one."""
+    """For a misspelt layer, here with an `x` in front, LayerError is raised and its message has the right one."""
     right = s.tensors[-1].address
     wrong = f"x{right}"
     try:
         s.interpretee.represent(s.images, [wrong])
     except LayerError as error:
         words = {word.strip(".:;") for word in re.split(r"[\s,'\"]+", str(error))}
-        expect(right in words, f"the error for '{wrong}' does not name '{right}': {error}")
+        expect(right in words, f"the error for '{wrong}' does not contain '{right}': {error}")
     except Exception as error:
         raise AssertionError(f"'{wrong}' raises {type(error).__name__}, not LayerError") from error
     else:
@@ -262,11 +264,11 @@ def an_unknown_layer_lists_near_names(s: Subject) -> None:
 
 
 def the_fingerprint_follows_the_weights(s: Subject) -> str | None:
-    """Any changed parameter or buffer gives another fingerprint, and the state dict gives the first one back."""
+    """A changed parameter or buffer changes the fingerprint, and loading the state dict restores it."""
     first = s.interpretee.fingerprint()
     expect(s.interpretee.fingerprint() == first, "two calls of fingerprint() differ")
     if not s.models:
-        return "two calls only: no module is within reach"
+        return "two calls only: the interpretee holds no module"
     network = s.network
     state = copy.deepcopy(network.state_dict())
     parameters = [p for p in network.parameters() if p.is_floating_point()]
@@ -279,16 +281,16 @@ def the_fingerprint_follows_the_weights(s: Subject) -> str | None:
         for tensor in parameters[:1]:
             tensor.add_(1)
     network.load_state_dict(state)
-    expect(s.interpretee.fingerprint() == first, "the fingerprint does not come back with the state dict")
+    expect(s.interpretee.fingerprint() == first, "the fingerprint is not restored with the state dict")
     return None
 
 
 @torch.no_grad()
 def _fingerprint_with(s: Subject, tensor: Tensor) -> str:
-    """Return the fingerprint while a tensor is changed."""
+    """Return the fingerprint with a changed tensor, which is restored."""
     before = tensor.clone()
     try:
-        # infinity plus one is infinity, and a large number plus one may round to itself
+        # infinity + 1 is infinity, and a large number + 1 may be rounded to itself
         tensor.copy_(torch.where(tensor.isfinite(), tensor + 1 + tensor.abs(), torch.zeros_like(tensor)))
         return s.interpretee.fingerprint()
     finally:
@@ -296,11 +298,11 @@ def _fingerprint_with(s: Subject, tensor: Tensor) -> str:
 
 
 def the_fingerprint_is_the_same_in_every_process(s: Subject) -> None:
-    """The preprocessing has a repr without an address in memory, so that saved work is found again."""
+    """The repr of the preprocessing has no memory address, so that cached results are found again."""
     if not isinstance(s.interpretee, ModuleInterpretee):
-        raise NotApplicableError("how it makes its fingerprint is not known")
+        raise NotApplicableError("it is not a ModuleInterpretee")
     text = repr(s.interpretee.preprocess)
-    expect(re.search(r" at 0x[0-9a-f]+", text) is None, f"the preprocessing is {text}: give it a repr of its own")
+    expect(re.search(r" at 0x[0-9a-f]+", text) is None, f"the preprocessing is {text}: define its __repr__")
 
 
 INTERPRETEE_CHECKS: dict[str, Callable[[Subject], str | None]] = {
@@ -336,18 +338,29 @@ def check_interpretee(
 ) -> Report:
     """Check that an interpretee keeps the contract of :class:`invkit.core.Interpretee`.
 
-    The model is left as it was found: on a model of random weights the checks say as much as on a trained one.
+    The model is not changed. Random weights are as good for the checks as trained ones.
 
     Args:
-        interpretee: with its model, which may be on any device.
-        layers: addresses for the costly checks; None for twelve over the whole depth.
-        images: (B, 3, H, W) in [0, 1]; None for random ones at the model's own size, or 64 px. Two are used.
-        expected_failures: reason by name of a check that fails; see INTERPRETEE_CHECKS for the names.
-        raise_on_failure: False gives the report in any case.
+        interpretee: interpretee whose model may be on any device.
+        layers: addresses for the slow checks; None for twelve layers over the whole depth.
+        images: (B, 3, H, W) in [0, 1], of which two are used; None for random ones at the model's own size, or 64 px.
+        expected_failures: reasons by names of checks that fail; INTERPRETEE_CHECKS has the names.
+        raise_on_failure: False returns the report in any case.
+
+    Returns:
+        the result of each check.
 
     Raises:
-        AssertionError: a check failed that is not expected to, or passed that is.
-        SettingsError: an expected failure names no check.
+        AssertionError: a check failed unexpectedly, or an expected failure passed.
+        SettingsError: an expected failure is not the name of a check.
+
+    Example:
+        >>> from torch import nn
+        >>> from invkit.interpretees import ModuleInterpretee, Preprocess
+        >>> network = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(196, 5))
+        >>> report = check_interpretee(ModuleInterpretee(network, Preprocess(16)))
+        >>> report.passed
+        True
     """
     results = run_checks(INTERPRETEE_CHECKS, Subject(interpretee, layers, images))
     return conclude(repr(interpretee), results, expected_failures, raise_on_failure)

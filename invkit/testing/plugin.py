@@ -1,4 +1,4 @@
-"""Checks of a plugin as it is installed: that it loads, what it offers, and each thing that it offers."""
+"""Checks of an installed plugin: its hooks, and everything that it offers."""
 
 from __future__ import annotations
 
@@ -47,42 +47,45 @@ class Subject:
 
 
 def it_loads(s: Subject) -> None:
-    """It can be imported, is of this API version, and implements no hook that there isn't."""
+    """It can be imported, has this API version, and implements no unknown hook."""
     load_plugin(s.prefix)
 
 
 def it_lists_names(s: Subject) -> str:
-    """What it lists are strings, each once and the same at each call."""
+    """It lists strings, each once, and the same ones at each call."""
     told = []
     for kind in get_args(Kind):
         names = call(s.prefix, f"list_{kind}s")
         if names is None:
             continue
-        expect(not isinstance(names, str), f"list_{kind}s() gives a string, not several")
+        expect(not isinstance(names, str), f"list_{kind}s() returns one string instead of several")
         names = list(names)
-        expect(all(isinstance(name, str) and name for name in names), f"list_{kind}s() gives what is no name")
-        expect(len(set(names)) == len(names), f"list_{kind}s() gives a name twice")
+        expect(
+            all(isinstance(name, str) and name for name in names),
+            f"list_{kind}s() returns an element that is not a name",
+        )
+        expect(len(set(names)) == len(names), f"list_{kind}s() returns a name twice")
         expect(names == list(call(s.prefix, f"list_{kind}s")), f"two calls of list_{kind}s() differ")
         told.append(f"{len(names)} {kind.replace('_', ' ')}s")
     return ", ".join(told) or "nothing"
 
 
 def an_unknown_name_is_none(s: Subject) -> None:
-    """For a name that it does not know it gives None and raises nothing."""
+    """For an unknown name it returns None and raises nothing."""
     for kind in get_args(Kind):
         hook = hook_of(kind)
         found = call(s.prefix, hook, name="no such name", **_ARGUMENTS[kind])
-        expect(found is None, f"{hook}('no such name') gives {type(found).__name__}")
+        expect(found is None, f"{hook}('no such name') returns {type(found).__name__}")
 
 
 def it_claims_no_foreign_module(s: Subject) -> None:
-    """A module that no library made is not claimed."""
+    """It does not claim a module of an unknown class."""
     claimed = call(s.prefix, "claim_model", module=_Foreign(), preprocess=None)
-    expect(claimed is None, f"it claims a module that it can't know, as {claimed!r}")
+    expect(claimed is None, f"it claims a module that it cannot know, as {claimed!r}")
 
 
 class _Foreign(nn.Module):
-    """A module of nobody's library."""
+    """A module of no library."""
 
 
 PLUGIN_CHECKS: dict[str, Callable[[Subject], str | None]] = {
@@ -99,18 +102,26 @@ def check_plugin(
 ) -> Report:
     """Check an installed plugin, then all that it offers: flow blocks, embedders, autoencoders, data sets, some models.
 
-    Nothing is downloaded: models and autoencoders have random weights. Checks of one thing are named
-    ``kind name: check``, for instance ``model tiny: it_is_deterministic``.
+    Nothing is downloaded: models and autoencoders have random weights. Checks of an object that the plugin offers are
+    named ``kind name: check``, for instance ``model tiny: it_is_deterministic``.
 
     Args:
-        prefix: the name of its entry point.
+        prefix: name of the plugin's entry point.
         models: names of models to check, without the prefix; None for the first that it lists.
-        expected_failures: reason by name of a check that fails.
-        raise_on_failure: False gives the report in any case.
+        expected_failures: reasons by names of checks that fail.
+        raise_on_failure: False returns the report in any case.
+
+    Returns:
+        the result of each check.
 
     Raises:
-        AssertionError: a check failed that is not expected to, or passed that is.
-        SettingsError: an expected failure names no check.
+        AssertionError: a check failed unexpectedly, or an expected failure passed.
+        SettingsError: an expected failure is not the name of a check.
+
+    Example:
+        >>> report = check_plugin("torchvision", models=[])
+        >>> print(report.results[0].name, report.results[0].outcome)
+        it_loads passed
     """
     results = run_checks(PLUGIN_CHECKS, Subject(prefix))
     if all(result.outcome == "passed" for result in results[:2]):
@@ -124,7 +135,7 @@ def check_plugin(
 
 
 def _check_offered(kind: Kind, prefix: str, name: str) -> list[CheckResult]:
-    """Check one thing that a plugin offers: that it loads, then all that is known of its kind."""
+    """Check one object that a plugin offers: that it can be loaded, then the checks of its kind."""
     load = partial(load_named, kind, f"{prefix}:{name}", _CONTRACTS[kind])
     loaded: list[Any] = []
 
@@ -167,7 +178,7 @@ def _its_images_can_be_read(data: Any) -> str:
     if isinstance(data, ImageSet):
         images = data
     elif hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, str):
-        first = [data[k] for k in range(min(4, len(data)))]  # without labels: so few make no concept
+        first = [data[k] for k in range(min(4, len(data)))]  # without labels: a few images are not enough for a concept
         images = as_image_set([i[0] if isinstance(i, (tuple, list)) else i for i in first])
     else:
         images = as_image_set(data)

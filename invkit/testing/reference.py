@@ -1,4 +1,4 @@
-"""A second way to what a layer returns, which shares no code with :mod:`invkit.interpretees`' capture."""
+"""A reference for captured layers, which shares no code with the capture of :mod:`invkit.interpretees`."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class PlainPass:
     """One forward pass of a bare model in evaluation mode.
 
     Attributes:
-        shapes: of what each module that fired returned at each of its calls, batch included; None for anything but a
-            tensor of floats.
-        values: for each module asked for, what it returned at each of its calls; None as there.
-        output: of the model.
+        shapes: shapes of the outputs of each module that fired, batch included, one for each call; None for anything
+            other than a floating-point tensor.
+        values: outputs of the requested modules, one for each call; None as in `shapes`.
+        output: output of the model.
     """
 
     shapes: dict[str, list[tuple[int, ...] | None]] = field(default_factory=dict)
@@ -33,12 +33,12 @@ class PlainPass:
 
 
 def plain_pass(interpretee: ModuleInterpretee, images: Tensor, keep: Collection[str] = ()) -> PlainPass:
-    """Run the bare model on prepared images with hooks of the kit's own, to the end.
+    """Run the bare model on preprocessed images to the end, with plain hooks.
 
     Args:
-        interpretee: whose model.
+        interpretee: interpretee of the model.
         images: (B, 3, H, W) in [0, 1].
-        keep: names of modules whose outputs are cloned as they come.
+        keep: names of modules whose outputs are cloned when they fire.
     """
     network = interpretee.module
     found = PlainPass()

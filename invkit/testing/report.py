@@ -1,4 +1,4 @@
-"""What a list of checks found, and when that is an error."""
+"""Running checks, and the report of their results."""
 
 from __future__ import annotations
 
@@ -16,19 +16,23 @@ Outcome = Literal["passed", "failed", "expected", "skipped"]
 
 
 class NotApplicableError(Exception):
-    """Raised by a check that has nothing to check on this subject; its text says why."""
+    """Raised by a check that does not apply to the subject; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """How one check went.
+    """The result of one check.
 
     Attributes:
-        name: of the check; what `expected_failures` takes.
-        outcome: `expected` is a failure with a known reason; `skipped` had nothing to check.
-        message: what is wrong, or what was looked at.
-        seconds: how long it took.
-        error: what the check raised.
+        name: name of the check, as in `expected_failures`.
+        outcome: ``passed``, ``failed``, ``expected`` (a failure with a known reason) or ``skipped`` (not applicable).
+        message: what is wrong, or what was checked.
+        seconds: duration.
+        error: exception that the check raised, if any.
+
+    Example:
+        >>> CheckResult("it_loads", "passed", "", 0.1).outcome
+        'passed'
     """
 
     name: str
@@ -40,11 +44,19 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Report:
-    """How all checks of one subject went.
+    """The results of all checks of one subject.
 
     Attributes:
         subject: what was checked.
-        results: one for each check.
+        results: one result for each check.
+
+    Example:
+        >>> report = Report("plugin tiny", (CheckResult("it_loads", "failed", "No module named tiny", 0.1),))
+        >>> report.passed
+        False
+        >>> print(report)
+        plugin tiny: 1 checks ran, 1 failed
+          FAILED    it_loads    0.10 s  No module named tiny
     """
 
     subject: str
@@ -52,7 +64,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether no check failed, but for those that are expected to."""
+        """Whether no check failed unexpectedly."""
         return not any(result.outcome == "failed" for result in self.results)
 
     def __str__(self) -> str:
@@ -70,12 +82,12 @@ class Report:
 def run_checks(
     checks: Mapping[str, Callable[[Subject], str | None]], subject: Subject, prefix: str = ""
 ) -> list[CheckResult]:
-    """Run checks in order. The first is the ground of the others, which are not run where it fails.
+    """Run checks in order. If the first one fails, the others are skipped.
 
     Args:
-        checks: by name; a check raises where something is wrong, and may return what it looked at.
+        checks: checks by name. A check raises if something is wrong, and may return what it checked.
         subject: what is checked.
-        prefix: put before each name.
+        prefix: prefix of each name.
     """
     results: list[CheckResult] = []
     for name, check in checks.items():
@@ -104,17 +116,17 @@ def conclude(
     expected_failures: Mapping[str, str] | None,
     raise_on_failure: bool,
 ) -> Report:
-    """Make the report.
+    """Return the report, or raise it as an error.
 
     Args:
         subject: what was checked.
-        results: as the checks went.
-        expected_failures: reason by name of check.
+        results: results of the checks.
+        expected_failures: reasons by names of checks.
         raise_on_failure: whether a failure raises.
 
     Raises:
-        AssertionError: a check failed that should not, or passed that should not.
-        SettingsError: an expected failure names no check.
+        AssertionError: a check failed unexpectedly, or an expected failure passed.
+        SettingsError: an expected failure is not the name of a check.
     """
     expected = dict(expected_failures or {})
     unknown = expected.keys() - {result.name for result in results}

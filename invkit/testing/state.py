@@ -1,4 +1,4 @@
-"""Everything about a model and the process that a call must leave as it was."""
+"""The state of models and of the process that a call must not change."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["disturbed", "expect_unchanged", "hooks_of", "in_mode", "models_of", 
 
 
 def models_of(thing: object) -> list[nn.Module]:
-    """Return the modules that an object is or holds as attributes, each once."""
+    """Return the modules among an object and its attributes, each once."""
     held = [thing, *getattr(thing, "__dict__", {}).values()]
     return list({id(value): value for value in held if isinstance(value, nn.Module)}.values())
 
 
 def hooks_of(models: Sequence[nn.Module]) -> dict[str, Any]:
-    """Count the hooks of each module, by kind."""
+    """Return the number of hooks of each module by kind."""
     return {
         f"the hooks of '{name}'": {key: len(value) for key, value in vars(module).items() if key.endswith("_hooks")}
         for model in models
@@ -32,7 +32,7 @@ def hooks_of(models: Sequence[nn.Module]) -> dict[str, Any]:
 
 
 def snapshot(models: Sequence[nn.Module], *tensors: Tensor) -> dict[str, Any]:
-    """Copy what must not change: modes, hooks, parameters, buffers, gradients, random states, the user's tensors."""
+    """Return copies of what must not change: modes, hooks, parameters, buffers, gradients, random states, tensors."""
     numpys: Any = np.random.get_state()
     found: dict[str, Any] = {
         "torch's random state": torch.get_rng_state(),
@@ -57,7 +57,7 @@ def snapshot(models: Sequence[nn.Module], *tensors: Tensor) -> dict[str, Any]:
 
 
 def expect_unchanged(before: dict[str, Any], after: dict[str, Any], what: str) -> None:
-    """Expect two snapshots to be the same."""
+    """Raise AssertionError if two snapshots differ."""
     changed = [key for key in {**before, **after} if not _same(before.get(key), after.get(key))]
     expect(not changed, f"{what} changed {', '.join(changed[:3])}{' and more' if len(changed) > 3 else ''}")
 
@@ -70,9 +70,9 @@ def _same(a: Any, b: Any) -> bool:
 
 @contextmanager
 def disturbed(models: Sequence[nn.Module]) -> Iterator[None]:
-    """Bring every second module into training mode, freeze every second parameter and give one a gradient.
+    """Put every second module into training mode, freeze every second parameter and set one gradient.
 
-    Only then can it be seen that a call restores what was, instead of setting what is usual.
+    This shows whether a call restores the previous state instead of setting the usual one.
     """
     modules = [module for model in models for module in model.modules()]
     parameters = [p for model in models for p in model.parameters() if p.is_floating_point()]
@@ -97,7 +97,7 @@ def disturbed(models: Sequence[nn.Module]) -> Iterator[None]:
 
 @contextmanager
 def in_mode(models: Sequence[nn.Module], training: bool) -> Iterator[None]:
-    """Bring all modules into one mode, and back."""
+    """Put all modules into one mode; their modes are restored afterwards."""
     modes = [(module, module.training) for model in models for module in model.modules()]
     try:
         for module, _ in modes:
@@ -110,7 +110,7 @@ def in_mode(models: Sequence[nn.Module], training: bool) -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's generators; their states are restored."""
+    """Seed torch's generators; their states are restored afterwards."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)

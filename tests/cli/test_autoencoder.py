@@ -9,7 +9,7 @@ from invkit.autoencoders import AutoencoderSettings
 from invkit.settings import Settings
 from invkit.training import FitSettings
 
-pytestmark = pytest.mark.filterwarnings("ignore:Nobody said")
+pytestmark = pytest.mark.filterwarnings("ignore:Unknown preprocessing")
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def folder(tmp_path):
     return tmp_path / "images"
 
 
-def test_it_trains_resumes_and_is_explained_with(run, model, folder, tmp_path, tiny, monkeypatch):
+def test_an_autoencoder_is_trained_resumed_and_used_to_explain(run, model, folder, tmp_path, tiny, monkeypatch):
     few = AutoencoderSettings(latent_dim=99, width=4, fit=FitSettings(steps=4, batch_size=16, evaluate_every=2))
     monkeypatch.setattr(AutoencoderSettings, "tiny", classmethod(lambda cls: few))
     monkeypatch.setattr(Settings, "quick", staticmethod(lambda *_: tiny))
@@ -42,7 +42,7 @@ def test_it_trains_resumes_and_is_explained_with(run, model, folder, tmp_path, t
     assert not list((tmp_path / "e" / "cache").glob("autoencoder-*"))
 
 
-def test_a_bad_size_is_one_line(run, folder):
+def test_an_unsupported_size_is_one_line(run, folder):
     result = run("train-autoencoder", folder, "--size", 100, "--quiet")
     assert result.exit_code == 1
     assert "32 or 64 or 128" in result.output

@@ -1,4 +1,4 @@
-"""`invkit cache`: sees what invkit made, finds what was damaged, removes that and nothing else."""
+"""`invkit cache` lists, verifies and removes the files of invkit, and no others."""
 
 import json
 import threading
@@ -32,7 +32,7 @@ def run(*arguments, **options):
     return CliRunner().invoke(main, ["cache", *map(str, arguments)], **options)
 
 
-def test_it_lists_kind_size_and_content(folder):
+def test_list_shows_kind_size_and_content(folder):
     listed = run("list", folder).output
     assert "ResNet layer4 of 8 images" in listed
     assert "3 entries" in listed
@@ -41,7 +41,7 @@ def test_it_lists_kind_size_and_content(folder):
     assert all(entry["size"] > 0 for entry in found)
 
 
-def test_it_finds_the_one_byte_that_changed(folder):
+def test_verify_finds_one_changed_byte(folder):
     assert run("verify", folder).exit_code == 0
     file = folder / "representations-00112233aabbccdd" / "layer4-aaaaaaaa" / "000000.safetensors"
     content = bytearray(file.read_bytes())
@@ -53,7 +53,7 @@ def test_it_finds_the_one_byte_that_changed(folder):
     assert "1 damaged" in result.output
 
 
-def test_it_removes_only_what_invkit_made(folder):
+def test_clear_removes_only_files_of_invkit(folder):
     assert run("clear", folder, input="n\n").exit_code == 1
     assert len(list(folder.glob("[!.]*"))) == 5
     assert "Removed 1 entries" in run("clear", folder, "--kind", "representations", "--yes").output
@@ -63,7 +63,7 @@ def test_it_removes_only_what_invkit_made(folder):
 
 
 @pytest.mark.parametrize("damage", ["{", "[1, 2]", b"\xff\xfe"])
-def test_a_damaged_word_about_a_folder_ends_nothing(folder, damage):
+def test_a_damaged_description_of_a_folder_is_no_error(folder, damage):
     about = next(folder.rglob("about.json"))
     about.write_bytes(damage if isinstance(damage, bytes) else damage.encode())
     assert "unknown of ? images" in run("list", folder).output
@@ -73,7 +73,7 @@ def test_a_damaged_word_about_a_folder_ends_nothing(folder, damage):
     assert "Removed 3 entries" in run("clear", folder, "--yes").output
 
 
-def test_what_another_run_removes_meanwhile_is_passed_over(folder, monkeypatch):
+def test_files_that_another_run_removes_meanwhile_are_skipped(folder, monkeypatch):
     found = caches.entries(folder)
     files, gone = caches._files, next(folder.rglob("000000.safetensors"))
 
@@ -94,7 +94,7 @@ def test_what_another_run_removes_meanwhile_is_passed_over(folder, monkeypatch):
 
 @pytest.mark.parametrize("end", [".safetensors", ".checkpoint", "-50.safetensors"])
 @pytest.mark.parametrize("partial", [False, True])
-def test_what_a_training_writes_is_removed_once_it_has_ended(tmp_path, end, partial):
+def test_files_of_a_training_are_removed_only_after_it_has_ended(tmp_path, end, partial):
     name = f"t-0123456789abcdef{end}"
     file = tmp_path / (f".{name}.4711.partial" if partial else name)
     file.write_text("")
@@ -117,6 +117,6 @@ def test_entries_of_all_kinds_of_parts_are_listed(tmp_path, digits, tiny):
     assert {"stargan", "judge", "anchors"} < {entry.kind for entry in caches.entries(tmp_path)}
 
 
-def test_a_wrong_kind_or_folder_is_told(folder):
+def test_an_unknown_kind_or_folder_is_an_error(folder):
     assert "Expected: checkpoint, representations, t" in run("clear", folder, "--kind", "z", "--yes").output
     assert "No such cache" in run("list", folder / "nowhere").output

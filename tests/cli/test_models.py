@@ -8,7 +8,7 @@ import torch
 from invkit import Preprocess
 from invkit.cli.common import open_model
 
-pytestmark = pytest.mark.filterwarnings("ignore:Nobody said")  # how a plain module's images are normalised
+pytestmark = pytest.mark.filterwarnings("ignore:Unknown preprocessing")  # how a plain module's images are normalised
 
 PLUGIN = """
 from invkit.plugins import hookimpl
@@ -41,14 +41,14 @@ def test_layers_are_listed_as_text_and_json(run, model):
 
 
 @pytest.mark.parametrize("bad", ["nonsense", "no.such.module:f", "/nowhere/model.py:f", "json:no_such_function"])
-def test_an_unknown_model_is_one_line_and_exit_code_one(run, bad):
+def test_an_unknown_model_is_one_line_and_exit_code_1(run, bad):
     result = run("layers", bad)
     assert result.exit_code == 1
     assert "No model" in result.output
     assert "Traceback" not in result.output
 
 
-def test_the_error_of_an_installed_plugin_stands_even_if_a_module_is_called_as_its_prefix(run, install):
+def test_the_error_of_a_plugin_is_shown_even_if_a_module_has_the_name_of_its_prefix(run, install):
     install("json", PLUGIN)  # as timm and torchvision are modules and prefixes
     result = run("layers", "json:smal", "--weights", "random")
     assert (result.exit_code, "json:small" in result.output) == (1, True)
@@ -74,7 +74,7 @@ class Net(nn.Sequential):
 """
 
 
-def test_a_model_in_a_file_may_import_what_lies_beside_it_and_be_of_fixed_size(run, tmp_path):
+def test_a_model_in_a_file_can_import_files_beside_it_and_have_a_fixed_input_size(run, tmp_path):
     (tmp_path / "mine.py").write_text(BESIDE)
     (tmp_path / "beside.py").write_text(NET)
     model = f"{tmp_path / 'mine.py'}:build"
@@ -85,7 +85,7 @@ def test_a_model_in_a_file_may_import_what_lies_beside_it_and_be_of_fixed_size(r
     assert "mine.py:11" in result.output
 
 
-def test_the_input_size_replaces_that_of_a_plugins_model(run, install):
+def test_the_input_size_replaces_the_one_of_a_plugins_model(run, install):
     install("zoo", PLUGIN)
     assert "4×9×9" in run("layers", "zoo:small", "--weights", "random").output
     assert "4×15×15" in run("layers", "zoo:small", "--weights", "random", "--input-size", 32).output
@@ -153,7 +153,7 @@ def test_mean_and_std_of_a_plugins_model_are_replaced_and_its_size_stays(run, in
 def test_the_layers_of_a_grey_network_are_listed_without_further_options(run, lenet):
     result = run("layers", lenet, "--input-size", 28)
     assert "6×28×28" in result.output, result.output
-    assert "Nobody said" not in result.output
+    assert "Unknown preprocessing" not in result.output
 
 
 def test_the_doctor_names_the_option_for_grey_networks(run, lenet):
@@ -164,7 +164,7 @@ def test_the_doctor_names_the_option_for_grey_networks(run, lenet):
     assert "passed    preprocessing_has_its_inverse" in result.output
 
 
-def test_three_channels_for_a_grey_network_are_one_line_and_exit_code_one(run, lenet, folder):
+def test_three_channels_for_a_grey_network_are_one_line_and_exit_code_1(run, lenet, folder):
     colours = ["--mean", ".5", ".5", ".5"]
     for command in (["layers", lenet, *colours], ["explain", lenet, "0", folder, *colours, "--size", 28, "--quiet"]):
         result = run(*command)
@@ -172,14 +172,14 @@ def test_three_channels_for_a_grey_network_are_one_line_and_exit_code_one(run, l
         assert "Traceback" not in result.output
 
 
-def test_a_model_goes_to_work_on_this_processes_device(model, monkeypatch):
+def test_a_model_is_moved_to_the_device_of_this_process(model, monkeypatch):
     monkeypatch.setattr("invkit.utils.distributed.device", lambda: torch.device("meta"))  # stands in for a GPU
-    for to_work, expected in ((True, "meta"), (False, "cpu")):
-        found = open_model(model, mean=(0.5, 0.4, 0.3), to_work=to_work)
+    for to_device, expected in ((True, "meta"), (False, "cpu")):
+        found = open_model(model, mean=(0.5, 0.4, 0.3), to_device=to_device)
         assert {p.device.type for p in found.module.parameters()} == {expected}
 
 
-def test_models_of_plugins_are_listed_by_part_of_a_name_or_a_glob(run, install):
+def test_models_of_plugins_are_found_by_part_of_a_name_or_a_glob(run, install):
     install("zoo", PLUGIN)
     assert run("models", "zoo:sm").output.split() == ["zoo:small"]
     assert run("models", "zoo:w*").output.split() == ["zoo:wide/conv"]
@@ -187,7 +187,7 @@ def test_models_of_plugins_are_listed_by_part_of_a_name_or_a_glob(run, install):
     assert run("models", "xyzzy").exit_code == 1
 
 
-def test_weights_are_the_plugins_affair(run, install, model):
+def test_weights_are_an_option_of_plugins_models_only(run, install, model):
     install("zoo", PLUGIN)
     missing = run("layers", "zoo:small")
     assert (missing.exit_code, "zoo.pt" in missing.output) == (1, True)
@@ -195,7 +195,7 @@ def test_weights_are_the_plugins_affair(run, install, model):
     assert run("layers", model, "--weights", "random").exit_code == 1
 
 
-def test_the_doctor_says_check_by_check_whether_a_model_works(run, install):
+def test_doctor_reports_each_check_of_a_model(run, install):
     install("zoo", PLUGIN)
     result = run("doctor", "zoo:small", "--weights", "random")
     assert result.exit_code == 0, result.output

@@ -13,7 +13,7 @@ from invkit import studies
 from invkit.evaluation import Features
 from invkit.settings import Settings
 
-pytestmark = pytest.mark.filterwarnings("ignore:Nobody said")  # how a plain module's images are normalised
+pytestmark = pytest.mark.filterwarnings("ignore:Unknown preprocessing")  # how a plain module's images are normalised
 
 STUDIES = ("adversarial", "comparison", "dynamics", "layers", "modification", "sanity", "shift", "texture")
 
@@ -127,7 +127,7 @@ def test_checkpoints_with_equal_names_raise(run, model, folder, tmp_path):
         options += ["--checkpoint", file]
     result = run("study", "dynamics", model, "1", folder, *options, "--task", "class", "--out", tmp_path / "out")
     assert result.exit_code != 0
-    assert "one name" in result.output
+    assert "same name" in result.output
     assert run("study", "layers", model, "0,1", folder, "--seeds", "0").exit_code == 2
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from invkit.settings import PRESETS, Settings
 
-pytestmark = pytest.mark.filterwarnings("ignore:Nobody said")  # how a plain module's images are normalised
+pytestmark = pytest.mark.filterwarnings("ignore:Unknown preprocessing")  # how a plain module's images are normalised
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,7 @@ def test_the_presets_are_those_of_settings(run, command):
 
 def test_wrong_usage_is_exit_code_two(run, model):
     assert run("explain", model).exit_code == 2
+    assert run("profile").exit_code == 2
     assert run("explain", model, "0", "/nowhere", "--concepts", "/nowhere.csv").exit_code == 2
 
 
@@ -52,7 +53,16 @@ def test_a_grey_network_is_explained_with_a_mean_and_std_of_one_channel(run, fol
     assert set(json.loads(result.stdout)["concepts"]) == {"residual", "class"}
 
 
-def test_images_to_judge_by_are_read_and_their_table_takes_them_along(run, model, folder, tmp_path):
+def test_without_data_a_layer_is_explained_on_color_digits(run, model, tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr(Settings, "quick", staticmethod(lambda *_: replace(tiny)))
+    monkeypatch.setattr("invkit.explainer.validation._COPIES", 1)
+    result = run("explain", model, "1", "--preset", "quick", "--out", tmp_path / "o", "--json")
+    assert result.exit_code == 0, result.output
+    assert set(json.loads(result.stdout)["concepts"]) == {"residual", "digit", "foreground", "background"}
+    assert "built-in ColorDigits" in result.stderr
+
+
+def test_held_out_images_are_read_and_their_table_needs_them(run, model, folder, tmp_path):
     (tmp_path / "empty").mkdir()
     for command in ("explain", "profile"):
         result = run(command, model, "1", folder, "--held-out", tmp_path / "empty", "--quiet")
@@ -63,7 +73,7 @@ def test_images_to_judge_by_are_read_and_their_table_takes_them_along(run, model
         assert "`--held-out-concepts` has no effect without `--held-out`" in result.output
 
 
-def test_an_unknown_layer_is_one_line_and_exit_code_one(run, model, folder):
+def test_an_unknown_layer_is_one_line_and_exit_code_1(run, model, folder):
     result = run("explain", model, "9", folder, "--quiet")
     assert result.exit_code == 1
     assert "No layer '9'" in result.output

@@ -18,7 +18,7 @@ from invkit.flows import VectorEmbedder
 from invkit.testing import check_autoencoder
 from invkit.utils import resources as room
 
-pytestmark = pytest.mark.filterwarnings("ignore:Nobody said")  # how a plain module's images are normalised
+pytestmark = pytest.mark.filterwarnings("ignore:Unknown preprocessing")  # how a plain module's images are normalised
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from invkit.data import Concept, ImageSet
 from invkit.errors import ArtefactError, DataError
 from invkit.explainer import explainer as module
 
-pytestmark = pytest.mark.filterwarnings("ignore:Nobody said")
+pytestmark = pytest.mark.filterwarnings("ignore:Unknown preprocessing")
 
 
 def shapes(names, rows=100):

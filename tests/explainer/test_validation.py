@@ -11,7 +11,7 @@ from invkit.data import Concept, ImageSet, as_concept
 from invkit.errors import ArtefactError, DataError, LayerError, SettingsError
 from invkit.explainer.validation import with_residual
 
-pytestmark = pytest.mark.filterwarnings("ignore:Nobody said")
+pytestmark = pytest.mark.filterwarnings("ignore:Unknown preprocessing")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""An interpretee as captum's forward function: the same attributions as of the bare network, and no traces."""
+"""Captum on an interpretee: the attributions of the bare network, and an unchanged model."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ TARGET = 3
 
 
 class Bare(nn.Module):
-    """What captum would be given without invkit: the network behind its preprocessing."""
+    """The network with its preprocessing, as captum would take it without invkit."""
 
     def __init__(self, network):
         super().__init__()
@@ -109,7 +109,7 @@ def test_methods_that_hook_the_whole_model_take_the_interpretee_as_a_module(imag
     assert [*module.model.children()] == [*network.children()]
 
 
-def test_gradients_reach_the_images_alone_and_the_model_is_left_as_it_was(pair, images):
+def test_gradients_reach_only_the_images_and_the_model_is_not_changed(pair, images):
     interpretee, _ = pair
     interpretee.module.features[0].weight.requires_grad_(False)
     before = [(p.requires_grad, p.clone()) for p in interpretee.module.parameters()]
@@ -128,7 +128,7 @@ def test_gradients_reach_the_images_alone_and_the_model_is_left_as_it_was(pair, 
     assert not any(m._forward_hooks for m in interpretee.module.modules())
 
 
-def test_a_call_is_the_decision_and_holds_no_graph_where_none_is_recorded(pair, images):
+def test_a_call_returns_the_decision_without_a_graph_if_none_is_recorded(pair, images):
     interpretee, _ = pair
     own = images.requires_grad_()
     assert torch.equal(interpretee(own), interpretee.decide(own))
@@ -136,7 +136,7 @@ def test_a_call_is_the_decision_and_holds_no_graph_where_none_is_recorded(pair, 
         assert not interpretee(own).requires_grad
 
 
-def test_an_output_under_another_name_is_the_decision_with_gradients(network):
+def test_a_layer_named_output_is_the_decision_with_gradients(network):
     interpretee = ModuleInterpretee(network, named={"output": NamedLayer("4", lambda z: z.softmax(1))})
     own = torch.rand(2, 3, 8, 8, requires_grad=True)
     torch.testing.assert_close(interpretee(own), network(own).softmax(1))
@@ -177,7 +177,7 @@ class Twice(nn.Module):
         return self.head(self.tokens(self.block(self.block(x)))).mean(1)
 
 
-def test_layers_that_are_no_module_s_one_output_are_refused():
+def test_layers_that_are_not_the_whole_output_of_one_module_are_refused():
     network = Twice()
     named = {"conv5": NamedLayer("tokens"), "softmax": NamedLayer("head", lambda z: z.softmax(-1))}
     interpretee = ModuleInterpretee(network, tokens=TokenLayout(1), named=named)

@@ -185,6 +185,9 @@ def test_a_grey_network_is_explained_end_to_end(digits, tiny, tmp_path):
 
 
 def test_a_grey_network_without_its_preprocessing_is_refused_before_any_training(digits, tiny, tmp_path):
-    with pytest.warns(invkit.errors.InvkitWarning, match="Nobody said"), pytest.raises(DataError, match="channels=1"):
+    with (
+        pytest.warns(invkit.errors.InvkitWarning, match="Unknown preprocessing"),
+        pytest.raises(DataError, match="channels=1"),
+    ):
         invkit.explain(LeNet(), "3", digits, settings=tiny, cache=tmp_path)
     assert not list(tmp_path.rglob("*.safetensors"))

@@ -1,4 +1,4 @@
-"""Capturing layers: what comes out is right, and nothing is left behind."""
+"""Captured layers are correct, and the model is not changed."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -97,7 +97,7 @@ def test_captures_equal_a_reference_without_hooks_and_are_copies(toy, images):
         torch.testing.assert_close(z[name], value, rtol=0, atol=0)
 
 
-def test_input_output_and_parts_of_a_dataclass(toy, images):
+def test_input_output_and_fields_of_a_dataclass_are_captured(toy, images):
     interpretee = ModuleInterpretee(toy, Preprocess(mean=(0.5,) * 3, std=(2.0,) * 3))
     z = interpretee.represent(images, ["input", "boxed.inside", "output"])
     torch.testing.assert_close(z["input"], (images - 0.5) / 2)
@@ -105,7 +105,7 @@ def test_input_output_and_parts_of_a_dataclass(toy, images):
     assert z["boxed.inside"].shape == (4, 3)
 
 
-def test_it_stops_after_the_deepest_layer(toy, images):
+def test_the_forward_pass_stops_after_the_deepest_layer(toy, images):
     Count.calls = 0
     ModuleInterpretee(toy).represent(images, ["conv", "norm"])
     assert Count.calls == 0
@@ -114,7 +114,7 @@ def test_it_stops_after_the_deepest_layer(toy, images):
 
 
 @pytest.mark.parametrize("layers", [["conv"], ["never"], ["whole"]])
-def test_the_model_is_left_as_found_even_after_an_error(toy, images, layers):
+def test_the_model_is_not_changed_even_after_an_error(toy, images, layers):
     toy.train()
     toy.norm.eval()
     for parameter in toy.conv.parameters():
@@ -134,7 +134,7 @@ def test_the_model_is_left_as_found_even_after_an_error(toy, images, layers):
         assert torch.equal(value, state[key])
 
 
-def test_an_exception_in_the_model_passes_and_leaves_nothing(toy):
+def test_an_exception_in_the_model_is_raised_and_removes_the_hooks(toy):
     with pytest.raises(RuntimeError):
         ModuleInterpretee(toy).represent(torch.rand(2, 3, 8, 8).expand(2, 3, 8, 8)[..., :0], ["conv"])
     assert not any(m._forward_hooks for m in toy.modules())
@@ -175,7 +175,7 @@ def test_a_bad_address_gets_a_helpful_error(toy, images, layer, words):
         ("c?nv", ["conv"]),
     ],
 )
-def test_a_star_stays_between_dots_and_two_do_not(glob, expected):
+def test_one_star_matches_no_dot_and_two_stars_do(glob, expected):
     assert expand([glob], ["conv", "layer1", "layer1.0", "layer1.0.conv", "layer10"]) == expected
     with pytest.raises(LayerError):
         expand(["conv*."], ["conv1"])
@@ -191,7 +191,7 @@ def test_modules_and_globs_resolve_to_addresses(toy):
         interpretee.expand([nn.ReLU()])
 
 
-def test_layers_lists_what_fires_with_shape_calls_and_parameters(toy):
+def test_layers_that_fire_are_listed_with_shape_calls_and_parameters(toy):
     found = {info.address: info for info in ModuleInterpretee(toy).layers()}
     assert "never" not in found
     assert (found["conv"].calls, found["conv"].shape, found["conv"].parameters) == (2, (3, 64, 64), 84)
@@ -201,7 +201,7 @@ def test_layers_lists_what_fires_with_shape_calls_and_parameters(toy):
 @pytest.mark.parametrize(
     "bad", [torch.rand(3, 8, 8), torch.rand(2, 1, 8, 8), torch.zeros(2, 3, 8, 8, dtype=torch.uint8)]
 )
-def test_what_is_no_batch_of_images_is_refused(toy, bad):
+def test_inputs_that_are_not_a_batch_of_images_are_refused(toy, bad):
     with pytest.raises(DataError, match=r"\(B, 3, H, W\)"):
         ModuleInterpretee(toy).represent(bad, ["conv"])
 
@@ -211,16 +211,16 @@ def test_what_is_no_batch_of_images_is_refused(toy, bad):
     [
         (transforms.Compose([transforms.Resize(4), transforms.ToTensor()]), "TypeError"),
         (lambda x: x.convert("RGB"), "AttributeError.*convert"),  # as CLIP's
-        (lambda x: x.numpy(), "gives ndarray"),
+        (lambda x: x.numpy(), "returns ndarray"),
     ],
 )
-def test_a_preprocessing_of_single_pictures_is_told_from_one_of_batches(toy, images, preprocess, words):
+def test_a_preprocessing_of_single_images_is_refused(toy, images, preprocess, words):
     with pytest.raises(DataError, match=rf"float batch \(B, 3, H, W\) in \[0, 1\].*{words}.*ToTensor out"):
         ModuleInterpretee(toy, preprocess).represent(images, ["conv"])
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError(), DataError("a plugin's own")])
-def test_what_a_preprocessing_means_by_its_error_is_left(toy, images, error):
+def test_memory_errors_and_invkit_errors_of_a_preprocessing_are_raised_unchanged(toy, images, error):
     def preprocess(_):
         raise error
 
@@ -231,7 +231,7 @@ def test_what_a_preprocessing_means_by_its_error_is_left(toy, images, error):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
-def test_images_of_half_precision_are_taken_as_float(toy, images, dtype, mode):
+def test_images_of_half_precision_are_converted_to_float32(toy, images, dtype, mode):
     interpretee = ModuleInterpretee(toy, Preprocess(5, (0.4, 0.5, 0.6), mode=mode))
     found, expected = (interpretee.represent(x, ["conv"])["conv"] for x in (images.to(dtype), images.to(dtype).float()))
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
@@ -244,7 +244,7 @@ def test_torchscript_is_refused(make):
         ModuleInterpretee(make(nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()).eval()))
 
 
-def test_every_layer_of_squeezenet_equals_torchvisions_own_extraction():
+def test_layers_of_squeezenet_equal_those_of_torchvisions_feature_extraction():
     from torchvision.models.feature_extraction import create_feature_extractor
 
     model = torchvision.models.squeezenet1_1(num_classes=4).eval()
@@ -278,7 +278,7 @@ def small_network():
     ],
     ids=["DataParallel", "compiled", "both", "bfloat16", "half", "double", "training", "channels_last"],
 )
-def test_a_model_in_another_guise_has_the_same_names_and_representations(wrap, tolerance, images):
+def test_a_wrapped_or_converted_model_has_the_same_names_and_representations(wrap, tolerance, images):
     plain, layers = ModuleInterpretee(small_network()), ["0", "2", "output"]
     other = ModuleInterpretee(wrap(small_network()))
     assert [(i.address, i.shape) for i in other.layers(images)] == [(i.address, i.shape) for i in plain.layers(images)]
@@ -300,7 +300,7 @@ class Shared(nn.Module):
         return self.output(self.b(self.a(self.input(x))).mean((2, 3))).softmax(1)
 
 
-def test_a_shared_module_is_listed_once_and_its_other_name_leads_to_the_first(images):
+def test_a_shared_module_is_listed_once_and_its_other_name_refers_to_the_first(images):
     interpretee = ModuleInterpretee(Shared())
     found = interpretee.represent(images, ["a", "a@1"])
     assert not torch.equal(found["a"], found["a@1"])
@@ -332,7 +332,7 @@ def test_a_part_of_a_shared_module_has_one_name_too(images):
     torch.testing.assert_close(found["a@1[0]"], 2 * found["a[0]"])
 
 
-def test_a_module_called_input_or_output_goes_before_what_the_model_sees_and_gives(images):
+def test_modules_named_input_or_output_take_precedence_over_those_addresses(images):
     model = Shared()
     found = ModuleInterpretee(model).represent(images, ["input", "output"])
     assert torch.equal(found["input"], model.input(images))
@@ -351,7 +351,7 @@ def compiled_inside(model):
 
 
 @pytest.mark.parametrize("wrap", [compiled_in_place, compiled_inside])
-def test_parts_that_were_compiled_and_have_run_are_captured_too(wrap, images):
+def test_compiled_parts_that_have_run_are_captured(wrap, images):
     plain, other = ModuleInterpretee(small_network()), wrap(small_network())
     other.eval()(images)
     expected, found = (i.represent(images, ["0", "2"]) for i in (plain, ModuleInterpretee(other)))
@@ -360,7 +360,7 @@ def test_parts_that_were_compiled_and_have_run_are_captured_too(wrap, images):
     assert [info.address for info in ModuleInterpretee(other).layers(images)][:2] == ["0", "1"]
 
 
-def test_a_model_without_weights_lists_its_layers_and_says_why_no_more(images):
+def test_a_model_on_the_meta_device_lists_its_layers_and_raises_otherwise(images):
     empty = ModuleInterpretee(small_network().to("meta"))
     assert empty.layers(images)[0].shape == (4, 6, 6)
     assert invkit.layers(small_network().to("meta"), images)[0].receptive_field is None
@@ -369,7 +369,7 @@ def test_a_model_without_weights_lists_its_layers_and_says_why_no_more(images):
             call()
 
 
-def test_fingerprint_sees_structure_and_what_any_preprocessing_does():
+def test_the_fingerprint_depends_on_structure_and_on_results_of_the_preprocessing():
     def of(activation, preprocess=None):
         torch.manual_seed(0)
         return ModuleInterpretee(nn.Sequential(nn.Conv2d(3, 4, 3), activation), preprocess).fingerprint()
@@ -378,7 +378,7 @@ def test_fingerprint_sees_structure_and_what_any_preprocessing_does():
     assert of(nn.ReLU(), lambda x: x - 0.5) == of(nn.ReLU(), lambda x: x - 0.5) != of(nn.ReLU(), lambda x: x - 0.4)
 
 
-def test_fingerprint_sees_weights_and_preprocessing(toy):
+def test_the_fingerprint_depends_on_weights_and_preprocessing(toy):
     before = ModuleInterpretee(toy).fingerprint()
     assert ModuleInterpretee(toy).fingerprint() == before
     assert ModuleInterpretee(toy, Preprocess(8)).fingerprint() != before
@@ -403,7 +403,7 @@ def test_models_that_differ_in_a_plain_attribute_have_other_fingerprints():
 
 
 class Applied(nn.Module):
-    """Does what its attributes say, and keeps something of its last run."""
+    """Applies its attributes, and stores values of its last run."""
 
     def __init__(self, act=F.relu, k=(1, 2)):
         super().__init__()
@@ -431,11 +431,11 @@ def print_of(**options):
         {"k": {"a": (1, 2), "b": [F.relu]}},
     ],
 )
-def test_models_that_differ_in_a_function_or_in_values_within_values_have_other_fingerprints(options):
+def test_models_that_differ_in_a_function_or_in_nested_values_have_other_fingerprints(options):
     assert print_of(**options) == print_of(**options) != print_of()
 
 
-def test_the_fingerprint_is_the_same_after_a_run_and_for_models_of_a_file_that_is_run_or_imported():
+def test_the_fingerprint_is_the_same_after_a_run_and_in_a_script_or_an_import():
     ran = ModuleInterpretee(nn.Sequential(Applied()))
     ran.represent(torch.rand(1, 3, 8, 8), ["0"])
     assert ran.module[0].scales
@@ -448,7 +448,7 @@ def test_the_fingerprint_is_the_same_after_a_run_and_for_models_of_a_file_that_i
     assert print_of(act=acts[0]) == print_of(act=acts[1]) != print_of()
 
 
-def test_layers_named_by_functions_of_other_arguments_have_other_fingerprints():
+def test_named_layers_with_other_function_arguments_have_other_fingerprints():
     def of(dim):
         named = {"p": NamedLayer("0", partial(F.softmax, dim=dim))}
         return ModuleInterpretee(nn.Sequential(Applied()), named=named).fingerprint()

@@ -1,4 +1,4 @@
-"""The perceptual distance against torchmetrics' LPIPS, and what it leaves alone."""
+"""The perceptual distance equals torchmetrics' LPIPS, and gradients reach only the images."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def vgg():
     return torchvision.models.vgg16(weights=None).eval()
 
 
-def test_with_vgg_16_it_is_lpips(tmp_path, vgg):
+def test_the_distance_of_vgg_16_is_lpips(tmp_path, vgg):
     torch.save(vgg.state_dict(), tmp_path / "vgg16.pth")
     ours = PerceptualDistance.lpips(weights=tmp_path / "vgg16.pth")
     theirs = _LPIPS(pretrained=True, net="vgg", pnet_rand=True).eval()
@@ -30,7 +30,7 @@ def test_with_vgg_16_it_is_lpips(tmp_path, vgg):
     assert ours(x, x).abs().max() == 0
 
 
-def test_without_weights_for_vgg_it_says_so(monkeypatch, tmp_path):
+def test_missing_weights_of_vgg_are_an_error(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(ArtefactError, match="vgg16"):
         PerceptualDistance.lpips(local_files_only=True)
@@ -40,7 +40,7 @@ def small():
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 5, 3), nn.BatchNorm2d(5))
 
 
-def test_any_network_will_do_and_nothing_but_the_images_gets_a_gradient():
+def test_any_network_works_and_only_the_images_get_a_gradient():
     model = small().train()
     distance = PerceptualDistance(ModuleInterpretee(model, invkit.Preprocess()), ["0", "2"])
     x, y = torch.rand(2, 3, 9, 9), torch.rand(2, 3, 9, 9).requires_grad_()
@@ -51,7 +51,7 @@ def test_any_network_will_do_and_nothing_but_the_images_gets_a_gradient():
     assert model[3].num_batches_tracked == 0
 
 
-def test_its_gradient_is_that_of_finite_differences():
+def test_the_gradient_equals_finite_differences():
     distance = PerceptualDistance(ModuleInterpretee(small(), invkit.Preprocess()), ["0", "2"])
     x, y = torch.rand(1, 3, 9, 9), torch.rand(1, 3, 9, 9).requires_grad_()
     (gradient,) = torch.autograd.grad(distance(x, y).sum(), y)
@@ -61,7 +61,7 @@ def test_its_gradient_is_that_of_finite_differences():
     assert change.item() / 2 == pytest.approx((gradient * step).sum().item(), rel=0.02)
 
 
-def test_equal_weights_of_channels_are_the_default():
+def test_channels_have_equal_weights_by_default():
     model = ModuleInterpretee(small(), invkit.Preprocess())
     plain = PerceptualDistance(model, ["0"])
     weighted = PerceptualDistance(model, ["0"], [torch.full((4,), 0.25)])
@@ -70,14 +70,14 @@ def test_equal_weights_of_channels_are_the_default():
     assert plain.fingerprint() != weighted.fingerprint()
 
 
-def test_layers_and_heads_go_together():
+def test_another_number_of_heads_than_layers_is_refused():
     model = ModuleInterpretee(small(), invkit.Preprocess())
     for layers, heads in (([], None), (["0"], [])):
         with pytest.raises(SettingsError, match="takes layers"):
             PerceptualDistance(model, layers, heads)
 
 
-def test_an_interpretee_without_gradients_says_so():
+def test_an_interpretee_without_gradients_is_an_error():
     class Foreign(Interpretee):
         layers = represent = decide = fingerprint = None
 

@@ -1,4 +1,4 @@
-"""Weights from files and the hub: what cannot be had or read is told in invkit's words."""
+"""Weights from files and the hub: missing and unreadable ones raise an ArtefactError."""
 
 import argparse
 import threading
@@ -33,7 +33,7 @@ class CutOff(BaseHTTPRequestHandler):
 
 
 class Redirected(BaseHTTPRequestHandler):
-    """A hub that sends one round in a circle."""
+    """A hub that redirects in a circle."""
 
     def do_HEAD(self):
         self.send_response(302)
@@ -45,7 +45,7 @@ class Redirected(BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize("handler", [CutOff, Redirected])
-def test_whatever_a_download_fails_by_is_one_error(handler, monkeypatch, tmp_path):
+def test_every_failure_of_a_download_is_an_artefact_error(handler, monkeypatch, tmp_path):
     server = HTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
@@ -62,7 +62,7 @@ def test_whatever_a_download_fails_by_is_one_error(handler, monkeypatch, tmp_pat
         server.server_close()
 
 
-def test_a_checkpoint_with_python_objects_is_refused_with_the_way_out_and_not_torchs(tmp_path):
+def test_a_checkpoint_with_python_objects_is_refused_without_torchs_advice_to_execute_it(tmp_path):
     torch.save({"model": nn.Linear(2, 2).state_dict(), "args": argparse.Namespace(lr=1)}, tmp_path / "a.pth")
     with pytest.raises(ArtefactError) as told:
         read_weights(tmp_path / "a.pth")
@@ -82,7 +82,7 @@ def test_a_damaged_file_is_refused(content, tmp_path):
 
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
 @pytest.mark.parametrize("wrap", [nn.Identity(), nn.DataParallel, partial(torch.compile, backend="eager")])
-def test_weights_fit_whatever_was_around_the_model_when_saved_and_is_now(prefix, wrap, tmp_path):
+def test_weights_fit_inside_and_outside_of_compile_and_data_parallel(prefix, wrap, tmp_path):
     saved, loaded = nn.Linear(2, 2), nn.Linear(2, 2)
     torch.save({prefix + key: value for key, value in saved.state_dict().items()}, tmp_path / "a.pth")
     load_weights(wrap(loaded), tmp_path / "a.pth")

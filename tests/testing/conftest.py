@@ -1,4 +1,4 @@
-"""A small interpretee, block and autoencoder that are right, to be made wrong one way at a time."""
+"""A small and correct interpretee; the tests add one error at a time."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from invkit.interpretees import ModuleInterpretee, Preprocess
 
 
 class Network(nn.Module):
-    """All that captures stumble over: in-place ReLU, dropout, batch norm, a repeated module, a nested output."""
+    """What is difficult to capture: in-place ReLU, dropout, batch norm, a repeated module, a nested output."""
 
     def __init__(self):
         super().__init__()

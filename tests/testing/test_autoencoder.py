@@ -1,4 +1,4 @@
-"""Every check of an autoencoder fails on one that is wrong in just that way."""
+"""Every check of an autoencoder fails for an autoencoder with that error."""
 
 import pytest
 import torch
@@ -137,7 +137,7 @@ WRONG = [
     (Crops, "decoding_gives_images", "images are (3, 3, 28, 27)"),
     (EndlessImages, "decoding_gives_images", "not finite"),
     (DoublePrecision, "decoding_gives_images", "torch.float64"),
-    (FromMinusOne, "images_lie_in_0_to_1", "images of 1 σ reach from -"),
+    (FromMinusOne, "images_lie_in_0_to_1", "images of 1 σ range from -"),
     (RareCodesOverflow, "images_lie_in_0_to_1", "images of 3 σ"),
     (NegativeStd, "encoding_gives_a_posterior", "std reaches down to -"),
     (WideCode, "encoding_gives_a_posterior", "mean is (3, 8), not (3, 4)"),
@@ -156,18 +156,18 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("kind", "check", "message"), WRONG)
-def test_what_is_wrong_is_found(kind, check, message):
+def test_each_error_fails_its_check(kind, check, message):
     report = check_autoencoder(kind(), raise_on_failure=False)
     found = {r.name: str(r.error) for r in report.results if r.outcome == "failed"}
     assert message in found.get(check, f"passed; failed: {found}")
 
 
-def test_every_check_is_shown_to_fail():
+def test_every_check_has_a_failing_case():
     assert {check for _, check, _ in WRONG} == set(AUTOENCODER_CHECKS)
 
 
 @pytest.mark.parametrize("size", [28, 45])
-def test_the_built_in_one_passes_and_is_left_alone(size):
+def test_the_built_in_autoencoder_passes_and_is_not_changed(size):
     autoencoder = ConvAutoencoder(size, 5, width=4)
     before = {key: value.clone() for key, value in autoencoder.state_dict().items()}
     report = check_autoencoder(autoencoder)

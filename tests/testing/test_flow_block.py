@@ -1,4 +1,4 @@
-"""Every check of a block fails on one that is wrong in just that way."""
+"""Every check of a flow block fails for a block with that error."""
 
 import pytest
 import torch
@@ -70,7 +70,7 @@ class InverseWithForwardsLogDet(Right):
 
 
 class Centred(Right):
-    """Its rows hang together, yet its log-determinant and inverse are right for each."""
+    """Its rows depend on each other, but its log-determinant and inverse are correct."""
 
     def scales(self, condition):
         return super().scales(condition - condition.mean(0))
@@ -88,7 +88,7 @@ class EndlessGradient(Right):
 
 
 class UnsavedPermutation(Right):
-    """A permutation that is drawn, and no buffer."""
+    """A random permutation that is not a buffer."""
 
     def __init__(self, dim):
         super().__init__(dim)
@@ -192,23 +192,23 @@ def failures(build, **options):
 
 
 @pytest.mark.parametrize(("block", "check", "message"), WRONG)
-def test_what_is_wrong_is_found(block, check, message):
+def test_each_error_fails_its_check(block, check, message):
     found = failures(block)
     assert message in found.get(check, f"passed; failed: {found}")
 
 
-def test_every_check_is_shown_to_fail():
+def test_every_check_has_a_failing_case():
     assert {check for _, check, _ in WRONG} == set(FLOW_BLOCK_CHECKS)
 
 
-def test_a_right_block_passes_every_check_and_the_random_state_is_left_alone():
+def test_a_correct_block_passes_all_checks_and_the_random_state_is_not_changed():
     state = torch.get_rng_state()
     report = check_flow_block(Right)
     assert [r.outcome for r in report.results] == ["passed"] * len(FLOW_BLOCK_CHECKS)
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_block_is_checked_at_its_own_width_and_left_alone():
+def test_a_block_is_checked_at_its_own_width_and_not_changed():
     block = AffineCoupling(6, 4, width=8)
     before = {key: value.clone() for key, value in block.state_dict().items()}
     report = check_flow_block(block)
@@ -219,15 +219,15 @@ def test_a_block_is_checked_at_its_own_width_and_left_alone():
     assert all(p.grad is None for p in block.parameters())
 
 
-def test_a_block_without_a_condition_skips_that_check():
+def test_a_block_without_a_condition_skips_the_check_of_conditions():
     outcomes = {r.name: r.outcome for r in check_flow_block(ActNorm, dims=(3,), condition_dim=0).results}
     assert outcomes.pop("the_condition_matters") == "skipped"
     assert set(outcomes.values()) == {"passed"}
 
 
-def test_what_a_block_does_not_say_of_itself_is_not_passed():
+def test_arguments_that_a_block_does_not_declare_are_not_passed():
     class Alone(Right):
         broadcasts = False
 
     (result,) = (r for r in check_flow_block(Alone, dims=(3,)).results if r.name.startswith("many_codes"))
-    assert (result.outcome, result.message) == ("skipped", "it does not say so")
+    assert (result.outcome, result.message) == ("skipped", "it has no `broadcasts`")

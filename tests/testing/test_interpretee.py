@@ -1,4 +1,4 @@
-"""Every check of an interpretee fails on one that is wrong in just that way, and passes on those that are right."""
+"""Every check of an interpretee fails for an interpretee with that error, and passes for correct ones."""
 
 import random
 
@@ -21,7 +21,7 @@ def failures(interpretee, **options):
 
 
 class Wrong(ModuleInterpretee):
-    """Right but for one method, which a test replaces."""
+    """A correct interpretee of which a test replaces one method."""
 
 
 def made_wrong(right, **methods):
@@ -30,21 +30,24 @@ def made_wrong(right, **methods):
 
 
 def same(method):
-    """The right method of the base class."""
+    """Return the method of the base class."""
     return getattr(ModuleInterpretee, method)
 
 
-# --- right ones ---------------------------------------------------------------------------------------------------
+# ---- correct interpretees
 
 
-def test_a_right_interpretee_passes_every_check_and_nothing_is_skipped(right):
+def test_a_correct_interpretee_passes_all_checks_and_none_is_skipped(right):
     report = check_interpretee(right)
     assert [r.outcome for r in report.results] == ["passed"] * len(INTERPRETEE_CHECKS)
-    assert report.results[0].message == "7 layers: 1 without floats, 0 without a row for each image; 6 tried"
+    assert (
+        report.results[0].message
+        == "7 layers: 1 without floating-point output, 0 without a row for each image; 6 checked"
+    )
     assert f"{len(INTERPRETEE_CHECKS)} checks ran, none failed" in str(report)
 
 
-def test_it_leaves_the_model_and_the_random_state_as_they_were(right, network):
+def test_the_model_and_the_random_state_are_not_changed(right, network):
     before = {key: value.clone() for key, value in network.state_dict().items()}
     gradients = [p.grad.clone() for p in network.parameters()]
     state = torch.get_rng_state()
@@ -60,13 +63,13 @@ def test_it_leaves_the_model_and_the_random_state_as_they_were(right, network):
         assert torch.equal(parameter.grad, gradient)
 
 
-def test_layers_parts_names_and_images_of_the_users_choice(network):
+def test_layers_parts_named_layers_and_images_can_be_passed(network):
     named = {"deep": NamedLayer("mix@1", torch.sigmoid)}
     interpretee = ModuleInterpretee(network, named=named)
     report = check_interpretee(interpretee, layers=["deep", "mix", "pair[0]", "input"], images=torch.rand(1, 3, 20, 24))
     outcomes = {r.name: (r.outcome, r.message) for r in report.results}
     assert outcomes["captures_equal_plain_hooks"] == ("passed", "2 layers")
-    assert outcomes["images_of_other_sizes_work"] == ("skipped", "the model sees images at their own size")
+    assert outcomes["images_of_other_sizes_work"] == ("skipped", "the size of the model's input is not fixed")
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "resnet18", "mobilenet_v3_small", "swin_t"])
@@ -95,9 +98,10 @@ class Windows(nn.Module):
         return self.outside(self.inside(windows).mean((2, 3)).view(len(x), 16))
 
 
-def test_layers_without_a_row_for_each_image_are_counted_and_left_out():
+def test_layers_without_a_row_for_each_image_are_counted_and_skipped():
     report = check_interpretee(ModuleInterpretee(Windows(), Preprocess(16)))
-    assert report.results[0].message == "2 layers: 0 without floats, 1 without a row for each image; 1 tried"
+    counts = "2 layers: 0 without floating-point output, 1 without a row for each image; 1 checked"
+    assert report.results[0].message == counts
 
 
 def test_half_precision_and_data_parallel_pass(network):
@@ -105,14 +109,14 @@ def test_half_precision_and_data_parallel_pass(network):
     check_interpretee(ModuleInterpretee(network.bfloat16(), Preprocess(16)))
 
 
-def test_a_model_with_a_compiled_part_passes_under_the_names_of_the_plain_one(network):
+def test_a_model_with_a_compiled_part_passes_with_the_original_names(network):
     network.mix = torch.compile(network.mix, backend="eager")
     report = check_interpretee(ModuleInterpretee(network, Preprocess(16)), layers=["conv", "mix@1", "head"])
     assert {r.outcome for r in report.results} == {"passed"}
 
 
 class Mean(Interpretee):
-    """An interpretee without a module: the mean colour."""
+    """An interpretee without a module: the mean colour of an image."""
 
     def layers(self):
         return [LayerInfo("mean", "mean", (3,), 1, 0)]
@@ -129,7 +133,7 @@ class Mean(Interpretee):
         return "mean"
 
 
-def test_an_interpretee_without_a_module_passes_what_can_be_checked():
+def test_an_interpretee_without_a_module_passes_the_checks_that_apply():
     report = check_interpretee(Mean())
     skipped = {r.name for r in report.results if r.outcome == "skipped"}
     assert skipped == {
@@ -141,7 +145,7 @@ def test_an_interpretee_without_a_module_passes_what_can_be_checked():
     }
 
 
-def test_an_interpretee_is_checked_at_the_size_that_it_gives():
+def test_an_interpretee_is_checked_at_its_input_size():
     seen = set()
 
     class Sized(Mean):
@@ -309,7 +313,7 @@ def keeps_the_graph(right):
 
 
 class NoResize(Preprocess):
-    """Names a size and does not resize."""
+    """It has an input size and does not resize."""
 
     def __call__(self, images):
         return images.clone()
@@ -332,7 +336,7 @@ def inverts_nothing(right):
 
 
 def leaves(trace):
-    """After every call one trace."""
+    """It leaves one change after every call."""
 
     def make(right):
         def represent(self, images, layers):
@@ -429,43 +433,43 @@ def has_a_lambda_for_preprocessing(right):
 
 
 WRONG = [
-    (lists_none, "layers_are_listed", "lists none"),
+    (lists_none, "layers_are_listed", "lists no layer"),
     (lists_a_layer_twice, "layers_are_listed", "lists twice"),
-    (lists_one_layer_too_few, "layers_are_listed", "'conv' fires 1 times, listed are None"),
+    (lists_one_layer_too_few, "layers_are_listed", "'conv' fires 1 times, layers() lists None"),
     (lists_a_layer_that_never_fires, "every_layer_gives_its_shape", "No layer 'never'"),
     (lists_another_shape, "every_layer_gives_its_shape", r"'conv' is (6, 7, 7), listed is (9,)"),
     (hooks_without_a_clone, "captures_equal_plain_hooks", "'norm' and a plain hook's clone"),
     (takes_the_first_call_for_the_last, "captures_equal_plain_hooks", "'relu@1' and a plain hook's clone"),
     (runs_in_the_mode_it_finds, "captures_equal_plain_hooks", "'norm' and a plain hook's clone"),
     (forgets_the_preprocessing_in_decide, "decision_is_the_output", "the layer `output` and decide()"),
-    (decides_without_a_batch, "decision_is_the_output", "decide() gives (4,)"),
+    (decides_without_a_batch, "decision_is_the_output", "decide() returns (4,)"),
     (keeps_what_it_gave, "captures_are_copies", "after the first one was written into"),
     (gives_one_tensor_for_two_layers, "captures_are_copies", "shares memory with another capture"),
-    (gives_layers_in_another_order, "one_pass_equals_one_at_a_time", "asked for were"),
+    (gives_layers_in_another_order, "one_pass_equals_one_at_a_time", "represent() returns"),
     (gives_another_value_among_others, "one_pass_equals_one_at_a_time", "among others and alone"),
     (centres_over_the_batch, "batch_of_one_equals_its_row", "of an image alone and in a batch"),
     (adds_noise, "it_is_deterministic", "in training and in evaluation mode"),
     (runs_in_the_mode_it_finds, "it_is_deterministic", "in training and in evaluation mode"),
     (gives_half_precision, "captures_are_float32_where_the_images_are", "torch.float16"),
     (gives_another_device, "captures_are_float32_where_the_images_are", "is on meta"),
-    (keeps_the_graph, "captures_are_float32_where_the_images_are", "holds a graph"),
+    (keeps_the_graph, "captures_are_float32_where_the_images_are", "has an autograd graph"),
     (does_not_resize, "images_of_other_sizes_work", "at 33×56 px"),
     (inverts_nothing, "preprocessing_has_its_inverse", "inverse(preprocess(x)) and x"),
-    (swallow_errors, "nothing_is_left_behind_after_an_error", "swallows"),
+    (swallow_errors, "nothing_is_left_behind_after_an_error", "hides an exception"),
     (leaves_a_hook_after_an_error, "nothing_is_left_behind_after_an_error", "the hooks of 'conv'"),
     (stays_in_evaluation_after_an_error, "nothing_is_left_behind_after_an_error", "the mode of"),
     (raises_a_key_error, "an_unknown_layer_lists_near_names", "raises KeyError"),
-    (names_no_near_layer, "an_unknown_layer_lists_near_names", "does not name 'head'"),
+    (names_no_near_layer, "an_unknown_layer_lists_near_names", "does not contain 'head'"),
     (has_one_fingerprint, "the_fingerprint_follows_the_weights", "another first parameter"),
     (has_a_fingerprint_without_buffers, "the_fingerprint_follows_the_weights", "another last buffer"),
     (has_a_random_fingerprint, "the_fingerprint_follows_the_weights", "two calls"),
-    (remembers_versions_in_its_fingerprint, "the_fingerprint_follows_the_weights", "does not come back"),
-    (has_a_lambda_for_preprocessing, "the_fingerprint_is_the_same_in_every_process", "repr of its own"),
+    (remembers_versions_in_its_fingerprint, "the_fingerprint_follows_the_weights", "is not restored"),
+    (has_a_lambda_for_preprocessing, "the_fingerprint_is_the_same_in_every_process", "define its __repr__"),
 ]
 
 
 @pytest.mark.parametrize(("make", "check", "message"), WRONG, ids=lambda value: getattr(value, "__name__", None))
-def test_what_is_wrong_is_found(right, make, check, message):
+def test_each_error_fails_its_check(right, make, check, message):
     found = failures(make(right))
     assert message in found.get(check, f"passed; failed: {found}")
 
@@ -487,12 +491,12 @@ TRACES = {
 
 
 @pytest.mark.parametrize("trace", TRACES)
-def test_every_trace_is_found(right, trace):
+def test_every_change_of_the_state_is_found(right, trace):
     found = failures(leaves(TRACES[trace])(right))
     assert f"represent() changed {trace}" in found.get("nothing_is_left_behind", f"passed; failed: {found}")
 
 
-def test_hooks_that_are_left_once_and_for_all_are_found(right):
+def test_permanent_hooks_are_found(right):
     def hook_once(model, images):
         if not model.conv._forward_hooks:
             model.conv.register_forward_hook(lambda *_: None)
@@ -501,7 +505,7 @@ def test_hooks_that_are_left_once_and_for_all_are_found(right):
     assert found["nothing_is_left_behind"] == "an earlier call changed the hooks of 'conv'"
 
 
-def test_gradients_left_switched_off_are_found(right):
+def test_disabled_gradients_are_found(right):
     try:
         found = failures(leaves(lambda model, images: torch.set_grad_enabled(False))(right))
     finally:
@@ -509,6 +513,6 @@ def test_gradients_left_switched_off_are_found(right):
     assert "whether gradients are recorded" in found["nothing_is_left_behind"]
 
 
-def test_every_check_is_shown_to_fail():
+def test_every_check_has_a_failing_case():
     shown = {check for _, check, _ in WRONG} | {"nothing_is_left_behind"}
     assert shown == set(INTERPRETEE_CHECKS)

@@ -1,4 +1,4 @@
-"""The check of a whole plugin: what it offers is found, loaded and checked, and what is wrong is told by name."""
+"""The check of a plugin finds, loads and checks all that it offers, and names what is wrong."""
 
 import pytest
 
@@ -79,7 +79,7 @@ def check(install, code, **options):
     return {r.name: (r.outcome, r.message) for r in report.results}
 
 
-def test_a_right_plugin_passes_and_everything_that_it_offers_is_checked(install):
+def test_a_correct_plugin_passes_and_everything_that_it_offers_is_checked(install):
     install("zoo", RIGHT)
     report = check_plugin("zoo")
     outcomes = {r.name: r.outcome for r in report.results}
@@ -106,7 +106,7 @@ def test_the_models_to_check_can_be_chosen(install):
     assert not any(name.startswith("model tiny") for name in found)
 
 
-def test_an_expected_failure_of_one_model_is_named_with_it(install):
+def test_an_expected_failure_has_the_name_of_its_model(install):
     reasons = {"model other: it_can_be_had": "needs its library"}
     assert check(install, RIGHT, models=["other"], expected_failures=reasons)["model other: it_can_be_had"] == (
         "expected",
@@ -124,11 +124,11 @@ WRONG = [
     ("INVKIT_API = 1", "INVKIT_API = 99", "it_loads", "INVKIT_API = 1"),
     ("def list_autoencoders", "def list_autoencoder", "it_loads", "list_autoencoder"),
     ("import hookimpl", "import hookimpl\nimport no_such_library", "it_loads", "no_such_library"),
-    ('return ["norm"]', "return [1]", "it_lists_names", "list_flow_blocks() gives what is no name"),
-    ('return ["norm"]', 'return "norm"', "it_lists_names", "gives a string, not several"),
-    ('return ["norm"]', 'return ["norm", "norm"]', "it_lists_names", "gives a name twice"),
+    ('return ["norm"]', "return [1]", "it_lists_names", "list_flow_blocks() returns an element that is not a name"),
+    ('return ["norm"]', 'return "norm"', "it_lists_names", "returns one string instead of several"),
+    ('return ["norm"]', 'return ["norm", "norm"]', "it_lists_names", "returns a name twice"),
     ('return ["norm"]', "import random; return [str(random.random())]", "it_lists_names", "two calls"),
-    ('if name == "norm" else None', "", "an_unknown_name_is_none", "gives ActNorm"),
+    ('if name == "norm" else None', "", "an_unknown_name_is_none", "returns ActNorm"),
     ("if name not in list_models():", "if list_models().index(name) < 0:", "an_unknown_name_is_none", "ValueError"),
     ("API = 1", f"API = 1\n{CLAIMS_ALL}", "it_claims_no_foreign_module", "it claims a module"),
     ('return ["norm"]', 'return ["norm", "gone"]', "flow_block gone: it_can_be_had", "No flow block 'zoo:gone'"),
@@ -145,19 +145,19 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("right", "wrong", "name", "message"), WRONG)
-def test_what_is_wrong_is_found_by_name(install, right, wrong, name, message):
+def test_each_error_fails_its_check(install, right, wrong, name, message):
     assert right in RIGHT
     found = check(install, RIGHT.replace(right, wrong))
     assert found[name][0] == "failed"
     assert message in found[name][1]
 
 
-def test_no_plugin_of_that_prefix_fails_the_first_check():
+def test_an_unknown_prefix_fails_the_first_check():
     with pytest.raises(AssertionError, match="No plugin 'zzz'"):
         check_plugin("zzz")
 
 
 @pytest.mark.slow
-def test_what_is_built_in_passes():
+def test_the_built_in_plugin_passes():
     report = check_plugin("invkit")
     assert sum(r.outcome == "passed" for r in report.results) > 70

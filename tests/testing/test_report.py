@@ -1,4 +1,4 @@
-"""What a report says, and when it raises."""
+"""The text of a report, and when it raises."""
 
 import pytest
 
@@ -26,7 +26,7 @@ CHECKS = {"fine": fine, "wrong": wrong, "broken": broken, "moot": moot}
 REASONS = {"wrong": "by design", "broken": "known"}
 
 
-def test_each_outcome_has_its_message_and_the_head_counts_what_ran():
+def test_each_outcome_has_a_message_and_the_first_line_counts_the_checks():
     report = conclude("thing", run_checks(CHECKS, "it"), {"wrong": "by design"}, raise_on_failure=False)
     assert [(r.name, r.outcome, r.message) for r in report.results] == [
         ("fine", "passed", "saw it"),
@@ -39,7 +39,7 @@ def test_each_outcome_has_its_message_and_the_head_counts_what_ran():
     assert "FAILED    broken" in str(report)
 
 
-def test_a_failure_raises_with_the_report_and_the_first_cause():
+def test_a_failure_raises_the_report_with_the_first_cause():
     with pytest.raises(AssertionError, match="thing: 3 checks ran, 2 failed") as error:
         conclude("thing", run_checks(CHECKS, "it"), None, raise_on_failure=True)
     assert str(error.value.__cause__) == "one\ntwo"
@@ -54,11 +54,11 @@ def test_an_expected_failure_that_passes_is_a_failure():
         conclude("thing", run_checks(CHECKS, "it"), {**REASONS, "fine": "once"}, raise_on_failure=True)
 
 
-def test_an_expected_failure_that_names_no_check_is_refused():
+def test_an_expected_failure_of_an_unknown_check_is_an_error():
     with pytest.raises(SettingsError, match="names no check: fnie"):
         conclude("thing", run_checks(CHECKS, "it"), {**REASONS, "fnie": "typo"}, raise_on_failure=True)
 
 
-def test_nothing_runs_on_ground_that_failed():
+def test_the_other_checks_are_skipped_if_the_first_one_fails():
     results = run_checks({"wrong": wrong, "fine": fine}, "it", "thing: ")
     assert [(r.name, r.outcome) for r in results] == [("thing: wrong", "failed"), ("thing: fine", "skipped")]

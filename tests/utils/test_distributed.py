@@ -93,7 +93,7 @@ def test_all_processes_stop_where_one_is_interrupted_between_steps(tmp_path):
     assert all(torch.equal(value, theirs[2][name]) for name, value in ours[2].items())
 
 
-@pytest.mark.filterwarnings("ignore:Nobody said")
+@pytest.mark.filterwarnings("ignore:Unknown preprocessing")
 def test_two_processes_explain_as_one_does_and_each_sees_half_of_the_images(tmp_path):
     launch(
         tmp_path,

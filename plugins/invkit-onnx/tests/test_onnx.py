@@ -9,7 +9,7 @@ import invkit
 from invkit.errors import ArtefactError, InvkitWarning
 from invkit.testing import check_interpretee
 
-pytestmark = pytest.mark.filterwarnings("ignore:Nobody said")
+pytestmark = pytest.mark.filterwarnings("ignore:Unknown preprocessing")
 
 
 def small_net():
@@ -59,7 +59,7 @@ def test_the_size_is_the_files_own_or_free(net, tmp_path):
 
 @pytest.mark.filterwarnings("error::invkit.errors.InvkitWarning")
 def test_the_user_says_how_images_are_normalised_or_is_told_that_nobody_did(net):
-    with pytest.warns(InvkitWarning, match=r"Nobody said.*net\.onnx"):
+    with pytest.warns(InvkitWarning, match=r"Unknown preprocessing.*net\.onnx"):
         invkit.load_model(net[1])
     from invkit.interpretees import as_interpretee
 

@@ -132,7 +132,7 @@ def _assume(module: nn.Module, family: Sequence[str]) -> Preprocess:
     if preprocess == Preprocess():
         return preprocess
     warnings.warn(
-        f"Nobody said how images are prepared for this {type(module).__name__}: assumed is {preprocess}, as of "
+        f"Unknown preprocessing of this {type(module).__name__}: assumed is {preprocess}, as of "
         f"{members[name]!r} ({name}). Pass preprocess=invkit.Preprocess(...) if it was trained otherwise, or to "
         "confirm it.",
         InvkitWarning,
