@@ -50,7 +50,7 @@ def stage(tmp_path, monkeypatch, tiny):
     return {**names, "x": few[:2], "y": few[2:], "explanation": explanation, "invkit": invkit}
 
 
-@pytest.mark.filterwarnings("ignore:Nobody said")
+@pytest.mark.filterwarnings("ignore:Unknown preprocessing")
 @pytest.mark.parametrize("page", ["README.md", "docs/fidelity.md"])
 def test_the_python_of_the_page_runs(stage, page):
     found = blocks(ROOT / page)
