@@ -20,7 +20,6 @@ from invkit.evaluation import Features, frechet_distance
 from invkit.explainer import lay_groundwork, train_t
 from invkit.interpretees import ModuleInterpretee
 from invkit.report.figures import sample_sheet, write_png
-from invkit.training.precision import multiplies_bfloat16
 from invkit.utils.random import generator_for, seeded
 
 STEPS = 1500
@@ -38,8 +37,7 @@ def trained_classifier(data):
     labels = data.concepts["class"].values
     for step in range(STEPS):
         rows = torch.randint(len(data), (256,), generator=generator_for(0, "classifier", step))
-        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16("cpu")):
-            loss = F.cross_entropy(model(data.images(rows)), labels[rows])
+        loss = F.cross_entropy(model(data.images(rows)), labels[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

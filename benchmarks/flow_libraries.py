@@ -24,8 +24,7 @@ from invkit.data import Codes
 from invkit.flows import FlowSequence, FlowSettings, InvarianceFlow, VectorEmbedder
 from invkit.flows.invariance import standard_normal_nll
 from invkit.settings import Settings
-from invkit.training import InvarianceTask
-from invkit.training.loop import seconds_per_step
+from invkit.training import InvarianceTask, seconds_per_step
 
 SIZES, BATCH, SAMPLES = (64, 128), 512, 2000
 FLOW = FlowSettings()

@@ -22,6 +22,7 @@ from invkit.autoencoders import AutoencoderTask, ImageMetric, PatchDiscriminator
 from invkit.interpretees import ModuleInterpretee
 from invkit.interpretees.perceptual import LPIPS_LAYERS
 from invkit.training import fit
+from invkit.training.checkpoint import checkpoint_of
 from invkit.utils.random import seeded
 
 PAPER = AutoencoderSettings.paper()
@@ -73,16 +74,16 @@ def main(batch):
     expected = {name: value.clone() for name, value in whole.module.state_dict().items()}
     del whole
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "checkpoint")
+        file = Path(folder, "autoencoder.safetensors")
 
         def stop(step, _module):
             if step == 5:
                 os.kill(os.getpid(), signal.SIGINT)
 
-        cut = fit(task_of(PAPER, 128, perceptual), few, checkpoint=file, on_evaluate=stop)
-        print(f"stopped at step {cut.steps}; the checkpoint has {file.stat().st_size / 2**30:.2f} GiB")
+        cut = fit(task_of(PAPER, 128, perceptual), few, path=file, on_evaluate=stop)
+        print(f"stopped at step {cut.steps}; the checkpoint has {checkpoint_of(file).stat().st_size / 2**30:.2f} GiB")
         again = task_of(PAPER, 128, perceptual)
-        result = fit(again, few, checkpoint=file)
+        result = fit(again, few, path=file)
     state = again.module.state_dict()
     same = all(torch.equal(value, state[name]) for name, value in expected.items())
     print(f"resumed, {result.steps} steps: weights {'equal' if same else 'DIFFER from'} those of an uninterrupted run")

@@ -16,7 +16,6 @@ from torch import nn
 import invkit
 from invkit.data.augment import random_flip_and_crop
 from invkit.report.figures import sample_sheet
-from invkit.training.precision import multiplies_bfloat16
 from invkit.utils.random import generator_for, seeded
 
 SIZE, STEPS, RATE = 64, 1200, 3e-3
@@ -55,8 +54,7 @@ def trained_classifier(train, test):
         generator = generator_for(0, "classifier", step)
         rows = torch.randint(len(images), (64,), generator=generator)
         x = PREPROCESS(random_flip_and_crop(images[rows], generator))
-        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16("cpu")):
-            loss = F.cross_entropy(model(x), labels[rows], label_smoothing=0.1)
+        loss = F.cross_entropy(model(x), labels[rows], label_smoothing=0.1)
         optimizer.zero_grad()
         loss.backward()
         optimizer.param_groups[0]["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * step / STEPS))

@@ -32,7 +32,7 @@ from invkit.explainer import explainer as module
 from invkit.explainer.invariance import build_t
 from invkit.explanation import saving
 from invkit.settings import Settings
-from invkit.training import FitSettings, InvarianceTask, Task, fit, fit_or_load, held_out_nll, loop
+from invkit.training import FitSettings, InvarianceTask, Task, fit, held_out_nll, loop
 from invkit.training.step import State, take_step
 from invkit.utils.io import read_tensors, write_tensors
 from invkit.utils.random import generator_for
@@ -462,13 +462,13 @@ SOME = FitSettings(steps=40, batch_size=16, learning_rate=1e-2, evaluate_every=1
 def test_a_damaged_file_of_a_trained_part_is_made_again(tmp_path, damage, capsys):
     path = tmp_path / "line.safetensors"
     first, second, third = Line(), Line(), Line()
-    fit_or_load(first, SOME, path=path)
+    fit(first, SOME, path=path)
     damage(path)
-    fit_or_load(second, SOME, path=path)
+    fit(second, SOME, path=path)
     assert capsys.readouterr().err.count(f"{path} is damaged; it is made again") == (damage is not Path.unlink)
     assert same(second.weights(), first.weights())
     path.with_suffix(".checkpoint").write_text("left by a run that died just before it removed it")
-    fit_or_load(third, SOME, path=path)
+    fit(third, SOME, path=path)
     assert third.pieces == []
     assert [file.name for file in tmp_path.iterdir()] == [".locks", path.name]
 
@@ -485,9 +485,9 @@ def test_a_damaged_checkpoint_is_told_and_training_begins_anew(tmp_path, damage,
 
     first = Line(die)
     with pytest.raises(KeyboardInterrupt):
-        fit_or_load(first, SOME, path=path)
+        fit(first, SOME, path=path)
     damage(path.with_suffix(".checkpoint"))
-    fit_or_load(second, SOME, path=path)
+    fit(second, SOME, path=path)
     assert f"{path.with_suffix('.checkpoint')} is damaged; it is made again" in capsys.readouterr().err
     assert len(second.pieces) == 40
     assert same(second.weights(), undisturbed.weights())
@@ -495,7 +495,7 @@ def test_a_damaged_checkpoint_is_told_and_training_begins_anew(tmp_path, damage,
 
 def test_a_file_that_cannot_be_read_for_another_reason_is_not_removed(tmp_path, monkeypatch):
     path = tmp_path / "line.safetensors"
-    fit_or_load(Line(), SOME, path=path)
+    fit(Line(), SOME, path=path)
 
     def too_many(self):
         raise OSError(errno.EMFILE, "Too many open files")
@@ -503,9 +503,9 @@ def test_a_file_that_cannot_be_read_for_another_reason_is_not_removed(tmp_path, 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", too_many)
         with pytest.raises(ArtefactError, match="Too many open files"):
-            fit_or_load(Line(), SOME, path=path)
+            fit(Line(), SOME, path=path)
     again = Line()
-    fit_or_load(again, SOME, path=path)
+    fit(again, SOME, path=path)
     assert again.pieces == []
 
 
@@ -521,12 +521,12 @@ def test_a_run_killed_just_before_it_stops_early_stops_there_when_it_is_resumed(
         if counters["result"]["steps"] == 30:
             raise KeyboardInterrupt
 
-    path = tmp_path / "line.checkpoint"
+    path = tmp_path / "line.safetensors"
     with monkeypatch.context() as patch:
         patch.setattr(loop, "save_checkpoint", die)
         with pytest.raises(KeyboardInterrupt):
-            fit(first, settings, checkpoint=path)
-    found = fit(second, settings, checkpoint=path)
+            fit(first, settings, path=path)
+    found = fit(second, settings, path=path)
     assert replace(found, seconds=0) == replace(expected, seconds=0)
     assert same(second.weights(), whole.weights())
 

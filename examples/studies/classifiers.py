@@ -12,7 +12,7 @@ from invkit.data import ImageSet, evenly_spaced
 from invkit.data.augment import random_flip_and_crop
 from invkit.interpretees import Preprocess
 from invkit.studies.stylise import stylised
-from invkit.training import FitSettings, Task, fit_or_load
+from invkit.training import FitSettings, Task, fit
 from invkit.utils.io import content_hash
 from invkit.utils.random import generator_for
 
@@ -114,6 +114,6 @@ def train_classifier(
     )  # fmt: skip
     path = None if cache is None else cache / f"classifier-{key}.safetensors"
     task = _ClassTask(module, data, held_out, concept, preprocess, strength, mirror)
-    if not fit_or_load(task, settings, path=path, seed=seed).complete:
+    if not fit(task, settings, path=path, seed=seed).complete:
         raise KeyboardInterrupt
     return module.eval()

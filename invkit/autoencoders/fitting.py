@@ -22,7 +22,7 @@ from invkit.data import ImageSet
 from invkit.errors import SettingsError
 from invkit.interpretees import PerceptualDistance
 from invkit.report.figures import write_png
-from invkit.training import FitResult, fit_or_load
+from invkit.training import FitResult, fit
 from invkit.utils import distributed
 from invkit.utils.io import content_hash
 from invkit.utils.progress import log
@@ -68,7 +68,7 @@ def fit_autoencoder(
             f"{settings.fit.steps} steps on {where.type}{once}"
         )
 
-    result = fit_or_load(
+    result = fit(
         task,
         settings.fit,
         path=path,

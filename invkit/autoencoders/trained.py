@@ -69,7 +69,7 @@ class TrainedAutoencoder:
         autoencoder, manifest = load_folder(Path(folder))
         metrics = {name: Estimate(**value) for name, value in manifest["metrics"].items()}
         examples = read_tensors(Path(folder) / "examples.safetensors")[0]["pixels"]
-        return cls(autoencoder, metrics, FitResult(**manifest["result"]), examples, manifest["protocol"])
+        return cls(autoencoder, metrics, FitResult.from_dict(manifest["result"]), examples, manifest["protocol"])
 
     def to_html(self, file: str | Path) -> Path:
         """Write one page: reconstructions, samples of the prior, curves of training, metrics, protocol."""
@@ -110,7 +110,7 @@ def training_settings(given: Autoencoder | TrainedAutoencoder | str | Path) -> A
     """
     if isinstance(given, (str, Path)) and (Path(given) / MANIFEST).exists():
         manifest = read_json(Path(given) / MANIFEST)
-        protocol, result = manifest["protocol"], FitResult(**manifest["result"])
+        protocol, result = manifest["protocol"], FitResult.from_dict(manifest["result"])
     elif isinstance(given, TrainedAutoencoder):
         protocol, result = given.protocol, given.result
     else:

@@ -52,7 +52,7 @@ from invkit.explanation import Explanation, Profile
 from invkit.flows import InvarianceFlow, SemanticFlow
 from invkit.interpretees import as_interpretee
 from invkit.settings import Settings, expect_settings
-from invkit.training import FitResult, FitSettings, Task, fit_or_load
+from invkit.training import FitResult, FitSettings, Task, fit
 from invkit.utils import distributed
 from invkit.utils.io import clear_partials, content_hash, file_lock
 from invkit.utils.progress import log
@@ -257,7 +257,7 @@ class Explainer:
             whether training ended by itself.
         """
         seed = self.seed if seed is None else seed
-        return _is_whole(fit_or_load(task, how, path=path, seed=seed, on_begin=begin), whole)
+        return _is_whole(fit(task, how, path=path, seed=seed, on_begin=begin), whole)
 
     def path(self, kind: str, *decisive: Any) -> Path | None:
         """Return the file of a trained part, named by a hash of all that decides it; None if it is not to be kept."""

@@ -10,15 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invkit.training.order import batch_rows
-from invkit.training.precision import multiplies_bfloat16
-from invkit.training.task import FitResult, FitSettings, Task
+from invkit.training.sampler import batch_rows
+from invkit.training.task import FitResult, FitSettings, Format, Task
 from invkit.utils import distributed
 from invkit.utils.progress import log
 from invkit.utils.random import generator_for, seed_for
 from invkit.utils.resources import is_out_of_memory
 
-__all__ = ["State", "take_step"]
+__all__ = ["Snapshot", "State", "take_step"]
+
+Snapshot = tuple[dict[str, Tensor], dict[str, Any]]  # tensors and counters
 
 
 class _Loss(nn.Module):
@@ -40,7 +41,7 @@ class State:
         pieces: in how many a batch is computed, one after the other, for lack of memory.
     """
 
-    def __init__(self, task: Task, settings: FitSettings, *, shared: bool = True) -> None:
+    def __init__(self, task: Task, settings: FitSettings, chosen: Format | None = None, *, shared: bool = True) -> None:
         module = self.module = task.module
         self.loss = distributed.parallel(_Loss(task), unused=len(task.parts) > 1) if shared else _Loss(task)
         self.pieces = 1
@@ -56,7 +57,7 @@ class State:
             weight_decay=settings.weight_decay,
             fused=True,
         )
-        self.result = FitResult()
+        self.result = FitResult(format=chosen or Format())
         self.rate_factor = 1.0
 
     def average_in(self, decay: float, step: int) -> None:
@@ -79,6 +80,10 @@ class State:
         """Return all else that a checkpoint holds, JSON-able."""
         return {"result": asdict(self.result), "rate_factor": self.rate_factor}
 
+    def snapshot(self) -> Snapshot:
+        """Return what :meth:`restore` takes."""
+        return self.tensors(), self.counters()
+
     def restore(self, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
         """Go back to what :meth:`tensors` and :meth:`counters` gave."""
 
@@ -88,13 +93,16 @@ class State:
         self.module.load_state_dict(part("module"))
         self.average.load_state_dict(part("average"))
         self.best = {k: v.clone() for k, v in part("best").items()}
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         slots: dict[int, dict[str, Tensor]] = {}
         for key, value in part("optimizer").items():
             index, slot = key.split("/")
-            slots.setdefault(int(index), {})[slot] = value.clone()
+            like = parameters[int(index)]
+            # in the memory format of its parameter, which the fused optimiser takes for granted
+            own = torch.empty_like(like, dtype=value.dtype) if value.shape == like.shape else torch.empty_like(value)
+            slots.setdefault(int(index), {})[slot] = own.copy_(value)
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
-        self.result = FitResult(**counters["result"])
-        self.result.history = [(int(s), float(a), float(b)) for s, a, b in self.result.history]
+        self.result = FitResult.from_dict(counters["result"])
         self.rate_factor = counters["rate_factor"]
 
 
@@ -117,7 +125,7 @@ def _gradients(task: Task, state: State, settings: FitSettings, rows: Tensor, se
     """Return the loss of a batch, with its gradients set; in ever smaller pieces while memory is too small."""
     own = (distributed.rank(),) if distributed.world_size() > 1 else ()  # each process draws its own noise
     device = next(task.module.parameters()).device
-    bf16 = settings.precision == "bfloat16" or (settings.precision == "auto" and multiplies_bfloat16(device.type))
+    bf16 = state.result.format.precision == "bfloat16"
     while True:
         generator, total = generator_for(seed, "step", task.step, *own), 0.0
         torch.default_generator.manual_seed(seed_for(seed, "layers", task.step, *own))  # dropout takes no generator

@@ -6,12 +6,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FitResult", "FitSettings", "Task"]
+__all__ = ["FitResult", "FitSettings", "Format", "Task"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,10 @@ class FitSettings:
         ema: decay of the exponential moving average of the weights; the average is what is kept.
         evaluate_every: steps between held-out evaluations and checkpoints.
         patience: evaluations without improvement after which training stops early.
-        precision: `float32`; `bfloat16`, the forward pass under autocast; or `auto`, whichever is faster here.
+        precision: `float32`; `bfloat16`, the forward pass under autocast; or `auto`, whichever is faster on this
+            machine (:func:`invkit.training.choose_format`). Pin it, and `memory_format`, for the same weights to the
+            last bit on another day.
+        memory_format: of 4-D weights, and thereby of the maps of convolutions: `contiguous`, `channels_last` or `auto`.
     """
 
     steps: int
@@ -43,6 +46,7 @@ class FitSettings:
     evaluate_every: int = 100
     patience: int = 20
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FitSettings:
@@ -56,6 +60,19 @@ class FitSettings:
             return self.learning_rate * (step + 1) / rise
         done = (step - rise) / max(1.0, self.steps - rise)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+class Format(NamedTuple):
+    """How a step is computed.
+
+    Attributes:
+        precision: `float32`, or `bfloat16` for autocast to it.
+        memory_format: of 4-D weights: `contiguous` or `channels_last`. Convolutions pass the format of their weights on
+            to their outputs, so that a loss needs no code for it.
+    """
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    memory_format: Literal["contiguous", "channels_last"] = "contiguous"
 
 
 class Task(ABC):
@@ -105,6 +122,7 @@ class FitResult:
         seconds: time spent, over all resumed runs.
         stopped: `done`, `early` (no improvement) or `interrupted` (Ctrl-C).
         recoveries: how often a non-finite loss was rolled back.
+        format: number format and memory format of the steps.
     """
 
     best: float = math.inf
@@ -115,6 +133,14 @@ class FitResult:
     seconds: float = 0.0
     stopped: str = "done"
     recoveries: int = 0
+    format: Format = Format()
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> FitResult:
+        """Return the result whose fields were written as JSON, where tuples are lists."""
+        history = [(int(step), float(train), float(validation)) for step, train, validation in content["history"]]
+        terms = [dict(means) for means in content["terms"]]
+        return cls(**{**content, "history": history, "terms": terms, "format": Format(*content["format"])})
 
     @property
     def complete(self) -> bool:

@@ -125,9 +125,9 @@ def test_ten_steps_with_a_critic_resume_exactly(tmp_path, data):
         if step == 4:
             os.kill(os.getpid(), signal.SIGINT)
 
-    assert fit(cut, FEW, checkpoint=tmp_path / "c", on_evaluate=stop).stopped == "interrupted"
+    assert fit(cut, FEW, path=tmp_path / "autoencoder", on_evaluate=stop).stopped == "interrupted"
     again = task_of(data)
-    result = fit(again, FEW, checkpoint=tmp_path / "c")
+    result = fit(again, FEW, path=tmp_path / "autoencoder")
     assert result.steps == 10
     assert len(result.terms) == len(result.history) == 5
     for name, value in whole.module.state_dict().items():

@@ -58,7 +58,7 @@ def test_all_that_is_explained_on_the_same_images_shares_it(photographs, network
     tiny = replace(tiny, autoencoder=SMALL)
     invkit.train_autoencoder(photographs, settings=SMALL, cache=tmp_path)
     invkit.explain(network, "0", photographs, preprocess=invkit.Preprocess(), settings=tiny, cache=tmp_path)
-    assert "autoencoder: found, made earlier" in capsys.readouterr().err
+    assert "autoencoder: found, trained before" in capsys.readouterr().err
     assert len(list(tmp_path.glob("autoencoder-*"))) == 1
 
 

@@ -34,7 +34,7 @@ def test_an_autoencoder_is_trained_resumed_and_used_to_explain(run, model, folde
     assert json.loads((out / "manifest.json").read_text())["autoencoder"]["latent_dim"] == 12
     assert (out / "report.html").exists()
     assert "4 steps on" in run(*options).output
-    assert "found, made earlier" in run(*options).output
+    assert "found, trained before" in run(*options).output
     explained = run(
         "explain", model, "0", folder, "--autoencoder", out, "--preset", "quick", "--out", tmp_path / "e", "--quiet"
     )

@@ -100,7 +100,7 @@ def test_files_of_a_training_are_removed_only_after_it_has_ended(tmp_path, end, 
     file.write_text("")
     (entry,) = caches.entries(tmp_path)
     remover = threading.Thread(target=caches.remove, args=[entry])
-    with file_lock(tmp_path / "t-0123456789abcdef.safetensors"):  # as fit_or_load holds it
+    with file_lock(tmp_path / "t-0123456789abcdef.safetensors"):  # as fit holds it
         remover.start()
         remover.join(0.3)
         assert file.exists()

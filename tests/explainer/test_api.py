@@ -162,7 +162,7 @@ def test_another_model_is_refused(explanation, model, tmp_path):
 def test_the_cache_gives_the_same_without_training(model, digits, tiny, tmp_path, monkeypatch):
     options = {"settings": tiny, "cache": tmp_path}
     first = invkit.explain(model, "4", digits, **options)
-    monkeypatch.setattr("invkit.training.artefacts.fit", None)  # training would fail now
+    monkeypatch.setattr("invkit.training.loop._train", None)  # training would fail now
     again = invkit.explain(model, "4", digits, **options)
     assert again.metrics == first.metrics
     x = digits.images(slice(2))
@@ -341,7 +341,7 @@ def test_new_labels_need_no_new_autoencoder_and_another_noise_no_new_e(model, di
 
 @pytest.mark.parametrize("stage", ["AutoencoderTask", "AnchorTask", "InvarianceTask"])
 def test_what_is_made_after_an_interruption_is_not_kept(model, digits, tiny, tmp_path, monkeypatch, stage):
-    whole = module.fit_or_load
+    whole = module.fit
 
     def cut_short(task, *args, **options):
         result = whole(task, *args, **options)
@@ -351,8 +351,8 @@ def test_what_is_made_after_an_interruption_is_not_kept(model, digits, tiny, tmp
                 options["path"].unlink(missing_ok=True)
         return result
 
-    monkeypatch.setattr(module, "fit_or_load", cut_short)
-    monkeypatch.setattr("invkit.autoencoders.fitting.fit_or_load", cut_short)
+    monkeypatch.setattr(module, "fit", cut_short)
+    monkeypatch.setattr("invkit.autoencoders.fitting.fit", cut_short)
     invkit.explain(model, "2", digits, settings=tiny, cache=tmp_path)
     kept = {file.name.partition("-")[0] for file in tmp_path.glob("[!.]*")}
     assert (
@@ -422,7 +422,7 @@ def test_a_layer_without_an_embedder_or_finite_values_is_told_before_any_trainin
 
 
 def test_factors_that_do_not_fit_are_told_before_any_training(model, digits, tiny, monkeypatch):
-    monkeypatch.setattr(module, "fit_or_load", lambda *_, **__: pytest.fail("training began"))
+    monkeypatch.setattr(module, "fit", lambda *_, **__: pytest.fail("training began"))
     monkeypatch.setattr(module, "fit_autoencoder", lambda *_, **__: pytest.fail("training began"))
     for sizes, words in (({"digit": 12}, "do not fit"), ({"digt": 2}, "No labels for digt")):
         with pytest.raises(SettingsError, match=words):

@@ -32,14 +32,14 @@ def fitted(digits, tiny):
 def trained(monkeypatch):
     """Titles of all trainings, in order."""
     titles = []
-    whole = module.fit_or_load
+    whole = module.fit
 
     def noted(task, *args, **options):
         titles.append(task.title)
         return whole(task, *args, **options)
 
-    monkeypatch.setattr(module, "fit_or_load", noted)
-    monkeypatch.setattr("invkit.autoencoders.fitting.fit_or_load", noted)
+    monkeypatch.setattr(module, "fit", noted)
+    monkeypatch.setattr("invkit.autoencoders.fitting.fit", noted)
     return titles
 
 

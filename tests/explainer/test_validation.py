@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Unknown preprocessing")
 @pytest.fixture
 def untrained(monkeypatch):
     """Fail the test if a training begins."""
-    for name in ("fit_autoencoder", "fit_or_load"):
+    for name in ("fit_autoencoder", "fit"):
         monkeypatch.setattr(f"invkit.explainer.explainer.{name}", lambda *_, **__: pytest.fail("training began"))
 
 

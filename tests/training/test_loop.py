@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from invkit.errors import ArtefactError, SettingsError, TrainingError
-from invkit.training import FitSettings, Task, fit, fit_or_load
-from invkit.training.loop import seconds_per_step
-from invkit.training.order import batch_rows
+from invkit.training import FitSettings, Task, fit, seconds_per_step
+from invkit.training.checkpoint import checkpoint_of, load_checkpoint
+from invkit.training.sampler import batch_rows
 from invkit.utils.io import read_tensors
 
 SETTINGS = FitSettings(steps=60, batch_size=16, learning_rate=1e-2, evaluate_every=10)
@@ -38,6 +38,17 @@ class Line(Task):
 
     def validation_loss(self, module):
         return float((module(self.x) - 2 * self.x).square().mean())
+
+
+def interrupted_at(stop):
+    """Return trouble for a :class:`Line`: Ctrl-C at a step."""
+
+    def interrupt(step, loss):
+        if step == stop:
+            os.kill(os.getpid(), signal.SIGINT)
+        return loss
+
+    return interrupt
 
 
 def weights(task):
@@ -93,14 +104,9 @@ def test_global_random_state_is_left_as_found():
 
 
 def test_an_interruption_loses_no_step(tmp_path):
-    def interrupt(step, loss):
-        if step == 7:
-            os.kill(os.getpid(), signal.SIGINT)
-        return loss
-
-    fit(Line(interrupt), SETTINGS, checkpoint=tmp_path / "c")
+    fit(Line(interrupted_at(7)), SETTINGS, path=tmp_path / "line")
     rest = Line()
-    fit(rest, SETTINGS, checkpoint=tmp_path / "c")
+    fit(rest, SETTINGS, path=tmp_path / "line")
     assert rest.steps == SETTINGS.steps - 7
 
 
@@ -109,16 +115,11 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(tmp_path, stop):
     whole = Line()
     fit(whole, SETTINGS)
 
-    def interrupt(step, loss):
-        if step == stop:
-            os.kill(os.getpid(), signal.SIGINT)
-        return loss
-
-    path = tmp_path / "run.checkpoint"
-    first = Line(interrupt)
-    assert fit(first, SETTINGS, checkpoint=path).stopped == "interrupted"
+    path = tmp_path / "line.safetensors"
+    first = Line(interrupted_at(stop))
+    assert fit(first, SETTINGS, path=path).stopped == "interrupted"
     second = Line()
-    result = fit(second, SETTINGS, checkpoint=path)
+    result = fit(second, SETTINGS, path=path)
     assert result.stopped == "done"
     assert torch.equal(weights(second), weights(whole))
 
@@ -166,25 +167,25 @@ def test_it_stops_early_when_nothing_improves():
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
-    path = tmp_path / "run.checkpoint"
-    fit(Line(), SETTINGS, checkpoint=path)
+    path = tmp_path / "line.safetensors"
+    fit(Line(interrupted_at(25)), SETTINGS, path=path)
     with pytest.raises(ArtefactError, match="another run"):
-        fit(Line(), FitSettings(steps=61, batch_size=16), checkpoint=path)
+        fit(Line(), FitSettings(steps=61, batch_size=16), path=path)
 
 
 def test_a_truncated_checkpoint_is_refused(tmp_path):
-    path = tmp_path / "run.checkpoint"
-    fit(Line(), SETTINGS, checkpoint=path)
+    fit(Line(interrupted_at(25)), SETTINGS, path=tmp_path / "line.safetensors")
+    path = checkpoint_of(tmp_path / "line.safetensors")
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ArtefactError, match="damaged or truncated"):
-        fit(Line(), SETTINGS, checkpoint=path)
+        load_checkpoint(path, "any")
 
 
 def test_finished_work_is_found_again_and_not_repeated(tmp_path):
     path = tmp_path / "line.safetensors"
     first, second = Line(), Line()
-    made = fit_or_load(first, SETTINGS, path=path)
-    found = fit_or_load(second, SETTINGS, path=path)
+    made = fit(first, SETTINGS, path=path)
+    found = fit(second, SETTINGS, path=path)
     assert second.steps == 0
     assert found.best == made.best
     assert torch.equal(weights(first), weights(second))
@@ -197,8 +198,8 @@ def test_a_run_killed_at_random_moments_loses_nothing(tmp_path):
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path; from dataclasses import replace\n"
-        "from test_loop import Line, SETTINGS, fit_or_load\n"
-        "fit_or_load(Line(), replace(SETTINGS, steps=4000, patience=10**6), path=Path(sys.argv[2]))\n"
+        "from test_loop import Line, SETTINGS, fit\n"
+        "fit(Line(), replace(SETTINGS, steps=4000, patience=10**6), path=Path(sys.argv[2]))\n"
     )
     command = [sys.executable, "-c", script, str(Path(__file__).parent)]
     undisturbed, path = tmp_path / "a" / "line.safetensors", tmp_path / "b" / "line.safetensors"

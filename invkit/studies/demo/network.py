@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from invkit.data import ImageSet, evenly_spaced
 from invkit.interpretees import Preprocess
-from invkit.training import FitSettings, Task, fit_or_load
+from invkit.training import FitSettings, Task, fit
 from invkit.utils.io import content_hash, read_tensors, write_tensors
 from invkit.utils.random import seeded
 
@@ -110,7 +110,7 @@ def train_checkpoints(
         final.unlink(missing_ok=True)  # a checkpoint was removed by hand
     few = held_out.take(evenly_spaced(len(held_out), 512))
     task = _DigitTask(squeezenet(seed, data.images(slice(0, None, len(data) // 128))), data, few)
-    if not fit_or_load(task, settings, path=final, seed=seed, on_evaluate=keep).complete:
+    if not fit(task, settings, path=final, seed=seed, on_evaluate=keep).complete:
         raise KeyboardInterrupt  # there are no checkpoints to explain
     models = {}
     for step in steps:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from invkit.core import Posterior
 from invkit.errors import DataError
-from invkit.training import FitSettings, Task, fit_or_load
+from invkit.training import FitSettings, Task, fit
 from invkit.utils.random import generator_for, seeded
 
 __all__ = ["DequantizerTask", "EmbeddingVAE", "train_dequantizer"]
@@ -138,7 +138,7 @@ def train_dequantizer(
         width: of the hidden layers; 256 to 512 is quick on a CPU.
         noise: see :class:`EmbeddingVAE`.
         settings: None for 3,000 steps.
-        path: file to keep it in, see :func:`invkit.training.fit_or_load`.
+        path: file to keep it in, see :func:`invkit.training.fit`.
         seed: of every draw.
 
     Raises:
@@ -153,5 +153,5 @@ def train_dequantizer(
         vae = EmbeddingVAE(embeddings.shape[1], width, noise)
     vae.fit_scale(embeddings)
     task = DequantizerTask(vae.to(embeddings.device), embeddings)
-    fit_or_load(task, settings, path=path, seed=seed)
+    fit(task, settings, path=path, seed=seed)
     return vae.requires_grad_(False)

@@ -1,0 +1,177 @@
+"""The number format and the memory format of a training run, chosen by timing a few of its own steps.
+
+What a processor advertises does not decide: with avx512_bf16 but without AMX, a step of t under bfloat16 autocast takes
+1.7 times as long as in float32, while ``channels_last`` makes a SqueezeNet's step 1.5 times as fast
+(`benchmarks/precision.py`).
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import nn
+
+from invkit.training.step import State, take_step
+from invkit.training.task import FitSettings, Format, Task
+from invkit.utils import distributed
+from invkit.utils.progress import log
+
+__all__ = ["candidates", "choose_format", "in_memory_format", "seconds_per_step", "time_formats"]
+
+_MARGIN = 1.15  # a format must be faster by this factor than a simpler one
+_SHORT = 300  # steps; shorter runs are not measured
+_SECONDS, _SHARE, _ROUNDS = 2.0, 0.01, 5  # limits: of the measurement, and as a share of the run; timed steps a format
+_HOPELESS = 1.5  # a format slower than the simplest by this factor is not timed again
+_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+
+
+_chosen: dict[object, Format] = {}  # by signature: a process trains equal modules equally
+
+
+def choose_format(task: Task, settings: FitSettings) -> Format:
+    """Return the format to train in: a pinned one, else the fastest of a short measurement.
+
+    The simplest format, float32 and contiguous, is kept unless another is faster by 15 %, so that a busy machine seldom
+    changes the choice. The choice is measured once a process for modules of one signature, and the main process decides
+    for all. Runs of fewer than 300 steps are not measured.
+
+    Args:
+        task: on a copy of whose module the steps are taken; the task, its module and the random state are unchanged.
+        settings: `precision` and `memory_format` are followed unless they are `auto`.
+    """
+    possible = candidates(task.module, settings)
+    if len(possible) == 1 or settings.steps < _SHORT:
+        return possible[0]
+    shapes = tuple((name, tuple(p.shape)) for name, p in task.module.named_parameters())
+    run = (settings.batch_size, _device(task.module).type, torch.get_num_threads(), distributed.world_size())
+    signature = (type(task).__name__, possible, shapes, run)
+    if signature not in _chosen:
+        taken = time_formats(task, settings, possible)
+        _chosen[signature] = found = distributed.broadcast(_fastest(taken))
+        if found != possible[0]:
+            ratio = taken[found] / taken[possible[0]]
+            log(f"{task.title}: trains in {found.precision}, {found.memory_format}: {ratio:.2f} of the time of a step")
+    return _chosen[signature]
+
+
+def candidates(module: nn.Module, settings: FitSettings) -> tuple[Format, ...]:
+    """Return the formats that the settings leave open, the simplest first.
+
+    A GPU that supports bfloat16 uses it. ``channels_last`` is tried for modules with 4-D weights; a module that is
+    already in it stays so.
+    """
+    precisions: tuple[Literal["float32", "bfloat16"], ...]
+    memory_formats: tuple[Literal["contiguous", "channels_last"], ...]
+    if settings.precision != "auto":
+        precisions = (settings.precision,)
+    elif _device(module).type == "cpu":
+        precisions = ("float32", "bfloat16")
+    elif _device(module).type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        precisions = ("float32",)
+    else:
+        precisions = ("bfloat16",)
+    if settings.memory_format != "auto":
+        memory_formats = (settings.memory_format,)
+    elif (found := _memory_format(module)) == "contiguous" and any(p.ndim == 4 for p in module.parameters()):
+        memory_formats = ("contiguous", "channels_last")
+    else:
+        memory_formats = (found,)
+    return tuple(Format(precision, memory_format) for precision in precisions for memory_format in memory_formats)
+
+
+@contextmanager
+def in_memory_format(module: nn.Module, memory_format: Literal["contiguous", "channels_last"]) -> Iterator[None]:
+    """Keep the module's 4-D weights in a memory format, and afterwards in the one that they had."""
+    found = _memory_format(module)
+    if memory_format != found:
+        module.to(memory_format=_FORMATS[memory_format])
+    try:
+        yield
+    finally:
+        if memory_format != found:
+            module.to(memory_format=_FORMATS[found])
+
+
+def seconds_per_step(task: Task, settings: FitSettings, chosen: Format | None = None) -> float:
+    """Return the time of a step at the end of training in seconds, the least of five, on a copy of the module.
+
+    Args:
+        task: it, its module and the random state are left unchanged.
+        settings: of the training.
+        chosen: the format; None measures which one training would choose.
+    """
+    chosen = chosen or choose_format(task, settings)
+    return time_formats(task, replace(settings, steps=10**9), [chosen])[chosen]
+
+
+def time_formats(task: Task, settings: FitSettings, formats: Sequence[Format]) -> dict[Format, float]:
+    """Return the least time of a step in each format, in seconds, infinite where it fails or its loss is not finite.
+
+    Steps are those at the end of training, where every term of the loss is present. After one step each that is not
+    counted, formats take turns until 2 seconds or 1 % of the run are spent, at least once and at most five times.
+
+    Args:
+        task: it, its module and the random state are left unchanged.
+        settings: of the training.
+        formats: the simplest first.
+    """
+    begun = time.monotonic()
+    device = _device(task.module)
+    taken = dict.fromkeys(formats, float("inf"))
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        states = {name: _probe(task, settings, name) for name in dict.fromkeys(f.memory_format for f in formats)}
+        failed = {f for f in formats if _seconds(*states[f.memory_format], settings, f) == float("inf")}
+        for _ in range(_ROUNDS):
+            limit = _HOPELESS * taken[formats[0]]
+            for each in formats:
+                if each not in failed and (taken[each] == float("inf") or taken[each] <= limit):
+                    taken[each] = min(taken[each], _seconds(*states[each.memory_format], settings, each))
+            if time.monotonic() - begun > min(_SECONDS, _SHARE * settings.steps * taken[formats[0]]):
+                break
+    return taken
+
+
+def _probe(task: Task, settings: FitSettings, memory_format: str) -> tuple[Task, State]:
+    """Copy a task with its module, in a memory format, at the last step of training."""
+    probe = copy.copy(task)
+    probe.module = copy.deepcopy(task.module).train().to(memory_format=_FORMATS[memory_format])
+    state = State(probe, settings, shared=False)
+    state.result.steps = settings.steps - 1
+    return probe, state
+
+
+def _seconds(probe: Task, state: State, settings: FitSettings, chosen: Format) -> float:
+    """Return the time of one step, infinite if it fails: training itself reports why where no format works."""
+    state.result.format = chosen
+    begun = time.perf_counter()
+    try:
+        loss = take_step(probe, state, settings, seed=0)  # reads the loss, and so waits for a GPU
+    except RuntimeError:
+        return float("inf")
+    taken = time.perf_counter() - begun
+    return taken if abs(loss) < float("inf") else float("inf")
+
+
+def _fastest(taken: dict[Format, float]) -> Format:
+    """Return the fastest format; each must be faster than a simpler one by the margin."""
+    best, *others = taken
+    for other in others:
+        if _MARGIN * taken[other] < taken[best]:
+            best = other
+    return best
+
+
+def _memory_format(module: nn.Module) -> Literal["contiguous", "channels_last"]:
+    weights = [p for p in module.parameters() if p.ndim == 4 and not p.is_contiguous()]
+    last = any(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+    return "channels_last" if last else "contiguous"
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next(module.parameters()).device
