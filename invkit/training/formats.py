@@ -10,8 +10,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
 import torch
@@ -26,7 +25,8 @@ __all__ = ["candidates", "choose_format", "in_memory_format", "seconds_per_step"
 
 _MARGIN = 1.15  # a format must be faster by this factor than a simpler one
 _SHORT = 300  # steps; shorter runs are not measured
-_SECONDS, _SHARE, _ROUNDS = 2.0, 0.01, 5  # limits: of the measurement, and as a share of the run; timed steps a format
+_SECONDS, _SHARE = 2.0, 0.01  # of the measurement, and as its share of the run: time after which it ends
+_LEAST, _MOST = 2, 5  # timed steps of each format
 _HOPELESS = 1.5  # a format slower than the simplest by this factor is not timed again
 _FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
@@ -99,7 +99,7 @@ def in_memory_format(module: nn.Module, memory_format: Literal["contiguous", "ch
 
 
 def seconds_per_step(task: Task, settings: FitSettings, chosen: Format | None = None) -> float:
-    """Return the time of a step at the end of training in seconds, the least of five, on a copy of the module.
+    """Return the time of a step at the end of training in seconds by the clock, the least of five after a first one.
 
     Args:
         task: it, its module and the random state are left unchanged.
@@ -107,14 +107,22 @@ def seconds_per_step(task: Task, settings: FitSettings, chosen: Format | None = 
         chosen: the format; None measures which one training would choose.
     """
     chosen = chosen or choose_format(task, settings)
-    return time_formats(task, replace(settings, steps=10**9), [chosen])[chosen]
+    taken = []
+    with _unchanged_random_state(task.module):
+        probe = _probe(task, settings, chosen.memory_format)
+        for _ in range(1 + _MOST):
+            begun = time.perf_counter()
+            _seconds(*probe, settings, chosen)
+            taken.append(time.perf_counter() - begun)
+    return min(taken[1:])
 
 
 def time_formats(task: Task, settings: FitSettings, formats: Sequence[Format]) -> dict[Format, float]:
     """Return the least time of a step in each format, in seconds, infinite where it fails or its loss is not finite.
 
     Steps are those at the end of training, where every term of the loss is present. After one step each that is not
-    counted, formats take turns until 2 seconds or 1 % of the run are spent, at least once and at most five times.
+    counted, formats take turns until 2 seconds or 1 % of the run are spent, at least twice and at most five times; one
+    that is slower than the first by half is dropped.
 
     Args:
         task: it, its module and the random state are left unchanged.
@@ -122,17 +130,17 @@ def time_formats(task: Task, settings: FitSettings, formats: Sequence[Format]) -
         formats: the simplest first.
     """
     begun = time.monotonic()
-    device = _device(task.module)
     taken = dict.fromkeys(formats, float("inf"))
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with _unchanged_random_state(task.module):
         states = {name: _probe(task, settings, name) for name in dict.fromkeys(f.memory_format for f in formats)}
         failed = {f for f in formats if _seconds(*states[f.memory_format], settings, f) == float("inf")}
-        for _ in range(_ROUNDS):
+        for done in range(_MOST):
             limit = _HOPELESS * taken[formats[0]]
             for each in formats:
                 if each not in failed and (taken[each] == float("inf") or taken[each] <= limit):
                     taken[each] = min(taken[each], _seconds(*states[each.memory_format], settings, each))
-            if time.monotonic() - begun > min(_SECONDS, _SHARE * settings.steps * taken[formats[0]]):
+            budget = min(_SECONDS, _SHARE * settings.steps * taken[formats[0]])
+            if done + 1 >= _LEAST and time.monotonic() - begun > budget:
                 break
     return taken
 
@@ -147,14 +155,18 @@ def _probe(task: Task, settings: FitSettings, memory_format: str) -> tuple[Task,
 
 
 def _seconds(probe: Task, state: State, settings: FitSettings, chosen: Format) -> float:
-    """Return the time of one step, infinite if it fails: training itself reports why where no format works."""
+    """Return the time of one step, infinite if it fails: training itself reports why where no format works.
+
+    On a CPU that is the time of this thread on a core, whatever else the machine does.
+    """
+    clock = time.thread_time if _device(probe.module).type == "cpu" else time.perf_counter
     state.result.format = chosen
-    begun = time.perf_counter()
+    begun = clock()
     try:
         loss = take_step(probe, state, settings, seed=0)  # reads the loss, and so waits for a GPU
     except RuntimeError:
         return float("inf")
-    taken = time.perf_counter() - begun
+    taken = clock() - begun
     return taken if abs(loss) < float("inf") else float("inf")
 
 
@@ -171,6 +183,11 @@ def _memory_format(module: nn.Module) -> Literal["contiguous", "channels_last"]:
     weights = [p for p in module.parameters() if p.ndim == 4 and not p.is_contiguous()]
     last = any(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
     return "channels_last" if last else "contiguous"
+
+
+def _unchanged_random_state(module: nn.Module) -> AbstractContextManager[None]:
+    device = _device(module)
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
 def _device(module: nn.Module) -> torch.device:
