@@ -1,4 +1,4 @@
-"""Names that the examples in docstrings use: a tiny explained network."""
+"""Names that the examples in docstrings may use: invkit, network, explainer, explanation, profile."""
 
 from functools import cache
 
@@ -7,33 +7,31 @@ import torch
 from torch import nn
 
 import invkit
-from invkit.data import color_digits
-from invkit.settings import Settings
 from invkit.utils.progress import quiet
+
+_TRAINED = ("network", "explainer", "explanation", "profile")
 
 
 @cache
-def _tiny_profile():
+def _trained():
     """Explain two layers of a small network on 300 coloured digits, in seconds; the numbers mean nothing."""
     torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 5)
-    ).eval()
-    digits = color_digits(copies=1).take(torch.arange(300))
-    preprocess = invkit.Preprocess()
+    layers = nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 5)
+    network = invkit.ModuleInterpretee(nn.Sequential(*layers), invkit.Preprocess())
+    digits = invkit.color_digits(copies=1).take(torch.arange(300))
     with quiet():
-        return invkit.profile(network, ["0", "2"], digits, settings=Settings.tiny(), preprocess=preprocess)
+        explainer = invkit.Explainer(digits, settings=invkit.Settings.tiny())
+        profile = explainer.profile(network, ["0", "2"])
+    return {"network": network, "explainer": explainer, "explanation": profile["0"], "profile": profile}
 
 
 @pytest.fixture(autouse=True)
-def _examples(request):
-    """Add `invkit`, `profile` and `explanation` to the names of an example that uses them."""
+def _names_of_examples(request):
+    """Add `invkit` to the names of each example, and the trained objects to those of an example that uses them."""
     if isinstance(request.node, pytest.DoctestItem):
-        names, source = (
-            request.getfixturevalue("doctest_namespace"),
-            "".join(e.source for e in request.node.dtest.examples),
-        )
+        names = request.getfixturevalue("doctest_namespace")
         names["invkit"] = invkit
-        if "profile" in source or "explanation" in source:
-            names["profile"] = _tiny_profile()
-            names["explanation"] = names["profile"]["0"]
+        source = "".join(example.source for example in request.node.dtest.examples)
+        if any(name in source for name in _TRAINED):
+            names.update(_trained())
+        torch.manual_seed(0)

@@ -72,7 +72,7 @@ def main(folder, out):
     train, test = images.split(0.15, 0)
     test = test.match_classes(train)
     trained = invkit.train_autoencoder(train, held_out=test, cache=out / "cache", sheets=out / "sheets")
-    print(f"{trained!r}, {trained.result.seconds / 60:.1f} min")
+    print(f"{trained}, {trained.result.seconds / 60:.1f} min")
     trained.to_html(out / "autoencoder.html")
     model = trained_classifier(train, test)
     profile = invkit.profile(

@@ -18,11 +18,12 @@ from invkit.report.html import Picture, Section, Table, write_page
 from invkit.training import FitResult
 from invkit.utils import distributed
 from invkit.utils.io import read_json, read_tensors, write_json, write_tensors
+from invkit.utils.text import one_line
 
 __all__ = ["TrainedAutoencoder", "as_autoencoder", "training_settings"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainedAutoencoder:
     """An autoencoder with what is known of it; it goes into :func:`invkit.explain` as `autoencoder`.
 
@@ -41,6 +42,11 @@ class TrainedAutoencoder:
     protocol: dict[str, Any]
 
     def __repr__(self) -> str:
+        metrics = ", ".join(f"{name}={value}" for name, value in self.metrics.items())
+        name = type(self.autoencoder).__name__
+        return one_line(f"TrainedAutoencoder({name}, {self.autoencoder.image_size} px, {metrics})")
+
+    def __str__(self) -> str:
         metrics = ", ".join(f"{name} {value}" for name, value in self.metrics.items())
         return f"{type(self.autoencoder).__name__} at {self.autoencoder.image_size} px: {metrics}"
 

@@ -81,7 +81,7 @@ def train_autoencoder(data: str, out: Path, seed: int, as_json: bool, **options:
     metrics = {name: vars(value) for name, value in trained.metrics.items()}
     if not trained.result.complete:
         click.echo(f"invkit: stopped at step {trained.result.steps}; the same command resumes from there", err=True)
-    click.echo(json.dumps(metrics, indent=2) if as_json else f"{trained!r}\nReport: {page}")
+    click.echo(json.dumps(metrics, indent=2) if as_json else f"{trained}\nReport: {page}")
 
 
 def _settings(options: dict[str, Any], size: int) -> AutoencoderSettings:

@@ -16,6 +16,7 @@ from invkit.data.storage import StoredImages, concatenate_images
 from invkit.errors import DataError
 from invkit.utils.io import ChunkedTensor, content_hash
 from invkit.utils.random import generator_for
+from invkit.utils.text import one_line
 
 __all__ = ["ImageSet", "evenly_spaced", "to_uint8"]
 
@@ -45,7 +46,7 @@ def evenly_spaced(total: int, n: int) -> Tensor:
     return torch.linspace(0, total - 1, min(n, total)).long()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImageSet:
     """N images of one size, with named concepts.
 
@@ -67,6 +68,8 @@ class ImageSet:
         >>> from invkit.data import ImageSet, as_concept
         >>> labels = {"digit": as_concept("digit", [0, 1, 0, 1, 0, 1])}
         >>> images = ImageSet(torch.rand(6, 3, 28, 28), labels)
+        >>> images
+        ImageSet(6 images of 28 px, concepts=['digit'])
         >>> len(images), images.size
         (6, 28)
         >>> train, test = images.split(0.34, seed=0)
@@ -107,6 +110,11 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    def __repr__(self) -> str:
+        groups = "" if self.groups is None else f", {len(self.groups.unique()):,} groups"
+        about = f"{len(self):,} images of {self.size} px, concepts={list(self.concepts)}{groups}"
+        return one_line(f"{type(self).__name__}({about})")
 
     @property
     def size(self) -> int:

@@ -109,7 +109,7 @@ class Explainer:
         >>> import invkit
         >>> explainer = invkit.Explainer(invkit.color_digits(copies=1), settings=invkit.Settings.tiny())
         >>> explainer
-        Explainer(1,213 + 224 images of 28 px, concepts digit, foreground, background; not fitted)
+        Explainer(1,221 + 216 images of 28 px, concepts digit, foreground, background; not fitted)
         >>> explanation = explainer.explain(network, "2")
         >>> explainer.is_fitted
         True

@@ -1,4 +1,4 @@
-"""Pictures of plain results: arrays and estimates in, matplotlib figures out. No window is opened."""
+"""Figures: from tensors and estimates to matplotlib figures. No window is opened."""
 
 from __future__ import annotations
 
@@ -20,7 +20,17 @@ _COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#8a5a9e", "#7a7a7a", "#b58900")
 
 
 def image_grid(images: Tensor, gap: int = 2) -> np.ndarray:
-    """Lay out images (R, C, 3, S, S) as one array (H, W, 3) in [0, 1], white between."""
+    """Arrange images (R, C, 3, S, S) as one array (H, W, 3) in [0, 1], separated by white lines.
+
+    Args:
+        images: in [0, 1]; values outside are clipped.
+        gap: width of the lines in pixels.
+
+    Example:
+        >>> import torch
+        >>> image_grid(torch.zeros(2, 5, 3, 8, 8)).shape
+        (18, 48, 3)
+    """
     rows, columns, _, height, width = images.shape
     sheet = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), np.float32)
     for r in range(rows):
@@ -32,7 +42,21 @@ def image_grid(images: Tensor, gap: int = 2) -> np.ndarray:
 
 
 def write_png(file: Path, sheets: Sequence[Tensor], scale: int = 2) -> None:
-    """Write sheets of images (R, C, 3, S, S) side by side as a PNG, without axes or text."""
+    """Write sheets of images (R, C, 3, S, S) side by side as a PNG file, without axes or text.
+
+    Args:
+        file: path of the PNG file.
+        sheets: with equal R and S.
+        scale: enlargement, without interpolation.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder) / "sheet.png"
+        ...     write_png(file, [torch.rand(2, 1, 3, 8, 8), torch.rand(2, 4, 3, 8, 8)])
+        ...     Image.open(file).size
+        (140, 36)
+    """
     arrays = [image_grid(sheet) for sheet in sheets]
     between = np.ones((len(arrays[0]), 24, 3), np.float32)
     whole = np.concatenate([part for array in arrays for part in (array, between)][:-1], 1)
@@ -53,7 +77,12 @@ def sample_sheet(images: Tensor, reconstructions: Tensor, samples: Tensor, title
         images: (R, 3, S, S).
         reconstructions: (R, 3, S, S).
         samples: (R, C, 3, S, S).
-        title: what the samples are of.
+        title: name of what the samples are drawn for.
+
+    Example:
+        >>> x = torch.rand(4, 3, 8, 8)
+        >>> [ax.get_title() for ax in sample_sheet(x, x, torch.rand(4, 6, 3, 8, 8)).axes]
+        ['x', 'D(E(x))', '']
     """
     rows, columns = samples.shape[:2]
     figure = Figure(figsize=(0.7 * (columns + 2.4), 0.7 * rows + 0.5))
@@ -69,12 +98,17 @@ def sample_sheet(images: Tensor, reconstructions: Tensor, samples: Tensor, title
 
 
 def prior_sheet(images: Tensor, reconstructions: Tensor, drawn: Tensor) -> Figure:
-    """Draw images, their reconstructions and images of codes of the prior, a row each.
+    """Draw images, their reconstructions and images decoded from the prior, one row each.
 
     Args:
         images: (R, 3, S, S).
         reconstructions: (R, 3, S, S).
         drawn: (R, 3, S, S).
+
+    Example:
+        >>> x = torch.rand(4, 3, 8, 8)
+        >>> len(prior_sheet(x, x, x).axes)
+        3
     """
     figure = Figure(figsize=(0.8 * len(images), 3.2))
     for ax, row, title in zip(
@@ -85,7 +119,16 @@ def prior_sheet(images: Tensor, reconstructions: Tensor, drawn: Tensor) -> Figur
 
 
 def shares(values: Mapping[str, Estimate], title: str = "") -> Figure:
-    """Draw one bar for each share, by name."""
+    """Draw one bar per share, with error bars of one standard error.
+
+    Args:
+        values: shares by name.
+        title: above the axis.
+
+    Example:
+        >>> shares({"invariance": Estimate(0.7, 0.01, 600), "digit": Estimate(0.9, 0.02, 600)}).axes[0].get_xlabel()
+        'share of variance'
+    """
     figure = Figure(figsize=(4.6, 0.5 * len(values) + 0.9))
     ax = figure.subplots()
     names = list(values)
@@ -109,13 +152,18 @@ def curves(
     xlabel: str = "",
     ylabel: str = "share of variance",
 ) -> Figure:
-    """Draw each series of estimates over the same points, with bands of one standard error.
+    """Draw series of estimates over common points, with bands of one standard error.
 
     Args:
-        at: numbers, or names that are set at equal distances.
-        series: by name.
-        xlabel: of the axis.
-        ylabel: of the axis.
+        at: positions, or names at equal distances.
+        series: one estimate per point, by name.
+        xlabel: label of the horizontal axis.
+        ylabel: label of the vertical axis.
+
+    Example:
+        >>> rise = [Estimate(0.2, 0.01, 600), Estimate(0.5, 0.02, 600)]
+        >>> curves(["conv1", "conv2"], {"invariance": rise}, "layer").axes[0].get_xlabel()
+        'layer'
     """
     figure = Figure(figsize=(6.4, 3.4))
     ax = figure.subplots()
@@ -140,7 +188,16 @@ def curves(
 
 
 def histories(steps: Sequence[int], series: Mapping[str, Sequence[float]]) -> Figure:
-    """Draw each series over the steps of training, each on an axis of its own; NaN where it was not there yet."""
+    """Draw series over the steps of training, one axis each; NaN for missing points.
+
+    Args:
+        steps: of training.
+        series: one value per step, by name.
+
+    Example:
+        >>> [ax.get_title() for ax in histories([0, 100], {"loss": [1.0, 0.5], "KL": [np.nan, 2.0]}).axes]
+        ['loss', 'KL']
+    """
     columns = min(4, len(series))
     rows = -(-len(series) // columns)
     figure = Figure(figsize=(2.6 * columns, 1.9 * rows), layout="constrained")

@@ -1,4 +1,4 @@
-"""Maps over images: where in them something lies. Arrays in, a matplotlib figure out."""
+"""Heatmaps over images."""
 
 from __future__ import annotations
 
@@ -22,18 +22,23 @@ __all__ = ["Heatmap", "heatmap_sheet"]
 
 _SIGNED, _POSITIVE = "RdBu_r", "YlOrRd"
 _TILE, _BAR, _TITLE = 1.5, 0.75, 0.55  # inches
-_BRIGHTEST = 0.995  # quantile at which colours are full: one pixel must not fade all others
+_BRIGHTEST = 0.995  # quantile of full colour, so that one outlier does not fade all other pixels
 
 
 @dataclass(frozen=True)
 class Heatmap:
-    """A column of maps, one for each image.
+    """A column of maps, one per image.
 
     Attributes:
         title: above the column.
         values: (B, S, S).
-        unit: under the bar of colours.
-        signed: red above and blue below zero, or one colour from zero upwards.
+        unit: label of the colour bar.
+        signed: whether values are signed: red above and blue below zero, otherwise one colour from zero upwards.
+
+    Example:
+        >>> heatmap = Heatmap("occlusion", torch.randn(2, 8, 8), "distance")
+        >>> heatmap.over(torch.rand(2, 3, 8, 8)).shape
+        torch.Size([2, 3, 8, 8])
     """
 
     title: str
@@ -43,17 +48,17 @@ class Heatmap:
 
     @property
     def limit(self) -> float:
-        """The value of full colour, the same for all rows."""
+        """The value shown in full colour, common to all rows."""
         return float(self.values.abs().flatten().float().quantile(_BRIGHTEST)) or 1.0
 
     @property
     def scale(self) -> ScalarMappable:
-        """From values to colours."""
+        """The mapping from values to colours."""
         low = -self.limit if self.signed else 0.0
         return ScalarMappable(Normalize(low, self.limit, clip=True), colormaps[_SIGNED if self.signed else _POSITIVE])
 
     def over(self, images: Tensor) -> Tensor:
-        """Return maps in colour over images (B, 3, S, S) in pale grey: the larger a value, the less it shows through.
+        """Overlay the maps on images (B, 3, S, S) in pale grey; larger values are more opaque.
 
         Returns:
             (B, 3, S, S) in [0, 1].
@@ -66,12 +71,17 @@ class Heatmap:
 
 
 def heatmap_sheet(images: Tensor, maps: Sequence[Heatmap], caption: str = "") -> Figure:
-    """Draw images and their maps, an image a row; a column has one scale of colours.
+    """Draw images and their maps, one row per image; a column has one colour scale.
 
     Args:
         images: (B, 3, S, S) in [0, 1].
         maps: columns, from the left.
-        caption: under all of them.
+        caption: below the maps.
+
+    Example:
+        >>> maps = [Heatmap("occlusion", torch.randn(2, 8, 8), "distance")]
+        >>> len(heatmap_sheet(torch.rand(2, 3, 8, 8), maps).axes)  # images, maps, colour bar
+        3
     """
     columns, rows = len(maps) + 1, len(images)
     lines = textwrap.wrap(caption, 24 * columns)

@@ -40,6 +40,10 @@ def test_a_trained_one_is_saved_and_loaded(photographs, tmp_path, settings, monk
     loaded = invkit.TrainedAutoencoder.load(trained.save(tmp_path / "saved"))
     assert loaded.metrics == trained.metrics
     assert loaded.result.terms == trained.result.terms
+    assert repr(loaded).startswith(f"TrainedAutoencoder({type(trained.autoencoder).__name__}, 32 px, psnr=")
+    assert len(repr(replace(loaded, metrics={f"distance {k}": loaded.metrics["psnr"] for k in range(9)}))) < 120
+    assert str(loaded) == str(trained)
+    assert f"ssim {loaded.metrics['ssim']}" in str(loaded)
     assert torch.equal(loaded.examples, trained.examples)
     images = photographs[:3]
     assert torch.equal(loaded.autoencoder.encode(images).mean, trained.autoencoder.encode(images).mean)
