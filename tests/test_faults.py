@@ -328,7 +328,7 @@ def disk_full(base, how):
 @pytest.mark.slow
 def test_a_run_that_may_write_no_more_says_so_and_a_later_one_goes_on(tmp_path):
     told = script(tmp_path, "disk_full", "quota").stderr
-    assert told.count("bytes of room in a folder that can be written. Got: File too large. Free some space") == 5
+    assert told.count("bytes of free space in a writable folder. Got: File too large. Free some space") == 5
 
 
 @pytest.mark.slow
@@ -600,7 +600,7 @@ def test_a_layer_that_overflows_for_some_images_is_told_at_the_first_and_nothing
 def test_a_disk_without_room_for_the_latents_is_told_before_any_training(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "fit_autoencoder", lambda *_, **__: pytest.fail("training began"))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: namedtuple("usage", "free")(300 * 16 * 4 - 1))
-    with pytest.raises(ArtefactError, match=r"Too little room.*Got: 19 KiB"):
+    with pytest.raises(ArtefactError, match=r"Too little disk space.*Got: 19 KiB"):
         explained(tmp_path / "cache")
 
 

@@ -1,1 +1,1 @@
-"""What all rooms use: files, cache, random numbers, progress, processes, memory and disk."""
+"""Shared utilities: files, cache, random numbers, progress, processes, memory and disk."""

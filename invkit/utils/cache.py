@@ -1,4 +1,4 @@
-"""What lies in a cache folder: trained parts, latents, explanations, each named by its kind and a hash."""
+"""Entries of a cache folder: trained parts, latents, explanations, each named by its kind and a hash."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from invkit.utils.io import file_lock, read_json, read_tensors
 
 __all__ = ["ABOUT", "Entry", "damaged_files", "entries", "read_about", "remove"]
 
-ABOUT = "about.json"  # in a folder of latents: what they are
+ABOUT = "about.json"  # description of a folder of latents
 _NAME = re.compile(
     r"\.?(?P<of>(?P<kind>[a-z]+)-[0-9a-f]{16})(-\d+)?(?P<suffix>(\.safetensors|\.checkpoint)(\.\d+\.partial)?)?"
 )
@@ -24,15 +24,15 @@ _NAME = re.compile(
 
 @dataclass(frozen=True)
 class Entry:
-    """A file or folder that invkit made.
+    """A file or folder that invkit wrote.
 
     Attributes:
-        path: where it is.
-        kind: `autoencoder`, `codes`, `representations`, `t`, `e`, `explanation`, and so on; an unfinished training is a
-            `checkpoint`, what a process left that died while it wrote is `partial`.
-        about: what it says of itself.
+        path: of the file or folder.
+        kind: `autoencoder`, `codes`, `representations`, `t`, `e`, `explanation`, and so on; `checkpoint` for an
+            unfinished training, `partial` for what a process left that was killed while it wrote.
+        about: its description.
         size: in bytes.
-        changed: when, in seconds since 1970.
+        changed: time of the last change, in seconds since 1970.
     """
 
     path: Path
@@ -43,15 +43,15 @@ class Entry:
 
 
 def entries(folder: Path) -> list[Entry]:
-    """List what invkit made in a cache folder, largest first; other files are none of its business.
+    """List what invkit wrote to a cache folder, largest first; other files are ignored.
 
-    What another run removes meanwhile is passed over.
+    Entries that another run removes meanwhile are skipped.
 
     Raises:
         ArtefactError: no such folder.
     """
     if not folder.is_dir():
-        raise ArtefactError("No such cache", expected="a folder that was given as `cache`", got=folder)
+        raise ArtefactError("No such cache", expected="a folder that was passed as `cache`", got=folder)
     found = []
     for path in folder.iterdir():
         name = _NAME.fullmatch(path.name)
@@ -80,7 +80,7 @@ def _stats(path: Path) -> list[os.stat_result]:
 
 
 def read_about(file: Path) -> dict[str, Any] | None:
-    """Read what a folder of latents says of itself; None where that is missing or damaged."""
+    """Read the description of a folder of latents; None if it is missing or damaged."""
     with suppress(ArtefactError):
         found = read_json(file)
         if isinstance(found, dict):
@@ -89,16 +89,16 @@ def read_about(file: Path) -> dict[str, Any] | None:
 
 
 def _about(path: Path) -> str:
-    """Put together what the folders of an entry say."""
-    told = []
+    """Join the descriptions of the folders of an entry."""
+    descriptions = []
     for file in sorted(file for file in _files(path) if file.name == ABOUT):
         about = read_about(file) or {"of": "unknown"}
-        told.append(f"{about.get('of', '')} of {about.get('images', '?')} images")
-    return "; ".join(told)
+        descriptions.append(f"{about.get('of', '')} of {about.get('images', '?')} images")
+    return "; ".join(descriptions)
 
 
 def damaged_files(entry: Entry) -> Iterator[tuple[Path, str]]:
-    """Read an entry whole, and give each file that is not as it was written, and why."""
+    """Verify an entry; yield each damaged file, and why."""
     for file in _files(entry.path):
         try:
             if file.suffix == ".json":
@@ -111,8 +111,8 @@ def damaged_files(entry: Entry) -> Iterator[tuple[Path, str]]:
 
 
 def remove(entry: Entry) -> None:
-    """Remove an entry, once no run works on it."""
-    with file_lock(_made_under(entry.path)):
+    """Remove an entry; wait while a run uses it."""
+    with file_lock(_lock_path(entry.path)):
         if entry.path.is_dir():
             with suppress(FileNotFoundError):
                 shutil.rmtree(entry.path)
@@ -120,7 +120,7 @@ def remove(entry: Entry) -> None:
             entry.path.unlink(missing_ok=True)
 
 
-def _made_under(path: Path) -> Path:
-    """Return the name that the run that makes an entry has locked: of all files of one training its weights'."""
+def _lock_path(path: Path) -> Path:
+    """Return the path that a run locks while it writes an entry: for all files of one training, that of its weights."""
     name = _NAME.fullmatch(path.name)
     return path.with_name(f"{name['of']}.safetensors") if name is not None and name["suffix"] else path

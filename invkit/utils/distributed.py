@@ -1,6 +1,6 @@
-"""The processes of one run, by Hugging Face Accelerate: `torchrun --nproc-per-node 2 explain.py`.
+"""Several processes of one run, by Hugging Face Accelerate: `torchrun --nproc-per-node 2 explain.py`.
 
-Every process runs the same program. A process alone, the usual case, imports no Accelerate.
+Every process runs the same program. A single process does not import Accelerate.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ T = TypeVar("T")
 
 @cache
 def _accelerator() -> Accelerator | None:
-    """What a launcher started together; None for a process alone."""
+    """Return the Accelerator of the run; None if there is one process only."""
     started = torch.distributed.is_available() and torch.distributed.is_initialized()
     if not started and int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return None
     from accelerate import Accelerator, InitProcessGroupKwargs
 
-    patient = InitProcessGroupKwargs(timeout=timedelta(days=7))  # the main process may wait for another run's training
-    return Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[patient])
+    timeout = InitProcessGroupKwargs(timeout=timedelta(days=7))  # the main process may wait for another run
+    return Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[timeout])
 
 
 def world_size() -> int:
@@ -51,7 +51,7 @@ def world_size() -> int:
 
 
 def local_world_size() -> int:
-    """Return the number of processes on this machine, as launchers tell it."""
+    """Return the number of processes on this machine, as set by the launcher."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
@@ -67,7 +67,7 @@ def is_main() -> bool:
 
 
 def device() -> torch.device:
-    """Return this process's GPU if there is one, else the CPU."""
+    """Return the device of this process: its GPU, if any, else the CPU."""
     found = _accelerator()
     if found is not None:
         return found.device
@@ -75,20 +75,20 @@ def device() -> torch.device:
 
 
 def move_to_device(module: Any) -> None:
-    """Put a module of torch on this process's GPU, where there is one and the module is on none."""
+    """Move a torch module that is on the CPU to the GPU of this process, if any."""
     if isinstance(module, nn.Module) and all(p.device.type == "cpu" for p in module.parameters()):
         module.to(device())
 
 
 def barrier() -> None:
-    """Wait until all processes are here."""
+    """Wait until all processes reach this point."""
     found = _accelerator()
     if found is not None:
         found.wait_for_everyone()
 
 
 def broadcast(value: T) -> T:
-    """Return the main process's value in all."""
+    """Return the main process's value in all processes."""
     found = _accelerator()
     if found is None:
         return value
@@ -104,11 +104,11 @@ def mean(values: Tensor) -> Tensor:
 
 
 def parallel(module: nn.Module, *, unused: bool = False) -> nn.Module:
-    """Return the module with gradients averaged over all processes, and at first the main one's weights in all.
+    """Return the module with gradients averaged over all processes; it starts from the main process's weights.
 
     Args:
-        module: all parameters of which get a gradient in each step.
-        unused: not all do.
+        module: to be trained.
+        unused: whether some parameters may get no gradient in a step.
     """
     found = _accelerator()
     if found is None:

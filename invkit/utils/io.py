@@ -1,4 +1,4 @@
-"""Files that hold no code: safetensors and JSON, written whole or not at all, named by their content."""
+"""Files without code: safetensors and JSON, written atomically, verified by a hash of their content."""
 
 from __future__ import annotations
 
@@ -34,27 +34,35 @@ __all__ = [
     "write_tensors",
 ]
 
-_CONTENT = "invkit hash"  # of the tensors and of all else in the header of their file, where it stands
+_CONTENT = "invkit hash"  # header entry: hash of the tensors and of the other metadata
 
 
 class ChunkedTensor(NamedTuple):
-    """A tensor that comes in parts, to be hashed as the whole.
+    """A tensor in chunks, which has the hash of the whole tensor.
 
     Attributes:
         dtype: of the whole.
         shape: of the whole.
-        parts: along the first axis, in order.
+        chunks: slices along the first axis, in order.
     """
 
     dtype: torch.dtype
     shape: tuple[int, ...]
-    parts: Iterable[Tensor]
+    chunks: Iterable[Tensor]
 
 
 def content_hash(*things: Any) -> str:
-    """Hash tensors, JSON-able values, and mappings and lists of both to 16 hexadecimal digits.
+    """Hash tensors, JSON values, and mappings and lists of both to 16 hexadecimal digits.
 
-    As in JSON a tuple is a list, and keys are texts.
+    As in JSON, tuples equal lists, and keys are strings.
+
+    Example:
+        >>> import torch
+        >>> from invkit.utils.io import content_hash
+        >>> content_hash({"x": torch.zeros(2)}) == content_hash({"x": torch.zeros(2)})
+        True
+        >>> content_hash([1, 2]) == content_hash([12])
+        False
     """
     digest = hashlib.sha256()
     for thing in things:
@@ -63,13 +71,13 @@ def content_hash(*things: Any) -> str:
 
 
 def _feed(digest: Any, thing: Any) -> None:
-    """Write down a thing so that it can be told where it ends: no two rows of things have the same bytes."""
+    """Update the digest by an unambiguous encoding: two different sequences never give the same bytes."""
     if isinstance(thing, Tensor):
         _feed(digest, ChunkedTensor(thing.dtype, tuple(thing.shape), [thing]))
     elif isinstance(thing, ChunkedTensor):
         digest.update(f"{thing.dtype}{tuple(thing.shape)}".encode())
-        for part in thing.parts:
-            values = part.detach().cpu().contiguous().reshape(-1)
+        for chunk in thing.chunks:
+            values = chunk.detach().cpu().contiguous().reshape(-1)
             digest.update(values.view(torch.uint8).numpy().data if values.numel() else b"")
     elif isinstance(thing, Mapping):
         digest.update(b"{")
@@ -87,10 +95,10 @@ def _feed(digest: Any, thing: Any) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically: a reader sees the old one or the new one, also after a crash.
+    """Write a file atomically: a reader sees the old or the new content, even after a crash.
 
     Raises:
-        ArtefactError: the disk is full or the folder can't be written; the old file is as it was.
+        ArtefactError: the disk is full or the folder not writable; the old file is unchanged.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -108,9 +116,9 @@ def write_bytes(path: Path, content: bytes) -> None:
     except OSError as error:
         raise ArtefactError(
             f"Cannot write {path}",
-            expected=f"{len(content):,} bytes of room in a folder that can be written",
+            expected=f"{len(content):,} bytes of free space in a writable folder",
             got=error.strerror or str(error),
-            hint="Free some space or choose another folder; what was there before is unharmed.",
+            hint="Free some space or choose another folder; existing files are unchanged.",
         ) from error
 
 
@@ -120,7 +128,13 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def nan_to_none(content: Any) -> Any:
-    """Return JSON-able content with None for numbers that are not finite, for which JSON has no word."""
+    """Replace NaN and infinity, which JSON lacks, by None.
+
+    Example:
+        >>> from invkit.utils.io import nan_to_none
+        >>> nan_to_none({"loss": [1.0, float("nan")]})
+        {'loss': [1.0, None]}
+    """
     if isinstance(content, Mapping):
         return {key: nan_to_none(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
@@ -129,14 +143,14 @@ def nan_to_none(content: Any) -> Any:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors as safetensors, atomically, with the hash of all that is in the file in its header."""
+    """Write tensors and metadata as safetensors, atomically, with a hash of both in the header."""
     ready = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     about = dict(metadata or {})
     write_bytes(path, save(ready, {**about, _CONTENT: content_hash(ready, about)}))
 
 
 def clear_partials(folder: Path, name: str) -> None:
-    """Remove what writers that died left of files of a name, a glob pattern; call it where no other run writes them."""
+    """Remove what killed writers left of files that match a glob pattern; call it while no other run writes them."""
     for partial in folder.glob(f".{name}.*.partial"):
         partial.unlink(missing_ok=True)
 
@@ -154,7 +168,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read tensors and their metadata, checked against the hash in their file where it has one.
+    """Read tensors and metadata, and verify them by the hash in the header, if any.
 
     Raises:
         ArtefactError: missing, truncated or changed.
@@ -173,12 +187,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 @contextmanager
 def file_lock(path: Path | None) -> Iterator[None]:
-    """Let one run at a time make the file or folder of that name; others wait. None locks nothing.
+    """Hold the lock of a file or folder; other runs wait. None locks nothing.
 
-    A run that dies lets go. Of several processes of one run (`torchrun`) the main one stands for all.
+    The lock of a killed run is released. Of several processes of one run (`torchrun`) the main one holds it.
 
     Raises:
-        ArtefactError: nothing can be written there.
+        ArtefactError: the folder is not writable.
     """
     if path is None or not distributed.is_main():
         yield
@@ -190,12 +204,12 @@ def file_lock(path: Path | None) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            log(f"Waiting for another run that makes {path.name}")
+            log(f"Waiting for another run that computes {path.name}")
             lock.acquire()
     except OSError as error:
         raise ArtefactError(
             f"Cannot write {locks}",
-            expected="a folder that can be written",
+            expected="a writable folder",
             got=error.strerror or str(error),
             hint="Free some space or choose another folder.",
         ) from error
@@ -210,5 +224,5 @@ def _unreadable(path: Path, kind: str, error: Exception) -> ArtefactError:
         f"Cannot read {path}",
         expected=kind,
         got="no such file" if isinstance(error, FileNotFoundError) else f"a damaged or truncated one ({error})",
-        hint="Save it again, or remove the folder to have it made anew.",
+        hint="Save it again, or remove the folder to recompute it.",
     )

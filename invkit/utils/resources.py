@@ -1,4 +1,4 @@
-"""Free memory and disk space, and work in batches that memory has room for."""
+"""Free memory and disk space, and work in batches that fit memory."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ __all__ = ["check_disk_space", "free_memory", "in_batches", "is_out_of_memory", 
 
 T = TypeVar("T")
 
-_SHARE = 0.5  # of the free memory that a run may take for what it keeps
-_AT_ONCE = 2**28  # bytes of representations that are held at once beside a batch
+_SHARE = 0.5  # of the free memory
+_AT_ONCE = 2**28  # bytes of representations in memory beside a batch
 _GROUPS, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def free_memory() -> int:
-    """Return the bytes that are free on this machine, and within the limits of the container or job that we run in.
+    """Return the free memory in bytes, of the machine or of the container or job if it is limited.
 
-    Limits are those of Linux's control groups, version 2 (Docker, Kubernetes, SLURM, systemd).
+    Limits are those of Linux control groups v2 (Docker, Kubernetes, SLURM, systemd).
     """
     free = [int(psutil.virtual_memory().available)]
     with suppress(OSError):
@@ -40,7 +40,7 @@ def free_memory() -> int:
 
 
 def _left_of(group: Path) -> list[int]:
-    """Return what a control group's limit leaves, if it has one; files that the system only caches do not count."""
+    """Return the free bytes of a control group, if it has a limit; inactive file cache counts as free."""
     with suppress(OSError, ValueError):
         limit, used = int((group / "memory.max").read_text()), int((group / "memory.current").read_text())
         cached = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
@@ -49,28 +49,33 @@ def _left_of(group: Path) -> list[int]:
 
 
 def memory_budget() -> int:
-    """Return the bytes that each process of a run may keep: those on one machine together half of the free memory."""
+    """Return the bytes that this process may hold: half of the free memory, divided among the machine's processes."""
     return int(_SHARE * free_memory()) // distributed.local_world_size()
 
 
 def rows_in_memory(most: int, shape: Sequence[int], least: int = 64) -> int:
-    """Return of how many images the float32 representations are held at once: fewer where they are large.
+    """Return the number of float32 representations to hold in memory at once: fewer if they are large.
 
     Args:
-        most: images.
-        shape: of one image's representation.
-        least: images, whatever they take.
+        most: upper limit.
+        shape: of one representation.
+        least: lower limit, whatever their size.
+
+    Example:
+        >>> from invkit.utils.resources import rows_in_memory
+        >>> rows_in_memory(4096, (512,)), rows_in_memory(4096, (256, 56, 56))
+        (4096, 83)
     """
     return min(most, max(least, _AT_ONCE // (4 * math.prod(shape))))
 
 
 def check_disk_space(size: int, folder: Path | None, what: str) -> None:
-    """Refuse to begin what the disk has no room for.
+    """Raise an error if the disk has too little free space.
 
     Args:
-        size: bytes.
-        folder: where they are to go; None for temporary files.
-        what: they are.
+        size: bytes needed.
+        folder: to be written to; None for temporary files.
+        what: is written, for the message.
 
     Raises:
         ArtefactError: fewer bytes are free.
@@ -80,15 +85,15 @@ def check_disk_space(size: int, folder: Path | None, what: str) -> None:
     free = shutil.disk_usage(there).free
     if size > free:
         raise ArtefactError(
-            f"Too little room for the {what}",
+            f"Too little disk space for the {what}",
             expected=f"{format_bytes(size)} free in {there}",
             got=format_bytes(free),
-            hint="Take fewer or smaller ones at once, or another folder: `cache`, or TMPDIR for temporary files.",
+            hint="Use fewer or smaller ones at once, or another folder: `cache`, or TMPDIR for temporary files.",
         )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, of a GPU or of the machine."""
+    """Whether an error means that the memory of a GPU or of the machine ran out."""
     from accelerate.utils.memory import should_reduce_batch_size
 
     known = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "bad_alloc" in str(error)
@@ -96,10 +101,23 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def in_batches(work: Callable[[slice], T], total: int, most: int) -> list[T]:
-    """Give what some work makes of rows 0 to `total`, `most` at once, and half as many where memory is too small.
+    """Process rows 0 to `total` in batches, which are halved if memory runs out.
+
+    Args:
+        work: processes a slice of rows.
+        total: number of rows.
+        most: rows of a batch.
+
+    Returns:
+        the results of all batches, in order.
 
     Raises:
-        RuntimeError, MemoryError: memory is too small for one row, or the work's own.
+        RuntimeError, MemoryError: memory is too small for one row, or an error of `work`.
+
+    Example:
+        >>> from invkit.utils.resources import in_batches
+        >>> in_batches(lambda rows: rows.stop - rows.start, 10, 4)
+        [4, 4, 2]
     """
     found: list[T] = []
     start = 0

@@ -242,7 +242,7 @@ def test_a_full_disk_keeps_all_that_was_written_and_leaves_nothing_half_done(tmp
     folder = tmp_path / "disk"
     with mounted(folder, "40k"):
         monkeypatch.setattr(store_module, "check_disk_space", lambda *_: None)  # another program takes the room
-        with pytest.raises(ArtefactError, match=r"Cannot write.*bytes of room.*No space left.*Free some space"):
+        with pytest.raises(ArtefactError, match=r"Cannot write.*bytes of free space.*No space left.*Free some space"):
             Work(folder)()
         before = {file: file.stat().st_mtime_ns for file in parts(folder)}
         assert len(before) > 3
@@ -281,7 +281,7 @@ def test_too_little_room_is_told_before_anything_is_computed(tmp_path, monkeypat
     Work(tmp_path / "one")()
     two = Work(tmp_path / "two", names=("y", "z"))
     with pytest.raises(
-        ArtefactError, match=r"Too little room.*Expected: 9 KiB free in .*Got: 4 KiB.*another folder: `cache`"
+        ArtefactError, match=r"Too little disk space.*Expected: 9 KiB free in .*Got: 4 KiB.*another folder: `cache`"
     ):
         two()
     assert two.rows == []
@@ -330,7 +330,7 @@ def test_latents_in_the_cache_folder_need_no_space_again(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(free))
     free = needed - 1
     check_latents_fit(free, tmp_path / "none yet")
-    with pytest.raises(ArtefactError, match=r"Too little room for the latents"):
+    with pytest.raises(ArtefactError, match=r"Too little disk space for the latents"):
         check_latents_fit(needed, tmp_path)
     check_latents_fit(needed, None)  # fits memory
     free = 10 * needed
@@ -338,7 +338,7 @@ def test_latents_in_the_cache_folder_need_no_space_again(tmp_path, monkeypatch):
     (tmp_path / "t-0123456789abcdef.safetensors").write_bytes(bytes(needed))  # no latents
     free = 0
     check_latents_fit(needed, tmp_path)
-    with pytest.raises(ArtefactError, match=r"Too little room for the latents"):
+    with pytest.raises(ArtefactError, match=r"Too little disk space for the latents"):
         check_latents_fit(3 * needed, tmp_path)
 
 

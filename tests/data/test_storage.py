@@ -179,7 +179,7 @@ def test_a_disk_without_room_is_told_at_the_first_image(little, monkeypatch):
             seen.append(part)
             yield part
 
-    with pytest.raises(ArtefactError, match=r"Too little room for the images.*TMPDIR"):
+    with pytest.raises(ArtefactError, match=r"Too little disk space for the images.*TMPDIR"):
         concatenate_images(parts(), N)
     assert len(seen) == 1
 
@@ -190,7 +190,7 @@ def test_processes_of_one_machine_need_room_for_a_file_each(little, monkeypatch)
         monkeypatch.setenv("LOCAL_WORLD_SIZE", str(here))
         assert isinstance(concatenate_images(pixels().split(7), N), StoredImages)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
-    with pytest.raises(ArtefactError, match=r"Too little room for the images"):
+    with pytest.raises(ArtefactError, match=r"Too little disk space for the images"):
         concatenate_images(pixels().split(7), N)
 
 

@@ -241,7 +241,7 @@ def test_a_full_disk_is_reported_and_the_old_file_kept(tmp_path):
         check=True,
     )
     assert "Cannot write" in done.stdout
-    assert "bytes of room" in done.stdout
+    assert "bytes of free space" in done.stdout
 
 
 @pytest.mark.parametrize("rows", [100, 5000, 200_000, 200_300])

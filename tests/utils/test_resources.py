@@ -66,6 +66,6 @@ def test_this_machine_has_some():
 def test_too_little_room_on_disk_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: namedtuple("usage", "free")(1000))
     room.check_disk_space(1000, tmp_path / "not" / "yet" / "there", "images")
-    with pytest.raises(ArtefactError, match=r"Too little room for the images\..*Expected: 1001 B free.*TMPDIR"):
+    with pytest.raises(ArtefactError, match=r"Too little disk space for the images\..*Expected: 1001 B free.*TMPDIR"):
         room.check_disk_space(1001, None, "images")
     assert not list(Path(tmp_path).iterdir())
