@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from invkit.cli.common import DATA_HELP, OUTPUTS, SIZE, open_model, reported, with_options
+from invkit.cli.opening import open_model
+from invkit.cli.options import DATA_HELP, OUTPUTS, SIZE, with_options
+from invkit.cli.reported import reported
 from invkit.errors import SettingsError
 
 if TYPE_CHECKING:

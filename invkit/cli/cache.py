@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from invkit.cli.common import reported
+from invkit.cli.reported import reported
 
 __all__ = ["cache"]
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
-from invkit.cli.common import MODEL_HELP, ModelCommand, model_options, open_model, reported
+from invkit.cli.opening import open_model
+from invkit.cli.options import MODEL_HELP, ModelCommand, model_options
+from invkit.cli.reported import reported
 from invkit.errors import PluginError
 
 __all__ = ["doctor", "layers", "models"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from invkit.cli.common import reported
+from invkit.cli.reported import reported
 
 __all__ = ["plugins"]
 

@@ -10,22 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from invkit.cli.common import (
+from invkit.cli.opening import is_of_plugin, open_model
+from invkit.cli.options import (
     DATA_HELP,
-    EXPLAINER_OPTIONS,
     INPUTS,
     LOCAL_FILES_ONLY,
     MODEL_HELP,
     OUTPUTS,
     ModelCommand,
     expect_effect,
-    is_of_plugin,
+    explainer_arguments,
     model_options,
-    open_model,
-    reported,
-    with_held_out,
     with_options,
 )
+from invkit.cli.reported import reported
 from invkit.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -93,14 +91,12 @@ def _run(
     from invkit.utils import distributed
     from invkit.utils.io import write_json
 
-    out, seed, seeds, preset = (options.pop(key) for key in ("out", "seed", "seeds", "preset"))
-    as_json = options.pop("as_json")
-    given = {name: options.pop(name) for name in EXPLAINER_OPTIONS}
-    keywords = with_held_out({**given, "data": data, "settings": preset, "cache": out / "cache"})
-    images = keywords.pop("data")
+    out, seed, seeds, as_json = (options.pop(key) for key in ("out", "seed", "seeds", "as_json"))
+    arguments = {**explainer_arguments(options, data), "cache": out / "cache"}
+    images = arguments.pop("data")
 
     def study_of(seed: int) -> Study:
-        return run(Explainer(images, seed=seed, **keywords), *args, **options, **own)
+        return run(Explainer(images, seed=seed, **arguments), *args, **options, **own)
 
     found = study_of(seed) if seeds == 1 else over_seeds(study_of, range(seed, seed + seeds))
     if distributed.is_main():

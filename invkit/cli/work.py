@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from invkit.cli.common import (
+from invkit.cli.opening import open_model
+from invkit.cli.options import (
     DATA_HELP,
     INPUTS,
     MODEL_HELP,
     OUTPUTS,
     ModelCommand,
+    explainer_arguments,
     model_options,
-    open_model,
-    reported,
-    with_held_out,
     with_options,
 )
+from invkit.cli.reported import reported
 
 if TYPE_CHECKING:
     from invkit.core import Interpretee
@@ -27,14 +27,12 @@ if TYPE_CHECKING:
 __all__ = ["demo", "explain", "profile"]
 
 
-def _model_and_keywords(
-    model: str, out: Path, preset: str | None, options: dict[str, Any]
+def _model_and_arguments(
+    model: str, data: str | None, out: Path, seed: int, options: dict[str, Any]
 ) -> tuple[Interpretee, dict[str, Any]]:
     """Return the model, and the arguments of `invkit.explain`, from the options of the command line."""
-    names = ("data", "concepts", "held_out", "held_out_concepts", "size", "autoencoder", "seed")
-    keywords = {name: options.pop(name) for name in names}
-    keywords |= {"settings": preset, "cache": out / "cache"}
-    return open_model(model, **options), with_held_out(keywords)
+    arguments = {**explainer_arguments(options, data), "seed": seed, "cache": out / "cache"}
+    return open_model(model, **options), arguments
 
 
 @click.command()
@@ -54,14 +52,14 @@ def demo(out: Path, seed: int, as_json: bool) -> None:
 @click.argument("layer")
 @with_options(*INPUTS, model_options, *OUTPUTS)
 @reported
-def explain(model: str, layer: str, out: Path, preset: str | None, as_json: bool, **options: Any) -> None:
+def explain(model: str, layer: str, data: str | None, out: Path, seed: int, as_json: bool, **options: Any) -> None:
     """Explain one layer."""
     from invkit.explainer import explain as run
     from invkit.utils import distributed
     from invkit.utils.io import nan_to_none
 
-    interpretee, keywords = _model_and_keywords(model, out, preset, options)
-    explanation = run(interpretee, layer, **keywords)
+    interpretee, arguments = _model_and_arguments(model, data, out, seed, options)
+    explanation = run(interpretee, layer, **arguments)
     if not distributed.is_main():
         return
     explanation.save(out / "explanation")
@@ -78,13 +76,13 @@ def explain(model: str, layer: str, out: Path, preset: str | None, as_json: bool
 @click.argument("layers")
 @with_options(*INPUTS, model_options, *OUTPUTS)
 @reported
-def profile(model: str, layers: str, out: Path, preset: str | None, as_json: bool, **options: Any) -> None:
+def profile(model: str, layers: str, data: str | None, out: Path, seed: int, as_json: bool, **options: Any) -> None:
     """Explain several layers."""
     from invkit.explainer import profile as run
     from invkit.utils import distributed
 
-    interpretee, keywords = _model_and_keywords(model, out, preset, options)
-    result = run(interpretee, layers.split(","), **keywords)
+    interpretee, arguments = _model_and_arguments(model, data, out, seed, options)
+    result = run(interpretee, layers.split(","), **arguments)
     if not distributed.is_main():
         return
     page = result.to_html(out / "report.html")

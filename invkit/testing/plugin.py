@@ -53,7 +53,7 @@ def it_loads(s: Subject) -> None:
 
 def it_lists_names(s: Subject) -> str:
     """It lists strings, each once, and the same ones at each call."""
-    told = []
+    counts = []
     for kind in get_args(Kind):
         names = call(s.prefix, f"list_{kind}s")
         if names is None:
@@ -66,8 +66,8 @@ def it_lists_names(s: Subject) -> str:
         )
         expect(len(set(names)) == len(names), f"list_{kind}s() returns a name twice")
         expect(names == list(call(s.prefix, f"list_{kind}s")), f"two calls of list_{kind}s() differ")
-        told.append(f"{len(names)} {kind.replace('_', ' ')}s")
-    return ", ".join(told) or "nothing"
+        counts.append(f"{len(names)} {kind.replace('_', ' ')}s")
+    return ", ".join(counts) or "nothing"
 
 
 def an_unknown_name_is_none(s: Subject) -> None:

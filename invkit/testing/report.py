@@ -70,8 +70,8 @@ class Report:
     def __str__(self) -> str:
         count = {outcome: sum(r.outcome == outcome for r in self.results) for outcome in ("failed", "expected")}
         ran = sum(r.outcome != "skipped" for r in self.results)
-        told = [f"{number} {word}" for word, number in count.items() if number] or ["none failed"]
-        lines = [f"{self.subject}: {ran} checks ran, {', '.join(told)}"]
+        counts = [f"{number} {word}" for word, number in count.items() if number] or ["none failed"]
+        lines = [f"{self.subject}: {ran} checks ran, {', '.join(counts)}"]
         width = max((len(r.name) for r in self.results), default=0)
         for r in self.results:
             shown = r.outcome.upper() if r.outcome == "failed" else r.outcome
@@ -135,14 +135,14 @@ def conclude(
             f"`expected_failures` names no check: {', '.join(sorted(unknown))}",
             expected=", ".join(result.name for result in results),
         )
-    report = Report(subject, tuple(_judged(result, expected.get(result.name)) for result in results))
+    report = Report(subject, tuple(_with_reason(result, expected.get(result.name)) for result in results))
     if raise_on_failure and not report.passed:
         cause = next((r.error for r in report.results if r.outcome == "failed" and r.error is not None), None)
         raise AssertionError(str(report)) from cause
     return report
 
 
-def _judged(result: CheckResult, reason: str | None) -> CheckResult:
+def _with_reason(result: CheckResult, reason: str | None) -> CheckResult:
     if reason is None or result.outcome == "skipped":
         return result
     if result.outcome == "failed":

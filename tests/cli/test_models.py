@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from invkit import Preprocess
-from invkit.cli.common import open_model
+from invkit.cli.opening import open_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unknown preprocessing")  # how a plain module's images are normalised
 

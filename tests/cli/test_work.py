@@ -71,6 +71,9 @@ def test_held_out_images_are_read_and_their_table_needs_them(run, model, folder,
         result = run(command, model, "1", folder, "--held-out-concepts", __file__, "--quiet")
         assert result.exit_code == 1
         assert "`--held-out-concepts` has no effect without `--held-out`" in result.output
+        for option, path in (("--held-out", folder), ("--concepts", __file__)):
+            result = run(command, model, "1", option, path, "--quiet")
+            assert (result.exit_code, f"`{option}` has no effect without `DATA`" in result.output) == (1, True)
 
 
 def test_an_unknown_layer_is_one_line_and_exit_code_1(run, model, folder):
