@@ -17,7 +17,7 @@ from torch import nn
 import invkit
 from invkit.data import decode_all, evenly_spaced, represent_all
 from invkit.evaluation import Features, frechet_distance
-from invkit.explainer import lay_groundwork, train_t
+from invkit.explainer.invariance import train_t
 from invkit.interpretees import ModuleInterpretee
 from invkit.report.figures import sample_sheet, write_png
 from invkit.utils.random import generator_for, seeded
@@ -59,28 +59,29 @@ def main(root, out):
     features = Features(interpretee, LAYERS[-1])
     real = features.of(test.images())
     plain = (invkit.ImageSet(part.pixels) for part in (train, test))
-    ground = lay_groundwork(next(plain), held_out=next(plain), cache=out / "cache")
-    autoencoder, codes = ground.autoencoder, ground.held_out_codes
+    explainer = invkit.Explainer(next(plain), held_out=next(plain), cache=out / "cache").fit()
+    autoencoder, codes = explainer.autoencoder, explainer.held_out_codes
 
-    def tell(name, latents):
+    def report(name, latents):
         print(f"{name:<46} {frechet_distance(real, features.of(decode_all(autoencoder, latents)))}", flush=True)
 
-    print(f"reconstructions at {ground.figures['psnr']:.1f} dB; Fréchet distance of")
+    print(f"reconstructions at {explainer.metrics['psnr']:.1f} dB; Fréchet distance of")
     others = frechet_distance(real, features.of(train.images(slice(len(test)))))
     print(f"{'other images (training ones, as many)':<46} {others}")
-    tell("reconstructions", codes.mean)
-    tell("the prior's draws, z̄ ~ N(0, 1)", torch.randn(codes.mean.shape, generator=generator_for(0, "prior")))
-    z_train, z_test = (represent_all(interpretee, LAYERS, part) for part in (ground.train, ground.held_out))
+    report("reconstructions", codes.mean)
+    report("the prior's draws, z̄ ~ N(0, 1)", torch.randn(codes.mean.shape, generator=generator_for(0, "prior")))
+    z_train, z_test = (
+        represent_all(interpretee, LAYERS, part) for part in (explainer.train_copies, explainer.held_out)
+    )
     rows = evenly_spaced(len(test), 8)
     for layer in LAYERS:
-        t, _ = train_t(
-            ground, (z_train[layer], z_test[layer]), f"{interpretee.fingerprint()}{layer}", None, f"t of {layer}"
-        )
+        key = f"{interpretee.fingerprint()}{layer}"
+        t, _ = train_t(explainer, (z_train[layer], z_test[layer]), key, f"t of {layer}")
         seen = t.perceive(z_test[layer], generator_for(0, "z"))
         with torch.inference_mode():
             drawn = [t.sample(part, 1, generator_for(0, "v", k))[:, 0] for k, part in enumerate(seen.split(500))]
             few = t.sample(seen[rows], 6, generator_for(0, "few"))
-        tell(f"samples D(t⁻¹(v | z)), layer {layer}", torch.cat(drawn))
+        report(f"samples D(t⁻¹(v | z)), layer {layer}", torch.cat(drawn))
         made = decode_all(autoencoder, few.flatten(0, 1)).unflatten(0, (8, 6))
         sheet = sample_sheet(test.images(rows), decode_all(autoencoder, codes.mean[rows]), made, f"layer {layer}")
         sheet.savefig(out / f"samples-{layer}.png", dpi=110, bbox_inches="tight")

@@ -12,8 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from invkit.core import Estimate
-from invkit.data import represent_all
-from invkit.explainer import train_t
+from invkit.explainer.invariance import train_t
 from invkit.explanation import Explanation, HeldOut
 from invkit.interpretees import ModuleInterpretee
 from invkit.settings import Settings
@@ -43,23 +42,23 @@ CASES = {
 
 
 def main(cache, *wanted):
-    models, ground = prepared(cache, seed=0)
-    judge = trained_judge(ground)
+    models, explainer = prepared(cache, seed=0)
+    judge = trained_judge(explainer)
+    explainer.cache = None  # each t is trained here
     interpretee = ModuleInterpretee(models[max(models)], PREPROCESS)
-    z = [represent_all(interpretee, [LAYER], part)[LAYER] for part in (ground.train, ground.held_out)]
+    z = explainer.representations(interpretee, [LAYER])[LAYER]
     base = None
     print("seconds  of default  NLL(z̄ | z)  samples read as the same digit")
     for name, (flow, fit) in CASES.items():
         if wanted and name not in wanted:
             continue
-        settings = replace(ground.settings, t=flow, fit_t=fit)
-        case = replace(ground, settings=settings, cache=None)
+        explainer.settings = replace(DEFAULT, t=flow, fit_t=fit)
         begun = time.perf_counter()
-        t, _ = train_t(case, (z[0], z[1]), "", None, name)
+        t, _ = train_t(explainer, z, "", name)
         seconds = time.perf_counter() - begun
         base = base or seconds
-        nll = float(held_out_nll(t, ground.held_out_codes, z[1]).mean())
-        explanation = Explanation(LAYER, ground.autoencoder, t, None, HeldOut(ground.held_out, z[1]))
+        nll = float(held_out_nll(t, explainer.held_out_codes, z[1]).mean())
+        explanation = Explanation(LAYER, explainer.autoencoder, t, None, HeldOut(explainer.held_out, z[1]))
         same: Estimate = agreement(explanation, judge, n=1000)
         print(f"{seconds:7.1f}  {seconds / base:10.2f}  {nll:11.4f}  {same}   {name}", flush=True)
 

@@ -3,7 +3,7 @@
 make demo && python benchmarks/many_layers.py [demo-output/cache]
 
 The demo's trained SqueezeNet on ColorDigits. The amortised flow shares all blocks among the layers, each of which keeps
-its own H; a batch is dealt out to the layers.
+its own H; each batch is divided among the layers.
 """
 
 import sys
@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from invkit.data import represent_all
-from invkit.explainer import build_t
+from invkit.explainer.invariance import build_t
 from invkit.interpretees import ModuleInterpretee
 from invkit.studies.demo.network import PREPROCESS
 from invkit.studies.demo.run import prepared
@@ -26,22 +26,23 @@ STEPS = (1, 2)  # of all, in units of the default's
 
 
 def main(cache):
-    models, ground = prepared(cache, seed=0)
-    interpretee, settings = ModuleInterpretee(models[max(models)], PREPROCESS), ground.settings
-    parts = [represent_all(interpretee, LAYERS, part) for part in (ground.train, ground.held_out)]
-    rows = torch.randperm(len(ground.train), generator=generator_for(0, "initialise"))[:4096]
-    latents = ground.codes[rows].sample(generator_for(0, "t"))
+    models, explainer = prepared(cache, seed=0)
+    interpretee, settings = ModuleInterpretee(models[max(models)], PREPROCESS), explainer.settings
+    parts = [represent_all(interpretee, LAYERS, part) for part in (explainer.train_copies, explainer.held_out)]
+    rows = torch.randperm(len(explainer.train_copies), generator=generator_for(0, "initialise"))[:4096]
+    latents = explainer.codes[rows].sample(generator_for(0, "t"))
+    codes, held_out_codes = explainer.codes, explainer.held_out_codes
 
     def tasks():
         found = []
         for layer in LAYERS:
-            t = build_t(settings, ground.autoencoder.latent_shape, None, latents, parts[0][layer][rows])
-            found.append(InvarianceTask(t, ground.codes, parts[0][layer], (ground.held_out_codes, parts[1][layer])))
+            t = build_t(settings, explainer.autoencoder.latent_shape, latents, parts[0][layer][rows])
+            found.append(InvarianceTask(t, codes, parts[0][layer], (held_out_codes, parts[1][layer])))
         return found
 
-    def tell(title, seconds, done):
+    def report(title, seconds, done):
         found = zip(LAYERS, done, strict=True)
-        nll = [float(held_out_nll(task.module, ground.held_out_codes, parts[1][layer]).mean()) for layer, task in found]
+        nll = [float(held_out_nll(task.module, held_out_codes, parts[1][layer]).mean()) for layer, task in found]
         print(f"{title:<32}{seconds:7.0f} s  " + " ".join(f"{value:7.3f}" for value in nll), flush=True)
 
     print(f"{'held-out NLL at':<41}  " + " ".join(f"{layer.removeprefix('features.'):>7}" for layer in LAYERS))
@@ -50,10 +51,10 @@ def main(cache):
         separate, begun = tasks(), time.perf_counter()
         for task in separate:
             fit(task, fit_t)
-        tell(f"one flow for each, steps × {share}", time.perf_counter() - begun, separate)
+        report(f"one flow for each, steps × {share}", time.perf_counter() - begun, separate)
         amortised, begun = tasks(), time.perf_counter()
         fit(AmortisedTask(amortised), fit_t)
-        tell(f"one for all, steps × {share}", time.perf_counter() - begun, amortised)
+        report(f"one for all, steps × {share}", time.perf_counter() - begun, amortised)
 
 
 if __name__ == "__main__":

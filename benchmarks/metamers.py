@@ -12,14 +12,13 @@ representing the training images included; the autoencoder, which all layers sha
 
 import argparse
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
-from invkit.data import evenly_spaced, represent_all
-from invkit.explainer import train_t
+from invkit.data import evenly_spaced
+from invkit.explainer.invariance import train_t
 from invkit.explanation import Explanation, HeldOut
 from invkit.interpretees import ModuleInterpretee
 from invkit.report import write_png
@@ -33,14 +32,15 @@ INVKIT, EQUAL, WHOLE = "invkit, t trained before", "Adam, to invkit's error", "A
 
 
 def trained_explanation(cache):
-    models, ground = prepared(cache, seed=0)
+    models, explainer = prepared(cache, seed=0)
+    explainer.cache = None  # t is trained here
     interpretee = ModuleInterpretee(models[max(models)], PREPROCESS)
     begun = time.perf_counter()
-    z = [represent_all(interpretee, [LAYER], part)[LAYER] for part in (ground.train, ground.held_out)]
-    t, _ = train_t(replace(ground, cache=None), (z[0], z[1]), "", None, "t")
+    z = explainer.representations(interpretee, [LAYER])[LAYER]
+    t, _ = train_t(explainer, z, "", "t")
     seconds = time.perf_counter() - begun
-    held_out = HeldOut(ground.held_out, z[1])
-    return Explanation(LAYER, ground.autoencoder, t, None, held_out, interpretee=interpretee), seconds
+    held_out = HeldOut(explainer.held_out, z[1])
+    return Explanation(LAYER, explainer.autoencoder, t, None, held_out, interpretee=interpretee), seconds
 
 
 def distances(z, own):

@@ -18,7 +18,7 @@ import torch
 from torchvision import models
 
 from invkit.data import Codes, ImageSet, represent_all
-from invkit.explainer import build_t
+from invkit.explainer.invariance import build_t
 from invkit.interpretees import ModuleInterpretee, Preprocess
 from invkit.settings import Settings
 from invkit.training import FitSettings, InvarianceTask, fit
@@ -50,12 +50,12 @@ def latents(folder):
 
 
 def steps(batch):
-    """Steps a second of t at its default settings, the batch dealt out to all processes."""
+    """Steps a second of t at its default settings, the batch divided among all processes."""
     settings = Settings()
     torch.manual_seed(0)
     mean, z = torch.randn(ROWS, 64), torch.randn(ROWS, 512)
     codes = Codes(mean, torch.ones_like(mean))
-    t = build_t(settings, (64,), None, mean[:2048], z[:2048])
+    t = build_t(settings, (64,), mean[:2048], z[:2048])
     held_out = (Codes(mean[:64], codes.std[:64]), z[:64])
     task = InvarianceTask(t, codes, z, held_out)
     for count in (3, STEPS * 512 // batch):

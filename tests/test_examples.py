@@ -1,4 +1,4 @@
-"""Every example of a study runs, on a fraction of its images and with tiny settings, and writes its page."""
+"""Each example of a study runs, on a fraction of its images and with tiny settings, and writes its page."""
 
 import importlib.util
 import sys
@@ -20,9 +20,15 @@ EXAMPLES = Path(__file__).parents[1] / "examples" / "studies"
 STUDIES = ("adversarial", "comparison", "dynamics", "layers", "modification", "sanity", "texture")
 
 
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """The folder of all pages, and of one cache: examples share autoencoder, e and explanations."""
+    return tmp_path_factory.mktemp("examples")
+
+
 @pytest.fixture
-def example(monkeypatch, tiny, tmp_path):
-    """Run an example by name; gives the folder that it wrote."""
+def example(monkeypatch, tiny, out):
+    """Return a function that runs an example by name."""
     train, test = color_digits(copies=1).take(torch.arange(200)), color_digits("test", copies=1)
     model = squeezenet(0, train.images(slice(64)))
 
@@ -48,35 +54,34 @@ def example(monkeypatch, tiny, tmp_path):
             monkeypatch.setattr(module, "color_digits", lambda **_: train)
         if name in ("texture", "layers"):
             monkeypatch.setattr(module, "replace", lambda fit, **_: fit)
-        monkeypatch.setattr(sys, "argv", [name, "--quick", "--out", str(tmp_path), *options])
+        monkeypatch.setattr(sys, "argv", [name, "--quick", "--out", str(out), *options])
         module.main()
-        return tmp_path
 
     return run
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_an_example_runs_and_writes_its_page(example, name):
-    out = example(name)
+def test_an_example_runs_and_writes_its_page(example, out, name):
+    example(name)
     assert (out / f"{name}.html").stat().st_size > 10_000
     assert (out / f"{name}.json").exists()
 
 
-def test_layers_are_those_of_a_resnet_too(example):
-    out = example("layers", "--network", "resnet18")
+def test_the_layers_example_takes_a_resnet(example, out):
+    example("layers", "--network", "resnet18")
     assert list(read_json(out / "layers.json")["layers"]) == ["layer1", "layer2", "layer4", "fc"]
     with pytest.raises(SystemExit, match="resnet18, not vgg"):
         example("layers", "--network", "vgg")
 
 
-def test_every_example_is_run_here_or_asks_for_images_of_the_users(example):
+def test_every_example_is_run_here_or_requires_images(example):
     files = {file.stem for file in EXAMPLES.glob("*.py")} - {"classifiers", "subjects", "twins"}
     assert files == {*STUDIES, "shift"}
     with pytest.raises(SystemExit, match="--fashion"):
         example("shift")
 
 
-def test_twins_start_from_the_same_weights_and_learn_from_other_images(tmp_path):
+def test_twins_start_from_the_same_weights_and_train_on_different_images(tmp_path):
     from twins import LAYERS, train_twins
 
     data = color_digits(copies=1).take(torch.arange(128))

@@ -10,17 +10,16 @@ The attack is the authors', FGSM, unless `--attack` says another; ε = 0.02. Wit
 
 The paper's scale (ImageNet's animals at 128 px, which ResNet sees at its 224; a GPU's work of weeks), from Python:
 
-    invkit.studies.adversarial(
-        "torchvision:resnet101", ["maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc"], "FOLDER",
-        concept=None, autoencoder="AUTOENCODER", settings=invkit.Settings.paper(), cache="CACHE",
-    )
+    explainer = invkit.Explainer("FOLDER", autoencoder="AUTOENCODER", settings="paper", cache="CACHE")
+    layers = ["maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc"]
+    invkit.studies.adversarial(explainer, "torchvision:resnet101", layers, concept=None)
 
 with AUTOENCODER from `invkit train-autoencoder FOLDER --preset paper --out AUTOENCODER`.
 """
 
 from __future__ import annotations
 
-from subjects import arguments, digits_network, told
+from subjects import arguments, digits_network, explainer, run_study
 
 from invkit.studies import Study, adversarial
 
@@ -34,20 +33,16 @@ def main() -> None:
     def run(seed: int) -> Study:
         network, train, test = digits_network(options.out / "cache", seed)
         return adversarial(
+            explainer(train, options, seed, held_out=test),
             network,
             LAYERS,
-            train,
-            held_out=test,
             concept="digit",
             attack=options.attack or "fgsm",
             target=None if options.target is None else int(options.target),
             judge=True,
-            settings=options.settings,
-            seed=seed,
-            cache=options.out / "cache",
         )
 
-    told(run, options)
+    run_study(run, options)
 
 
 if __name__ == "__main__":

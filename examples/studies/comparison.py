@@ -9,18 +9,17 @@ has trained are found with `--out demo-output`. `--quick` is a first look in fou
 
 The paper's scale (ImageNet's animals at 128 px, which ResNet sees at its 224; a GPU's work of weeks), from Python:
 
+    explainer = invkit.Explainer("FOLDER", autoencoder="AUTOENCODER", settings="paper", cache="CACHE")
+    layers = ["maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc"]
     inception = invkit.evaluation.Features.inception()
-    invkit.studies.comparison(
-        "torchvision:resnet101", ["maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc"], "FOLDER",
-        autoencoder="AUTOENCODER", settings=invkit.Settings.paper(), features=inception, cache="CACHE",
-    )
+    invkit.studies.comparison(explainer, "torchvision:resnet101", layers, features=inception)
 
 with AUTOENCODER from `invkit train-autoencoder FOLDER --preset paper --out AUTOENCODER`.
 """
 
 from __future__ import annotations
 
-from subjects import arguments, digits_network, told
+from subjects import arguments, digits_network, explainer, run_study
 
 from invkit.studies import Study, comparison
 
@@ -34,18 +33,14 @@ def main() -> None:
     def run(seed: int) -> Study:
         network, train, test = digits_network(options.out / "cache", seed)
         return comparison(
+            explainer(train, options, seed, held_out=test),
             network,
             LAYERS[1:] if options.quick else LAYERS,
-            train,
-            held_out=test,
             gradient=not options.quick,
             latent_dim=1024,
-            settings=options.settings,
-            seed=seed,
-            cache=options.out / "cache",
         )
 
-    told(run, options)
+    run_study(run, options)
 
 
 if __name__ == "__main__":

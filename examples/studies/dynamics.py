@@ -1,4 +1,4 @@
-"""How SqueezeNet's penultimate Fire comes to hold the digit, and lets go of its colours, while it learns.
+"""How SqueezeNet's penultimate Fire comes to represent the digit, and discards its colours, during training.
 
     python examples/studies/dynamics.py [--out DIR] [--seeds N] [--quick]
 
@@ -15,7 +15,7 @@ with `build` in my_models.py, which gives torchvision's squeezenet1_1(num_classe
 
 from __future__ import annotations
 
-from subjects import arguments, digits_checkpoints, told
+from subjects import arguments, digits_checkpoints, explainer, run_study
 
 from invkit.studies import Study, dynamics
 
@@ -28,18 +28,9 @@ def main() -> None:
         networks, train, test = digits_checkpoints(options.out / "cache", seed)
         if options.quick:
             networks = {step: networks[step] for step in (min(networks), max(networks))}
-        return dynamics(
-            networks,
-            "features.11",
-            train,
-            task="digit",
-            held_out=test,
-            settings=options.settings,
-            seed=seed,
-            cache=options.out / "cache",
-        )
+        return dynamics(explainer(train, options, seed, held_out=test), networks, "features.11", task="digit")
 
-    told(run, options)
+    run_study(run, options)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ are found with `--out demo-output`. `--quick` is a first look in three minutes; 
 
 The paper's scale (faces at 128 px, which FaceNet sees at its 160, fig. 3; a GPU's work of days), from Python:
 
-    invkit.studies.layers(
-        "facenet:vggface2", ["second_conv", "mixed_down", "avgpool", "identity_embedding"], "CELEBA",
-        concepts="ATTRIBUTES.csv", autoencoder="AUTOENCODER", settings=invkit.Settings.paper(), cache="CACHE",
+    explainer = invkit.Explainer(
+        "CELEBA", concepts="ATTRIBUTES.csv", autoencoder="AUTOENCODER", settings="paper", cache="CACHE"
     )
+    layers = ["second_conv", "mixed_down", "avgpool", "identity_embedding"]
+    invkit.studies.layers(explainer, "facenet:vggface2", layers)
 
 with AUTOENCODER from `invkit train-autoencoder CELEBA --preset paper --out AUTOENCODER`.
 """
@@ -27,7 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from classifiers import FIT, PREPROCESS, train_classifier
-from subjects import arguments, digits, digits_network, told
+from subjects import arguments, digits, digits_network, explainer, run_study
 from torchvision.models import resnet18
 
 from invkit.core import Interpretee
@@ -43,30 +44,22 @@ ONET = ["conv2", "conv3", "conv4", "dense5"]
 
 def main() -> None:
     """Run the study for each seed, and write its page."""
-    words = {"network": "that names the digits: squeezenet (unless told) or resnet18"}
+    words = {"network": "that classifies the digits: squeezenet (default) or resnet18"}
     options = arguments(__doc__, words, animals="with a folder for each class")
     if options.network not in (None, "squeezenet", "resnet18"):
         raise SystemExit(f"--network squeezenet or resnet18, not {options.network}.")
     animals = None if options.animals is None else as_image_set(options.animals, size=48)
 
     def run(seed: int) -> Study:
-        shared = {"seed": seed, "cache": options.out / "cache"}
         if animals is not None:
-            return layers(load_model("facenet:onet"), ONET, animals, settings=options.settings, **shared)
+            return layers(explainer(animals, options, seed), load_model("facenet:onet"), ONET)
         if options.network == "resnet18":
             (network, train, test), addresses = digits_resnet(options.out / "cache", seed, options.quick), RESNET
         else:
             (network, train, test), addresses = digits_network(options.out / "cache", seed), LAYERS
-        return layers(
-            network,
-            addresses,
-            train,
-            held_out=test,
-            settings=options.settings,
-            **shared,
-        )
+        return layers(explainer(train, options, seed, held_out=test), network, addresses)
 
-    told(run, options)
+    run_study(run, options)
 
 
 def digits_resnet(cache: Path, seed: int, quick: bool) -> tuple[Interpretee, ImageSet, ImageSet]:

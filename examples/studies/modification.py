@@ -7,18 +7,18 @@ has trained are found with `--out demo-output`. `--quick` is a first look in two
 
 The paper's scale (CelebA's hair, glasses, gender, beard, age and smile at 128 px, a GPU's work of weeks), from Python:
 
-    inception = invkit.evaluation.Features.inception()
-    invkit.studies.modification(
-        "FOLDER", concepts="ATTRIBUTES.csv", autoencoder="AUTOENCODER", settings=invkit.Settings.paper(),
-        features=inception, star_gan=True, cache="CACHE",
+    explainer = invkit.Explainer(
+        "FOLDER", concepts="ATTRIBUTES.csv", autoencoder="AUTOENCODER", settings="paper", cache="CACHE"
     )
+    inception = invkit.evaluation.Features.inception()
+    invkit.studies.modification(explainer, features=inception, star_gan=True)
 
 with AUTOENCODER from `invkit train-autoencoder FOLDER --preset paper --out AUTOENCODER`.
 """
 
 from __future__ import annotations
 
-from subjects import arguments, digits, told
+from subjects import arguments, digits, explainer, run_study
 
 from invkit.studies import Study, modification
 from invkit.studies.demo.run import legible
@@ -30,17 +30,9 @@ def main() -> None:
 
     def run(seed: int) -> Study:
         train, test = digits(seed)
-        return modification(
-            train,
-            held_out=test,
-            fit=legible,
-            star_gan=not options.quick,
-            settings=options.settings,
-            seed=seed,
-            cache=options.out / "cache",
-        )
+        return modification(explainer(train, options, seed, held_out=test), fit=legible, star_gan=not options.quick)
 
-    told(run, options)
+    run_study(run, options)
 
 
 if __name__ == "__main__":

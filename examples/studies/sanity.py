@@ -1,4 +1,4 @@
-"""Whether the explanation of SqueezeNet's penultimate Fire hangs on its weights.
+"""Whether the explanation of SqueezeNet's penultimate Fire depends on its weights.
 
     python examples/studies/sanity.py [--out DIR] [--seeds N] [--quick]
 
@@ -12,7 +12,7 @@ For a network and photographs of yours:
 
 from __future__ import annotations
 
-from subjects import arguments, digits_network, told
+from subjects import arguments, digits_network, explainer, run_study
 
 from invkit.studies import Study, sanity
 
@@ -23,18 +23,10 @@ def main() -> None:
 
     def run(seed: int) -> Study:
         network, train, test = digits_network(options.out / "cache", seed)
-        return sanity(
-            network,
-            "features.11",
-            train,
-            stages=1 if options.quick else 2,
-            held_out=test,
-            settings=options.settings,
-            seed=seed,
-            cache=options.out / "cache",
-        )
+        shared = explainer(train, options, seed, held_out=test)
+        return sanity(shared, network, "features.11", stages=1 if options.quick else 2)
 
-    told(run, options)
+    run_study(run, options)
 
 
 if __name__ == "__main__":

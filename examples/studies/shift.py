@@ -12,10 +12,9 @@ minutes; its metrics are rough.
 
 The paper's scale (animals at 128 px, which FaceNet sees at its 160, beside CelebA; a GPU's work of weeks), from Python:
 
-    invkit.studies.shift(
-        "facenet:vggface2", ["second_conv", "mixed_down", "avgpool", "identity_embedding"], "ANIMALFACES",
-        home="CELEBA", autoencoder="AUTOENCODER", settings=invkit.Settings.paper(), cache="CACHE",
-    )
+    explainer = invkit.Explainer("ANIMALFACES", autoencoder="AUTOENCODER", settings="paper", cache="CACHE")
+    layers = ["second_conv", "mixed_down", "avgpool", "identity_embedding"]
+    invkit.studies.shift(explainer, "facenet:vggface2", layers, home="CELEBA")
 
 with AUTOENCODER from `invkit train-autoencoder FOLDER --preset paper --out AUTOENCODER`, where FOLDER has both.
 """
@@ -24,7 +23,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from subjects import arguments, digits_network, told
+from subjects import arguments, digits_network, explainer, run_study
 
 from invkit.data import ImageSet, as_image_set, evenly_spaced
 from invkit.interpretees import load_model
@@ -43,13 +42,13 @@ def main() -> None:
     foreign = as_image_set(options.animals, size=48) if options.animals else clothes(options.fashion)
 
     def run(seed: int) -> Study:
-        shared = {"settings": options.settings, "seed": seed, "cache": options.out / "cache"}
+        shared = explainer(foreign, options, seed)
         if options.animals is not None:
-            return shift(load_model("facenet:onet"), ONET, foreign, **shared)
+            return shift(shared, load_model("facenet:onet"), ONET)
         network, train, test = digits_network(options.out / "cache", seed)
-        return shift(network, DIGITS, foreign, home=some(train), home_held_out=test, **shared)
+        return shift(shared, network, DIGITS, home=some(train), home_held_out=test)
 
-    told(run, options)
+    run_study(run, options)
 
 
 def clothes(root: Path) -> ImageSet:

@@ -1,4 +1,4 @@
-"""What the examples study: ColorDigits, and the demo's SqueezeNet that names the digits."""
+"""Shared by the examples: ColorDigits, the demo's SqueezeNet that classifies them, options, and output."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from invkit.data import ImageSet, color_digits
+from invkit.explainer import Explainer
 from invkit.interpretees import ModuleInterpretee
 from invkit.studies import Study, over_seeds
 from invkit.studies.demo.network import PREPROCESS, train_checkpoints
@@ -15,33 +16,38 @@ from invkit.utils.io import write_json
 
 
 def digits(seed: int) -> tuple[ImageSet, ImageSet]:
-    """Return coloured digits to train on and held-out ones, as in the demo."""
+    """Return training and held-out images of coloured digits, as in the demo."""
     return color_digits("train", seed=seed), color_digits("test", copies=4, seed=seed)
 
 
 def digits_checkpoints(cache: Path, seed: int) -> tuple[dict[int, ModuleInterpretee], ImageSet, ImageSet]:
-    """Return the demo's network by training step, found in the demo's cache where there is one, and its images."""
+    """Return the demo's network by training step, loaded from the cache if it is there, and its images."""
     train, test = digits(seed)
     models = train_checkpoints(train, test, NETWORK, CHECKPOINTS, seed=seed, cache=cache)
     return {step: ModuleInterpretee(model, PREPROCESS) for step, model in models.items()}, train, test
 
 
 def digits_network(cache: Path, seed: int) -> tuple[ModuleInterpretee, ImageSet, ImageSet]:
-    """Return the last of them."""
+    """Return the trained network and its images."""
     networks, train, test = digits_checkpoints(cache, seed)
     return networks[CHECKPOINTS[-1]], train, test
 
 
+def explainer(images: ImageSet, options: argparse.Namespace, seed: int, held_out: ImageSet | None = None) -> Explainer:
+    """Return an Explainer of images, with the settings and the cache of the options."""
+    return Explainer(images, held_out=held_out, settings=options.settings, seed=seed, cache=options.out / "cache")
+
+
 def arguments(about: str | None, words: Mapping[str, str] = {}, **folders: str) -> argparse.Namespace:
-    """Read `--out`, `--seeds`, `--quick`, a path for each of the folders and a text for each of the words.
+    """Parse `--out`, `--seeds`, `--quick`, a path for each of `folders` and a text for each of `words`.
 
     Args:
-        about: what the example does.
-        words: what each says, by the name of its option; None in the result where it is not given.
-        folders: what each holds, by the name of its option; None in the result where it is not given.
+        about: description of the example.
+        words: help of each text option, by name; absent options are None.
+        folders: help of each path option, by name; absent options are None.
 
     Returns:
-        them, and `settings` of a study.
+        the options, and `settings` of the Explainer.
     """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -58,8 +64,8 @@ def arguments(about: str | None, words: Mapping[str, str] = {}, **folders: str) 
     return options
 
 
-def told(run: Callable[[int], Study], options: argparse.Namespace) -> None:
-    """Run a study on the seeds, print it, and write its page and its metrics."""
+def run_study(run: Callable[[int], Study], options: argparse.Namespace) -> None:
+    """Run a study on all seeds, print it, and write its page and its metrics."""
     study = run(0) if options.seeds == 1 else over_seeds(run, range(options.seeds))
     print(study)
     write_json(options.out / f"{study.name}.json", study.to_dict())

@@ -15,11 +15,10 @@ The paper's scale (BigGAN's images, ResNet-50 against the published stylised-tra
 Python:
 
     decoder = invkit.load_autoencoder("biggan:biggan-256", weights="biggan-256.pth")
+    explainer = invkit.Explainer(decoder.image_set(50_000), settings="paper", cache="CACHE")
     twin = invkit.load_model("torchvision:resnet50", weights="STYLISED.pth")
-    invkit.studies.texture(
-        {"ImageNet": "torchvision:resnet50", "Stylized-ImageNet": twin}, "avgpool", decoder.image_set(50_000),
-        probes="FOLDER", settings=invkit.Settings.paper(), cache="CACHE",
-    )
+    models = {"ImageNet": "torchvision:resnet50", "Stylized-ImageNet": twin}
+    invkit.studies.texture(explainer, models, "avgpool", probes="FOLDER")
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from classifiers import FIT
-from subjects import arguments, told
+from subjects import arguments, explainer, run_study
 from twins import LAYERS, train_twins
 
 from invkit.data import ImageSet, as_image_set, color_digits, evenly_spaced
@@ -58,19 +57,11 @@ def main() -> None:
             seed=seed,
             cache=options.out / "cache",
         )
-        return texture(
-            networks,
-            LAYERS[-2:] if options.quick or options.photographs else LAYERS[1:],
-            train,
-            held_out=test,
-            cues=concept,
-            probes=options.probes,
-            settings=options.settings,
-            seed=seed,
-            cache=options.out / "cache",
-        )
+        addresses = LAYERS[-2:] if options.quick or options.photographs else LAYERS[1:]
+        shared = explainer(train, options, seed, held_out=test)
+        return texture(shared, networks, addresses, cues=concept, probes=options.probes)
 
-    told(run, options)
+    run_study(run, options)
 
 
 def chosen(fashion: Path | None, photographs: Path | None, seed: int) -> tuple[ImageSet, str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from classifiers import FIT, PREPROCESS, train_classifier
-from invkit.studies.preparing import class_concept
 from torch import Tensor, nn
 
 from invkit.data import ImageSet
 from invkit.interpretees import ModuleInterpretee
+from invkit.studies.subjects import class_concept
 from invkit.training import FitSettings
 from invkit.utils.random import seeded
 

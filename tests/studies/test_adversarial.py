@@ -4,13 +4,13 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from invkit.explainer.recipe import explain
 from torch import nn
 
 from invkit.core import Estimate, Interpretee
 from invkit.data import Concept, ImageSet, color_digits
 from invkit.errors import DataError, LayerError, SettingsError
 from invkit.evaluation.consistency import other_rows
+from invkit.explainer import Explainer, explain
 from invkit.flows import InvarianceFlow
 from invkit.interpretees import ModuleInterpretee, NamedLayer
 from invkit.studies.adversarial import adversarial
@@ -155,8 +155,15 @@ def test_a_targeted_attack_leaves_images_of_the_target_alone(linear):
 
 
 @pytest.fixture(scope="module")
+def plain(tiny):
+    """An Explainer of grey noise without concepts."""
+    torch.manual_seed(0)
+    return Explainer(ImageSet(grey(200)), settings=tiny).fit(whole=True)
+
+
+@pytest.fixture(scope="module")
 def shown(tiny, digits):
-    """The input itself, explained."""
+    """An explanation of the input itself."""
     return explain(ModuleInterpretee(nn.Flatten()), "input", digits, settings=tiny)
 
 
@@ -206,10 +213,8 @@ def test_changes_are_measured_with_few_representations_in_memory(shown, digits, 
 
 def test_the_study_runs_from_images_to_a_page(tiny, network, tmp_path):
     data = color_digits(copies=1).take(torch.arange(300))
-    study = adversarial(
-        ModuleInterpretee(network), ["0", "3"], data, concept=None, epsilon=0.3, images=60, settings=tiny,
-        cache=tmp_path / "cache",
-    )  # fmt: skip
+    explainer = Explainer(data, settings=tiny, cache=tmp_path / "cache")
+    study = adversarial(explainer, ModuleInterpretee(network), ["0", "3"], concept=None, epsilon=0.3, images=60)
     changed, by_noise = list(study.headline.values())[:2]
     assert changed.value > by_noise.value
     assert study.holds in (True, False, None)
@@ -223,25 +228,31 @@ def test_the_study_runs_from_images_to_a_page(tiny, network, tmp_path):
     assert "own decisions are taken for right" in page
 
 
-def test_a_model_without_gradients_is_refused_before_any_work(tiny, network, digits):
+@pytest.fixture
+def unfitted(tiny, digits, no_training):
+    """An Explainer of digits that must not be fitted."""
+    return Explainer(digits, settings=tiny)
+
+
+def test_a_model_without_gradients_raises_before_any_training(unfitted, network):
     class Opaque(ModuleInterpretee):
         features = Interpretee.features
 
     with pytest.raises(LayerError, match="no gradients"):
-        adversarial(Opaque(network), ["0", "3"], digits, concept=None, settings=tiny)
+        adversarial(unfitted, Opaque(network), ["0", "3"], concept=None)
 
 
-def test_classes_that_the_network_does_not_know_are_refused_before_any_work(tiny, network, digits):
+def test_classes_that_the_network_does_not_know_raise_before_any_training(unfitted, network):
     with pytest.raises(DataError, match="does not decide between these classes"):
-        adversarial(ModuleInterpretee(network), ["0", "3"], digits, concept="digit", settings=tiny)
+        adversarial(unfitted, ModuleInterpretee(network), ["0", "3"], concept="digit")
     with pytest.raises(DataError, match="no classes called 'animal'"):
-        adversarial(ModuleInterpretee(network), ["0", "3"], digits, concept="animal", settings=tiny)
+        adversarial(unfitted, ModuleInterpretee(network), ["0", "3"], concept="animal")
     with pytest.raises(SettingsError, match="no concept for a judge"):
-        adversarial(ModuleInterpretee(network), ["0", "3"], digits, concept=None, judge=True, settings=tiny)
+        adversarial(unfitted, ModuleInterpretee(network), ["0", "3"], concept=None, judge=True)
     with pytest.raises(SettingsError, match="No such target"):
-        adversarial(ModuleInterpretee(network), ["0", "3"], digits, concept=None, target=5, settings=tiny)
+        adversarial(unfitted, ModuleInterpretee(network), ["0", "3"], concept=None, target=5)
     with pytest.raises(SettingsError, match="one step alone"):
-        adversarial(ModuleInterpretee(network), ["0", "3"], digits, concept=None, steps=5, settings=tiny)
+        adversarial(unfitted, ModuleInterpretee(network), ["0", "3"], concept=None, steps=5)
 
 
 @pytest.mark.parametrize(
@@ -252,22 +263,20 @@ def test_classes_that_the_network_does_not_know_are_refused_before_any_work(tiny
         (["0", "3"], {"named": {"output": NamedLayer("0")}}, DataError, r"takes no decision.*\(2, 4, 13, 13\)"),
     ],
 )
-def test_one_layer_and_models_that_decide_nothing_are_refused(tiny, network, digits, layers, known, error, words):
+def test_one_layer_and_models_that_decide_nothing_are_refused(unfitted, network, layers, known, error, words):
     with pytest.raises(error, match=words):
-        adversarial(ModuleInterpretee(network, **known), layers, digits, concept=None, settings=tiny)
+        adversarial(unfitted, ModuleInterpretee(network, **known), layers, concept=None)
 
 
-def test_wrongly_numbered_classes_are_told_before_any_training(tiny, linear, monkeypatch):
-    monkeypatch.setattr(
-        importlib.import_module("invkit.studies.preparing"), "prepare", lambda *_, **__: pytest.fail("training began")
-    )
+@pytest.mark.usefixtures("no_training")
+def test_wrongly_numbered_classes_raise_before_any_training(tiny, linear):
     x = grey(200)
     data = ImageSet(x, {"side": Concept("class", 1 - linear(x).argmax(1), ("b", "a"))})
     with pytest.raises(DataError, match="decides rightly on too few"):
-        adversarial(ModuleInterpretee(linear), ["input", "0"], data, concept="side", settings=tiny)
+        adversarial(Explainer(data, settings=tiny), ModuleInterpretee(linear), ["input", "0"], concept="side")
 
 
-def test_decisions_on_held_out_images_are_asked_for_once(tiny, linear):
+def test_decisions_on_held_out_images_are_asked_for_once(plain, linear):
     class Counted(ModuleInterpretee):
         asked = 0
 
@@ -276,24 +285,15 @@ def test_decisions_on_held_out_images_are_asked_for_once(tiny, linear):
             return super().decide(images)
 
     model = Counted(linear)
-    adversarial(model, ["input", "0"], ImageSet(grey(200)), concept=None, images=10, settings=tiny)
+    adversarial(plain, model, ["input", "0"], concept=None, images=10)
     assert model.asked == 30 + 2 * 10  # held out; attacked, and changed by noise
 
 
-def test_images_of_one_group_are_refused_before_any_training(tiny, linear, monkeypatch):
-    monkeypatch.setattr(
-        importlib.import_module("invkit.studies.preparing"), "prepare", lambda *_, **__: pytest.fail("training began")
-    )
-    data = ImageSet(grey(200))
+@pytest.mark.usefixtures("no_training")
+def test_images_of_one_group_raise_before_any_training(tiny, linear):
+    explainer = Explainer(ImageSet(grey(200)), settings=tiny)
     with pytest.raises(DataError, match=r"all of one group.*1 of one"):
-        adversarial(
-            ModuleInterpretee(linear),
-            ["input", "0"],
-            data,
-            concept=None,
-            images=1,
-            settings=tiny,
-        )
+        adversarial(explainer, ModuleInterpretee(linear), ["input", "0"], concept=None, images=1)
 
 
 def test_changed_decisions_in_one_group_alone_give_no_verdict(tiny, linear):
@@ -303,21 +303,15 @@ def test_changed_decisions_in_one_group_alone_give_no_verdict(tiny, linear):
     margins = torch.where(torch.arange(40) < 20, 0.1 * reach, 5 * reach)
     x = (x + ((margins - x @ w) / w.square().sum())[:, None] * w).clamp(0, 1).view(-1, 3, 28, 28)
     held_out = ImageSet(x, groups=(torch.arange(40) - 19).clamp(min=0))
-    study = adversarial(
-        ModuleInterpretee(linear), ["input", "0"], ImageSet(grey(200)), concept=None, held_out=held_out,
-        settings=tiny,
-    )  # fmt: skip
+    explainer = Explainer(ImageSet(grey(200)), held_out=held_out, settings=tiny)
+    study = adversarial(explainer, ModuleInterpretee(linear), ["input", "0"], concept=None)
     assert study.metrics["attack"]["changed"] == 20
     assert study.metrics["attack"]["behind the layers' metrics"] == 40
     assert study.holds is None
 
 
-def test_an_attack_that_changes_nothing_gets_no_verdict_and_says_so(tiny, linear):
-    x = grey(200)
-    study = adversarial(
-        ModuleInterpretee(linear), ["input", "0"], ImageSet(x), concept=None, epsilon=1e-6, settings=tiny,
-
-    )  # fmt: skip
+def test_an_attack_that_changes_nothing_gets_no_verdict_and_says_so(plain, linear):
+    study = adversarial(plain, ModuleInterpretee(linear), ["input", "0"], concept=None, epsilon=1e-6)
     assert study.holds is None
     attack = study.metrics["attack"]
     assert attack["changed"] == 0
@@ -331,22 +325,14 @@ def test_a_judge_tells_what_samples_of_attacked_images_show(tiny, linear, monkey
         def read(self, images):
             return {"side": torch.ones(len(images), dtype=torch.long)}
 
-    monkeypatch.setattr(module, "trained_judge", lambda ground: AlwaysB())
+    monkeypatch.setattr(module, "trained_judge", lambda explainer: AlwaysB())
     x = grey(200)
     data = ImageSet(x, {"side": Concept("class", linear(x).argmax(1), ("a", "b"))})
-    study = adversarial(
-        ModuleInterpretee(linear),
-        ["input", "0"],
-        data,
-        concept="side",
-        epsilon=0.2,
-        judge=True,
-        settings=tiny,
-    )
+    explainer = Explainer(data, settings=tiny)
+    study = adversarial(explainer, ModuleInterpretee(linear), ["input", "0"], concept="side", epsilon=0.2, judge=True)
     assert next(iter(study.metrics["read"])) == "the images before the attack"
     shares = study.metrics["read"]["0"]
     new, true = (shares[name]["value"] for name in ("the attacked decision", "the true class"))
     assert study.metrics["attack"]["changed"] == study.metrics["attack"]["attacked"]  # every decision: a to b, b to a
     assert new + true == pytest.approx(1.0)
-    _, test = data.split(tiny.held_out, 0)
-    assert true == pytest.approx(float(test.concepts["side"].values.float().mean()))
+    assert true == pytest.approx(float(explainer.held_out.concepts["side"].values.float().mean()))

@@ -2,7 +2,6 @@
 
 import importlib
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
@@ -14,7 +13,8 @@ from invkit.core import Estimate, Interpretee
 from invkit.data import FileRows, ImageSet
 from invkit.errors import LayerError, SettingsError
 from invkit.evaluation import Features
-from invkit.explainer import lay_groundwork, train_t
+from invkit.explainer import Explainer
+from invkit.explainer.invariance import train_t
 from invkit.flows import VectorEmbedder
 from invkit.interpretees import ModuleInterpretee, PerceptualDistance
 from invkit.studies.comparison import comparison
@@ -55,17 +55,18 @@ def test_what_a_layer_threw_away_is_regressed_to_its_mean():
 
 def test_the_regressor_reads_what_t_reads_and_is_found_again(tiny, digits, tmp_path):
     plain = ImageSet(digits.pixels)
-    ground = lay_groundwork(plain, settings=tiny, cache=tmp_path)
-    z = tuple(part.images().mean((2, 3)) for part in (ground.train, ground.held_out))
-    t, _ = train_t(ground, z, "toy", None, "t")
+    explainer = Explainer(plain, settings=tiny, cache=tmp_path).fit()
+    z = tuple(part.images().mean((2, 3)) for part in (explainer.train, explainer.held_out))
+    t, _ = train_t(explainer, z, "toy", "t")
     own = tiny.autoencoder
-    made = [trained_regressor(ground, t, z, own, "toy", "regression", latent_dim=20) for _ in range(2)]
+    made = [trained_regressor(explainer, t, z, own, "toy", "regression", latent_dim=20) for _ in range(2)]
     rows = torch.arange(len(z[1]))
     images = [regress(each, t, z[1], rows, generator_for(0, "test")) for each in made]
     assert torch.equal(*images)
     assert torch.allclose(images[0][:5], made[0](t.perceive(z[1], generator_for(0, "test")))[:5], atol=1e-5)
     assert len(list(tmp_path.glob("regressor-*.safetensors"))) == 1
-    fresh = trained_regressor(replace(ground, cache=None), t, z, own, "toy", "regression", latent_dim=20)
+    explainer.cache = None
+    fresh = trained_regressor(explainer, t, z, own, "toy", "regression", latent_dim=20)
     assert torch.allclose(regress(fresh, t, z[1], rows, generator_for(0, "test")), images[0], atol=1e-4)
 
 
@@ -85,10 +86,8 @@ def test_descent_finds_the_images_of_an_invertible_layer():
 
 
 def test_the_study_of_a_toy_network(network, digits, pixels, tiny, tmp_path):
-    study = comparison(
-        network, "4", digits, features=pixels, gradient=True, latent_dim=20, preprocess=invkit.Preprocess(),
-        settings=tiny, cache=tmp_path,
-    )  # fmt: skip
+    explainer, preprocess = Explainer(digits, settings=tiny, cache=tmp_path), invkit.Preprocess()
+    study = comparison(explainer, network, "4", features=pixels, gradient=True, latent_dim=20, preprocess=preprocess)
     assert len(study.headline) == 3
     last = study.metrics["layers"]["4"]
     ours, theirs = (last[way]["Fréchet distance"]["value"] for way in ("invkit's samples", "regressed images"))
@@ -108,10 +107,8 @@ def test_large_representations_are_read_by_few_rows(network, digits, pixels, tin
 
     monkeypatch.setattr(FileRows, "__getitem__", counted)
     monkeypatch.setattr("invkit.utils.resources._AT_ONCE", 0)  # bytes: none but for the images that there are always
-    comparison(
-        network, "0", digits, features=pixels, latent_dim=20, preprocess=invkit.Preprocess(),
-        settings=replace(tiny, held_out=0.6), cache=tmp_path,
-    )  # fmt: skip
+    explainer = Explainer(digits, settings=replace(tiny, held_out_fraction=0.6), cache=tmp_path)
+    comparison(explainer, network, "0", features=pixels, latent_dim=20, preprocess=invkit.Preprocess())
     assert max(asked) == 100  # of 180 held-out images, that an explanation carries with it
 
 
@@ -119,31 +116,29 @@ def test_a_study_gives_no_verdict_on_half_trained_parts_and_goes_on_where_it_was
     network, digits, tiny, tmp_path, monkeypatch, interrupt
 ):
     monkeypatch.setitem(trained_judge.__kwdefaults__, "settings", replace(tiny.fit_t, steps=4))
-    run = partial(
-        comparison,
-        network,
-        "4",
-        digits,
-        latent_dim=20,
-        preprocess=invkit.Preprocess(),
-        settings=tiny,
-    )
+
+    def run(cache=None):
+        explainer = Explainer(digits, settings=tiny, cache=cache)
+        return comparison(explainer, network, "4", latent_dim=20, preprocess=invkit.Preprocess())
+
     parts = ["autoencoder", "z̄ alone", "e, towards its concepts", "e", "judge", "t of 4", "regression from 4"]
     for title in parts:
         interrupt(title)
         with pytest.raises(KeyboardInterrupt):
-            run(cache=tmp_path)
+            run(tmp_path)
         assert len(list(tmp_path.glob("*.checkpoint"))) == 1
     interrupt(None)
-    assert run(cache=tmp_path).headline == run().headline
+    assert run(tmp_path).headline == run().headline
 
 
-def test_without_concepts_features_are_asked_for(network, digits, tiny):
+@pytest.mark.usefixtures("no_training")
+def test_without_concepts_features_are_required(network, digits, tiny):
     with pytest.raises(SettingsError, match=r"Features\.inception"):
-        comparison(network, "1", ImageSet(digits.pixels), settings=tiny, preprocess=invkit.Preprocess())
+        comparison(Explainer(ImageSet(digits.pixels), settings=tiny), network, "1", preprocess=invkit.Preprocess())
 
 
-def test_descent_in_a_model_without_gradients_is_refused_before_any_work(digits, pixels, tiny):
+@pytest.mark.usefixtures("no_training")
+def test_descent_in_a_model_without_gradients_raises_before_any_training(digits, pixels, tiny):
     class Closed(Interpretee):
         def layers(self):
             return []
@@ -158,7 +153,7 @@ def test_descent_in_a_model_without_gradients_is_refused_before_any_work(digits,
             return "closed"
 
     with pytest.raises(LayerError, match="no gradients"):
-        comparison(Closed(), "a", digits, features=pixels, gradient=True, settings=tiny)
+        comparison(Explainer(digits, settings=tiny), Closed(), "a", features=pixels, gradient=True)
 
 
 @pytest.fixture
@@ -168,42 +163,40 @@ def decided(monkeypatch):
     monkeypatch.setattr(importlib.import_module("invkit.studies.comparison"), "frechet_difference", lambda *_: ahead)
 
 
+@pytest.fixture
+def compare(network, digits, pixels):
+    """Compare samples given the scores of a toy network, with an Explainer of these settings and autoencoder."""
+
+    def run(settings, autoencoder=None):
+        explainer = Explainer(digits, settings=settings, autoencoder=autoencoder)
+        return comparison(explainer, network, "4", features=pixels, latent_dim=20, preprocess=invkit.Preprocess())
+
+    return run
+
+
 @pytest.mark.usefixtures("decided")
-def test_a_decoder_of_unknown_training_gets_no_verdict(network, digits, pixels, tiny, monkeypatch):
-    settings = replace(tiny, autoencoder=None)
-    run = partial(
-        comparison, network, "4", digits, features=pixels, latent_dim=20, preprocess=invkit.Preprocess(),
-        settings=settings,
-    )  # fmt: skip
+def test_a_decoder_of_unknown_training_gets_no_verdict(compare, digits, tiny, monkeypatch):
+    unsettled = replace(tiny, autoencoder=None)
     few = FitSettings(steps=3, batch_size=8, learning_rate=1e-3)
     own = AutoencoderSettings(latent_dim=8, width=4, pixel="l1", fit=few)
     given = invkit.train_autoencoder(digits, settings=own)
     assert training_settings(given) == own
-    known = run(autoencoder=given)
+    known = compare(unsettled, given)
     assert known.holds is True
     assert "3 steps by l1" in str(known.sections[-1])
     monkeypatch.setattr(AutoencoderSettings, "for_images", lambda size: own)
-    unknown = run(autoencoder=given.autoencoder)
-    rushed = run(autoencoder=given, settings=tiny)  # says how one is trained, not how this one was
+    unknown = compare(unsettled, given.autoencoder)
+    rushed = compare(tiny, given)  # says how one is trained, not how this one was
     assert "3 steps by l1" in str(rushed.sections[-1])
     assert unknown.holds is None
     assert "no settings tell how the autoencoder was trained" in str(unknown.sections[-1])
 
 
 @pytest.mark.usefixtures("decided")
-def test_a_decoder_that_sees_fewer_images_than_the_autoencoder_did_gets_no_verdict(network, digits, pixels, tiny):
-    """Mirrored and cropped images are drawn anew for the autoencoder; z is of stored ones."""
-    run = partial(
-        comparison,
-        network,
-        "4",
-        digits,
-        features=pixels,
-        latent_dim=20,
-        preprocess=invkit.Preprocess(),
-    )
+def test_a_decoder_that_sees_fewer_images_than_the_autoencoder_did_gets_no_verdict(compare, tiny):
+    """The autoencoder sees random flips and crops; z is of stored images."""
     augmenting = replace(tiny, autoencoder=replace(tiny.autoencoder, augment=True))
-    denied, shared = (run(settings=replace(augmenting, copies=copies)) for copies in (1, 2))
+    denied, shared = (compare(replace(augmenting, copies=copies)) for copies in (1, 2))
     told = "mirrored and cropped, as the autoencoder was"
     assert denied.holds is None
     assert told in str(denied.sections[-1])

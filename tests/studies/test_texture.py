@@ -8,6 +8,7 @@ from torch import nn
 from invkit.autoencoders import ConvAutoencoder
 from invkit.data import Concept, Generated, ImageSet
 from invkit.errors import DataError, SettingsError
+from invkit.explainer import Explainer
 from invkit.interpretees import ModuleInterpretee
 from invkit.studies.study import shows
 from invkit.studies.stylise import cue_conflict
@@ -51,9 +52,14 @@ def squares(n=400, seed=0):
     return ImageSet((pixels * 255).byte(), concepts)
 
 
-def test_the_headline_is_the_difference_of_the_differences(tiny, tmp_path):
+@pytest.fixture(scope="module")
+def explainer(tiny):
+    return Explainer(squares(), settings=tiny).fit(whole=True)
+
+
+def test_the_headline_is_the_difference_of_the_differences(explainer, tmp_path):
     models = {"plain": ModuleInterpretee(Colour()), "stylised": ModuleInterpretee(Place())}
-    study = texture(models, "pool", squares(), settings=tiny)
+    study = texture(explainer, models, "pool")
     own = {name: study.metrics[name]["pool"]["concepts"] for name in models}
     expected = [own[name]["shape"]["value"] - own[name]["texture"]["value"] for name in ("stylised", "plain")]
     difference = study.headline["stylised − plain (eq. 20)"]
@@ -62,9 +68,9 @@ def test_the_headline_is_the_difference_of_the_differences(tiny, tmp_path):
     assert "data:image/png" in study.to_html(tmp_path / "page.html").read_text()
 
 
-def test_the_probe_finds_texture_in_one_network_and_shape_in_the_other(tiny):
+def test_the_probe_finds_texture_in_one_network_and_shape_in_the_other(explainer):
     models = {"colour": ModuleInterpretee(Colour()), "place": ModuleInterpretee(Place())}
-    study = texture(models, "output", squares(), settings=tiny)
+    study = texture(explainer, models, "output")
     assert study.headline["shape − texture, colour (probe)"].value < -0.5
     assert study.headline["shape − texture, place (probe)"].value > 0.5
 
@@ -73,20 +79,15 @@ def test_cue_conflicts_are_made_apart_for_training_and_for_judging(tiny, monkeyp
     module = importlib.import_module("invkit.studies.texture")
     data = squares()
     data = ImageSet(data.pixels, {"class": data.concepts["shape"]})
-    laid = {}
-    lay = module.lay
-    monkeypatch.setattr(
-        module,
-        "lay",
-        lambda images, keywords, *more: laid.update(train=images, **keywords) or lay(images, keywords, *more),
-    )
-    study = texture(
-        {"a": ModuleInterpretee(Colour()), "b": ModuleInterpretee(Place())}, "pool", data, cues="class",
-        settings=tiny,
-    )  # fmt: skip
-    train, test = data.split(tiny.held_out, 0)
-    assert torch.equal(laid["train"].pixels, cue_conflict(train, 0).pixels)
-    assert torch.equal(laid["held_out"].pixels, cue_conflict(test, 1).pixels)
+    used, explain_layers = [], module.explain_layers
+    monkeypatch.setattr(module, "explain_layers", lambda *given: used.append(given[0]) or explain_layers(*given))
+    models = {"a": ModuleInterpretee(Colour()), "b": ModuleInterpretee(Place())}
+    study = texture(Explainer(data, settings=tiny), models, "pool", cues="class")
+    train, test = data.split(tiny.held_out_fraction, 0)
+    assert len(used) == 2
+    assert used[0] is used[1]
+    assert torch.equal(used[0].train.pixels, cue_conflict(train, 0).pixels)
+    assert torch.equal(used[0].held_out.pixels, cue_conflict(test, 1).pixels)
     assert set(study.metrics["a"]["pool"]["concepts"]) == {"residual", "shape", "texture"}
 
 
@@ -96,33 +97,36 @@ def test_images_of_a_decoder_need_no_concepts(tiny, tmp_path):
     data = ImageSet(Generated(autoencoder, torch.randn(200, 12)))
     probes = squares(3)
     models = {"plain": ModuleInterpretee(Colour()), "stylised": ModuleInterpretee(Place())}
-    study = texture(models, "pool", data, probes=probes, settings=tiny)
+    study = texture(Explainer(data, settings=tiny), models, "pool", probes=probes)
     assert study.holds is None
     assert list(study.headline) == ["invariance at the last layer, plain", "invariance at the last layer, stylised"]
     assert "Samples for other images" in study.to_html(tmp_path / "page.html").read_text()
 
 
-def test_what_cannot_be_compared_is_refused_before_any_work(tiny):
+@pytest.mark.usefixtures("no_training")
+def test_what_cannot_be_compared_raises_before_any_training(tiny):
     data = squares()
+    explainer = Explainer(data, settings=tiny)
     one = {"plain": ModuleInterpretee(Colour())}
     with pytest.raises(SettingsError, match="Two networks"):
-        texture(one, "pool", data, settings=tiny)
+        texture(explainer, one, "pool")
     two = {**one, "stylised": ModuleInterpretee(Place())}
     with pytest.raises(DataError, match="no concept 'outline'"):
-        texture(two, "pool", data, shape="outline", settings=tiny)
+        texture(explainer, two, "pool", shape="outline")
     with pytest.raises(DataError, match="no concept 'shape' and 'texture'"):
-        texture(two, "pool", ImageSet(data.pixels), settings=tiny)
+        texture(Explainer(ImageSet(data.pixels), settings=tiny), two, "pool")
     with pytest.raises(DataError, match="set against each other"):
-        texture(two, "pool", data, cues="class", settings=tiny)
+        texture(explainer, two, "pool", cues="class")
 
 
 @pytest.mark.slow
-def test_the_verdict_is_for_a_network_that_sees_places_beside_one_that_sees_colours_and_not_the_other_way_round(quick):
-    def study(**models):
-        return texture(models, "pool", squares(2000), settings=quick)
-
+def test_the_verdict_is_for_a_network_that_sees_places_beside_one_that_sees_colours_and_not_the_other_way_round(
+    quick, tmp_path
+):
     colour, place = ModuleInterpretee(Colour()), ModuleInterpretee(Place())
-    found = study(plain=colour, stylised=place)
+    explainer = Explainer(squares(2000), settings=quick, cache=tmp_path)
+    found = texture(explainer, {"plain": colour, "stylised": place}, "pool")
     assert found.holds
+    assert texture(explainer, {"plain": place, "stylised": colour}, "pool").holds is False
     assert found.headline["shape − texture, plain (determined)"].value < -0.3
     assert found.headline["shape − texture, stylised (determined)"].value > 0.3
