@@ -1,4 +1,4 @@
-"""What a layer comes to keep while its network learns (paper, sec. 4.2 and B.4)."""
+"""What a layer keeps while its network learns (paper, sec. 4.2 and B.4)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from invkit.studies.subjects import explain_layers
 __all__ = ["dynamics"]
 
 _CLAIM = (
-    "While a network learns, a late layer comes to represent what its task needs and lets go of the rest: the share of "
+    "While a network learns, a late layer comes to represent what its task needs and discards the rest: the share of "
     "'{task}' grows, those of the other concepts fall (sec. 4.2, fig. 4)."
 )
 
@@ -33,24 +33,29 @@ def dynamics(
     task: str,
     preprocess: Callable[[Tensor], Tensor] | None = None,
 ) -> Study:
-    """Follow one layer over checkpoints of a network (paper, sec. 4.2 and B.4).
+    """Explain one layer at checkpoints of a network's training (paper, sec. 4.2 and B.4).
 
     Args:
-        explainer: an :class:`invkit.Explainer`, its folder, or images to make one of with default settings.
-        models: two checkpoints or more by training step, in order (numbers are put in order); or a function that trains
-            and yields them, each of which is copied.
+        explainer: an :class:`invkit.Explainer`, its folder, or images for one with default settings.
+        models: two or more checkpoints by training step, in order (numbers are sorted); or a function that trains and
+            yields pairs (step, model), each of which is copied.
         layer: address of the layer.
-        task: the concept that the network learns to name.
+        task: name of the concept that the network is trained on.
         preprocess: from images in [0, 1] to the models' input.
 
     Returns:
-        headline: by how much each concept's share (eq. 20) grows from the first to the last checkpoint; the claim holds
-        where that of the task grows and all others fall, beyond two standard errors, and fails where one surely does
-        not by 0.02.
+        the study. Its headline holds the growth of each concept's share (eq. 20) from the first to the last checkpoint.
+        The claim holds if that of the task is positive and all others are negative by two standard errors; it fails if
+        one of them is significantly short of 0.02.
 
     Raises:
         SettingsError: fewer than two checkpoints, or no concept `task` beside others.
         InvkitError: as :func:`invkit.profile`.
+
+    Example:
+        >>> study = invkit.studies.dynamics(explainer, {0: network, 100: network}, "4", task="digit")
+        >>> list(study.metrics["checkpoints"])
+        ['0', '100']
     """
     explainer = as_explainer(explainer)
     concepts = explainer.train.concepts
@@ -64,7 +69,7 @@ def dynamics(
     given = models if isinstance(models, Mapping) else {step: copy.deepcopy(model) for step, model in models()}
     interpretees = {str(step): as_interpretee(given[step], preprocess) for step in _in_order(given)}
     if len(interpretees) < 2:
-        raise SettingsError("A curve over training takes two checkpoints or more", got=len(interpretees))
+        raise SettingsError("A curve over training needs two checkpoints or more", got=len(interpretees))
     explainer.check([(interpretee, [layer]) for interpretee in interpretees.values()])
     found = {}
     for step, interpretee in interpretees.items():
@@ -72,20 +77,20 @@ def dynamics(
     profile = Profile(found, axis="training step")
     shares = [explanation.concepts() for explanation in found.values()]
     growth = {name: shares[-1][name] - shares[0][name] for name in concepts}
-    as_said = [shows(change if name == task else -change) for name, change in growth.items()]
+    verdicts = [shows(change if name == task else -change) for name, change in growth.items()]
     return Study(
         "dynamics",
-        "What a layer comes to keep while its network learns",
+        "What a layer keeps while its network learns",
         _CLAIM.format(task=task),
         {f"growth of {name}": change for name, change in growth.items()},
-        verdict(*as_said),
+        verdict(*verdicts),
         {"checkpoints": profile.to_dict()},
         [*profile.sections(), protocol_section(found[next(iter(found))].protocol)],
     )
 
 
 def _in_order(steps: Iterable[Any]) -> list[Any]:
-    """Return steps in the order of their numbers, which a shell's `*.pt` does not; others as they come."""
+    """Return steps sorted by number, which a shell's `*.pt` is not; other names in the given order."""
     names = list(steps)
     try:
         return sorted(names, key=float)

@@ -1,4 +1,4 @@
-"""Independent judges: networks that had no part in an explanation read concepts from images."""
+"""Independent judges: networks, trained apart from any explanation, that read concepts from images."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _PART = 1024  # images that are decoded at once
 
 
 def trained_judge(explainer: Explainer, *, redrawn: bool = True, settings: FitSettings = _JUDGE) -> Judge:
-    """Train the independent reader of all concepts on images and on what the autoencoder makes of others.
+    """Train the judge of all concepts on images and on reconstructions of others.
 
-    It must read what D draws: trained on images alone it misreads one reconstruction in thirteen.
+    It has to read what D draws: trained on images alone it misreads one reconstruction in thirteen.
 
     Args:
         explainer: fitted.
-        redrawn: whether it sees what the autoencoder makes of images; False where it must not know this decoder's hand.
-        settings: of its training.
+        redrawn: whether every second image is a reconstruction. False if it must not know this decoder.
+        settings: settings of its training.
     """
     with seeded(explainer.seed, "build", "judge"):
         judge = Judge.of(explainer.train_copies)
@@ -56,7 +56,7 @@ def _half_redrawn(explainer: Explainer, data: ImageSet, codes: Codes) -> ImageSe
 
 
 def judge_features(judge: Judge) -> Features:
-    """Return the last maps of a judge, averaged over positions, as features of distances."""
+    """Return the last feature maps of a judge, averaged over positions, as features for distances."""
     interpretee = ModuleInterpretee(judge)
     return Features(interpretee, interpretee.resolve(judge.trunk[-2]))
 
@@ -64,8 +64,8 @@ def judge_features(judge: Judge) -> Features:
 def skill(judge: Judge, images: Tensor, concepts: Mapping[str, Concept]) -> dict[str, float]:
     """Return how well a judge reads each concept from images (M, 3, S, S): 0 is chance, 1 is all right.
 
-    Of classes it is the mean recall of those that are there, rescaled so that chance is 0, and NaN where there is one
-    alone; of values R².
+    For classes it is the mean recall of those that occur, rescaled so that chance is 0; NaN if a single one occurs. For
+    numbers and colours it is R².
     """
     from sklearn.metrics import r2_score
 

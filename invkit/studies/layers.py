@@ -1,4 +1,4 @@
-"""What the layers of a network keep, one after the other (paper, sec. 4.2)."""
+"""Invariance and concepts over the depth of a network (paper, sec. 4.2)."""
 
 from __future__ import annotations
 
@@ -34,22 +34,27 @@ def layers(
     *,
     preprocess: Callable[[Tensor], Tensor] | None = None,
 ) -> Study:
-    """Show samples, invariance and concepts at layers of a network (paper, sec. 4.2).
+    """Compare samples, invariance and concepts over the layers of a network (paper, sec. 4.2).
 
     Args:
-        explainer: an :class:`invkit.Explainer`, its folder, or images to make one of with default settings.
+        explainer: an :class:`invkit.Explainer`, its folder, or images for one with default settings.
         model: as in :func:`invkit.profile`.
         layers: two or more addresses, modules or globs, from early to late.
         preprocess: from images in [0, 1] to the model's input.
 
     Returns:
-        headline: invariance at each layer, and the last one's less the first one's; the claim holds where that is above
-        two standard errors, and no layer has less invariance than the one before it by as much. It fails where one has,
-        or where the last has surely not 0.02 more than the first.
+        the study. Its headline holds the invariance at each layer, and the last layer's minus the first one's. The
+        claim holds if that difference is above two standard errors and invariance falls by as much from no layer to the
+        next. It fails if it does, or if the difference is significantly below 0.02.
 
     Raises:
         SettingsError: fewer than two layers.
         InvkitError: as :func:`invkit.profile`.
+
+    Example:
+        >>> study = invkit.studies.layers(explainer, network, ["0", "4"])
+        >>> list(study.headline)
+        ['invariance at 0', 'invariance at 4', 'last less first']
     """
     interpretee = as_interpretee(model, preprocess)
     addresses = find_layers(interpretee, layers)
@@ -72,12 +77,12 @@ def layers(
 
 
 def _is_no_fall(rise: Estimate) -> bool | None:
-    """Whether invariance does not surely fall from one layer to the next; None where its error is unknown."""
+    """Test that invariance does not fall significantly between two layers; None if its error is unknown."""
     return (-rise).exceeds() is not True if rise.is_known else None
 
 
 def _rise(earlier: Explanation, later: Explanation) -> Estimate:
-    """Return by how much invariance rises, over the images of the one that carries fewer with it."""
+    """Return the rise of invariance, on the images of the explanation that holds fewer."""
     data = min((each.held_out.data for each in (earlier, later)), key=len)
     a, b = ((each.t, _representations(each, data)) for each in (earlier, later))
     return invariance_rise(a, b, groups=data.groups, seed=earlier.seed)
@@ -85,6 +90,6 @@ def _rise(earlier: Explanation, later: Explanation) -> Estimate:
 
 def _representations(explanation: Explanation, data: ImageSet) -> Tensor:
     if len(explanation.held_out.data) == len(data):
-        return explanation.held_out.z  # of as many of the held-out images it carries the same ones
+        return explanation.held_out.z  # equal numbers of held-out images are the same images
     found = represent_all(explanation.model, [explanation.layer], data)
     return found[explanation.layer][slice(None)]

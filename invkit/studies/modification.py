@@ -1,4 +1,4 @@
-"""Swapping a concept of an image for another image's (paper, sec. 4.4 and B.5)."""
+"""Replacing a concept of an image by that of another image (paper, sec. 4.4 and B.5)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from invkit.explanation.sections import protocol_section, trust_section
 from invkit.studies.editing.arithmetic import AttributeArithmetic
 from invkit.studies.editing.edits import Edited, Editor, Fit, judged_edits, partners
 from invkit.studies.editing.page import how_section, pictures_section, rates_section
-from invkit.studies.editing.shares import ENOUGH, judged_shares, spelt, trusted
+from invkit.studies.editing.shares import ENOUGH, judged_shares, shares_text, trusted
 from invkit.studies.editing.star_gan import redrawn, trained_star_gan
 from invkit.studies.judging import judge_features, skill, trained_judge
 from invkit.studies.study import Study, verdict
@@ -26,7 +26,7 @@ __all__ = ["modification"]
 
 OURS, ARITHMETIC, STAR_GAN = "invkit", "attribute arithmetic", "StarGAN"
 
-_MOST, _READ = 5000, 2000  # held-out images behind distances, and that tell how well the judge reads
+_MOST, _READ = 5000, 2000  # held-out images for distances, and for the judge's skill
 _CLAIM = (
     f"A swapped concept changes in at least {ENOUGH:.0%} of the images, as an independent judge reads it, and each "
     f"other concept stays in at least {ENOUGH:.0%} (sec. 4.4)."
@@ -42,30 +42,37 @@ def modification(
     edits: int = 600,
     star_gan: bool = False,
 ) -> Study:
-    """Swap each concept of held-out images for that of others, and have independent networks judge the result.
+    """Replace each concept of held-out images by that of others, and evaluate the result by independent networks.
 
-    An edit is D(e⁻¹(·)) with e_i of the donor put in. Beside it stands attribute arithmetic in z̄, which moves a code
-    from the mean of its own value to that of the donor's and is told both values.
+    An edit is D(e⁻¹(·)) with e_i of the donor. The baseline is attribute arithmetic in z̄, which knows both labels: it
+    moves a code by the difference of the mean codes of the donor's value and of its own.
 
     Args:
-        explainer: an :class:`invkit.Explainer`, its folder, or images to make one of with default settings.
-        judge: reads all concepts from images; None trains one on images and on reconstructions of others.
-        features: of Fréchet distances; None trains a small network to read the concepts from images alone.
-        fit: says which pairs of image and donor may be used, of the held-out set and rows of both; None for all whose
-            classes of the swapped concept differ.
-        edits: images for each concept.
-        star_gan: train a small StarGAN (Choi et al., 2018) on the first concept of classes, as a further baseline.
+        explainer: an :class:`invkit.Explainer`, its folder, or images for one with default settings.
+        judge: reads all concepts from images. None trains one on images and on reconstructions of others.
+        features: for Fréchet distances. None trains a small network that reads the concepts from images alone.
+        fit: returns which pairs of image and donor may be used, given the held-out set and rows of both. None for all
+            whose values of the swapped concept differ.
+        edits: number of images for each concept.
+        star_gan: train a small StarGAN (Choi et al., 2018) on the first concept of classes as a further baseline.
 
     Returns:
-        headline: for each concept the share of images in which it changed, and the mean share in which the others
-        stayed, of invkit and of the baseline. The claim holds where each share, of the swapped concept and of each
-        other, lies above 90 % by two standard errors, and fails where one lies as far below; a concept that the judge
-        hardly reads has no say.
+        the study. Its headline holds for each concept the share of images in which it changed and the mean share in
+        which the others stayed, of invkit and of the baselines. The claim holds if each share, of the swapped concept
+        and of each other, is above 90 % by two standard errors, and fails if one is as far below. Concepts that the
+        judge hardly reads do not count.
 
     Raises:
-        SettingsError: no concepts, a judge of others, or an autoencoder without an encoder.
-        DataError: no held-out image can get a concept of another.
+        SettingsError: no concepts, a judge of others, generated images, or an autoencoder without an encoder.
+        DataError: no pair of held-out images differs in a concept.
         InvkitError: as :func:`invkit.profile`.
+
+    Example:
+        >>> judge = invkit.evaluation.Judge.of(explainer.train)  # not trained, for documentation only
+        >>> features = invkit.evaluation.Features(network, "4")
+        >>> study = invkit.studies.modification(explainer, judge=judge, features=features, edits=20)
+        >>> list(study.metrics["Fréchet distance"])
+        ['invkit', 'attribute arithmetic', 'unedited']
     """
     explainer = as_explainer(explainer)
     _check(explainer.train, judge, star_gan)
@@ -81,11 +88,7 @@ def modification(
         for way, editor in ways.items()
     }
     distances = _distances(explainer, features, found)
-    rows = evenly_spaced(len(explainer.held_out), _READ)
-    data, made = explainer.held_out.take(rows), decode_all(explainer.autoencoder, explainer.held_out_codes.mean[rows])
-    reads = skill(judge, made, data.concepts)
-    trust = trusted(reconstruction_r2(data.images(), made, data.groups), reads)
-    return _told(explainer, ways, found, distances, features, fit, reads, trust)
+    return _study_of(explainer, ways, found, distances, features, fit, *_skill(explainer, judge))
 
 
 def _check(images: ImageSet, judge: Judge | None, star_gan: bool) -> None:
@@ -98,8 +101,8 @@ def _check(images: ImageSet, judge: Judge | None, star_gan: bool) -> None:
         raise SettingsError("The judge reads other concepts than the images have", expected=known, got=judge.concepts)
     if star_gan and not any(concept.kind == "class" for concept in images.concepts.values()):
         raise SettingsError(
-            "StarGAN is told a class to draw",
-            expected="a concept of classes",
+            "StarGAN needs a concept of classes",
+            expected="at least one concept of classes",
             got=", ".join(f"{name}: {concept.kind}" for name, concept in images.concepts.items()),
         )
 
@@ -109,8 +112,16 @@ def _check_partners(held_out: ImageSet, edits: int, fit: Fit | None, seed: int) 
         partners(held_out, name, edits, fit=fit, seed=seed)
 
 
+def _skill(explainer: Explainer, judge: Judge) -> tuple[dict[str, float], Fidelity]:
+    """Return how well the judge reads reconstructions, by concept, and how far both can be trusted."""
+    rows = evenly_spaced(len(explainer.held_out), _READ)
+    data, made = explainer.held_out.take(rows), decode_all(explainer.autoencoder, explainer.held_out_codes.mean[rows])
+    reads = skill(judge, made, data.concepts)
+    return reads, trusted(reconstruction_r2(data.images(), made, data.groups), reads)
+
+
 def _ways(explainer: Explainer, star_gan: bool) -> dict[str, Editor]:
-    """Return invkit's editor and the baselines, by name."""
+    """Return the editors by name: invkit's and the baselines."""
     assert explainer.e is not None
     names, autoencoder, codes = (
         list(explainer.held_out.concepts),
@@ -133,7 +144,7 @@ def _ways(explainer: Explainer, star_gan: bool) -> dict[str, Editor]:
 
 
 def _star_gan_editor(explainer: Explainer) -> Editor:
-    """Return the StarGAN of the first concept of classes; unedited images are the images themselves."""
+    """Return the editor by StarGAN for the first concept of classes; its unedited images are the images themselves."""
     data = explainer.held_out
     concept = next(name for name, known in data.concepts.items() if known.kind == "class")
     module, classes = trained_star_gan(explainer, concept), data.concepts[concept].values
@@ -143,7 +154,7 @@ def _star_gan_editor(explainer: Explainer) -> Editor:
 def _distances(
     explainer: Explainer, features: Features, found: Mapping[str, Mapping[str, Edited]]
 ) -> dict[str, dict[str, Estimate]]:
-    """Return Fréchet distances to the held-out images: of edited ones by way and concept, and of as many unedited."""
+    """Return Fréchet distances to the held-out images, of edited and of as many unedited images."""
     data = explainer.held_out
     some = evenly_spaced(len(data), _MOST)
     real, alike = features.of(data.take(some)), some if data.groups is None else data.groups[some]
@@ -156,7 +167,7 @@ def _distances(
     }
     plain = next(iter(found[OURS].values()))
     made = decode_all(explainer.autoencoder, explainer.held_out_codes.mean[plain.rows])
-    originals = len(explainer.train)  # they come first
+    originals = len(explainer.train)  # copies follow them
     others = explainer.train_copies.take(evenly_spaced(originals, len(plain.rows)))
     known = {
         "reconstructions": distance(made, plain.groups),
@@ -165,7 +176,7 @@ def _distances(
     return {**edited, "unedited": known}
 
 
-def _told(
+def _study_of(
     explainer: Explainer,
     ways: Mapping[str, Editor],
     found: Mapping[str, Mapping[str, Edited]],
@@ -175,7 +186,7 @@ def _told(
     reads: Mapping[str, float],
     trust: Fidelity,
 ) -> Study:
-    """Put the study together."""
+    """Return the study of these edits."""
     headline = {}
     for way, own in found.items():
         for name, each in own.items():
@@ -206,11 +217,11 @@ def _told(
     about["settings"] = explainer.settings.to_dict()
     sections = [
         how_section(list(found)),
-        rates_section(spelt(shares), found, distances),
+        rates_section(shares_text(shares), found, distances),
         pictures_section(explainer.held_out, ways, fit),
         trust_section({OURS: trust}),
         protocol_section(about),
     ]
-    untested = [] if len(explainer.held_out.concepts) > 1 else [None]  # there is no other concept to stay
+    untested = [] if len(explainer.held_out.concepts) > 1 else [None]  # no other concept could change
     holds = verdict(*(passed for _, passed in shares.values()), *untested)
     return Study("modification", "Swapping a concept", _CLAIM, headline, holds, metrics, sections)

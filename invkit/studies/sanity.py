@@ -1,4 +1,4 @@
-"""An explanation must hang on the model's weights, and find nothing in shuffled pairs (Adebayo et al., 2018)."""
+"""An explanation must depend on the model's weights, and find nothing in shuffled pairs (Adebayo et al., 2018)."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ __all__ = ["explain_shuffled", "finds_nothing", "is_another", "sanity"]
 ORIGINAL, SHUFFLED = "as it is", "with shuffled pairs"
 
 _CLAIM = (
-    "An explanation is of the model's weights: with other weights it is another one. And where representations are "
-    "paired with other images' codes, t finds nothing in them."
+    "An explanation depends on the model's weights: other weights give another explanation. If representations are "
+    "paired with other images' codes, t finds no information in them."
 )
-_MAPS, _DRAWS = 64, 16  # images, and samples of each, behind a map of what is open
-_LEVEL = 0.0027  # of the test for any change at all: that of three standard errors
-_TENTH = 0.1  # of the gain from true pairs: less is nothing
+_MAPS, _DRAWS = 64, 16  # images with a map of what is open, and samples of each
+_LEVEL = 0.0027  # significance of any change, that of three standard errors
+_TENTH = 0.1  # share of the gain from true pairs below which a gain counts as 0
 
 
 def sanity(
@@ -50,27 +50,33 @@ def sanity(
     stages: int = 2,
     preprocess: Callable[[Tensor], Tensor] | None = None,
 ) -> Study:
-    """Explain a layer again with ever more of the model's parameters randomised, and with shuffled pairs.
+    """Explain a layer with more and more of the model's parameters randomised, and with shuffled pairs.
 
     Args:
-        explainer: an :class:`invkit.Explainer`, its folder, or images to make one of with default settings.
-        model: as in :func:`invkit.profile`, an `nn.Module` or a plugin's.
-        layer: its address.
-        stages: models with randomised parameters, one or more, from the output to the input; the last has none of its
-            own.
+        explainer: an :class:`invkit.Explainer`, its folder, or images for one with default settings.
+        model: an `nn.Module`, or a plugin's name for one.
+        layer: address of the layer.
+        stages: number of models with randomised parameters, 1 or more. Randomisation goes from the output to the input;
+            in the last model all parameters are random.
         preprocess: from images in [0, 1] to the model's input.
 
     Returns:
-        headline: the change of invariance and of each concept's share from the model to the wholly randomised one, and
-        what t gains from z with true and with shuffled pairs, in nats per dimension. The claim holds where any
-        change is beyond what all together would show by chance in one case of 370 (their errors are those of the
-        held-out images, not of training), and the gain from shuffled pairs is under a tenth of that from true ones by
-        two standard errors. It fails where no share changes by 0.02, or that gain is as surely above the tenth.
+        the study. Its headline holds the change of invariance and of each concept's share from the model to the fully
+        randomised one, and what t gains from z with true and with shuffled pairs, in nats per dimension. The claim
+        holds if any change is significant at the level 0.0027 over all of them together (errors are those of the
+        held-out images, not of training), and the gain from shuffled pairs is below a tenth of that from true pairs by
+        two standard errors. It fails if no share changes by 0.02, or if that gain exceeds the tenth by as much.
 
     Raises:
-        SettingsError: a model without weights or whose weights cannot be reached, more than one layer, or no stages.
+        SettingsError: a model without weights or with inaccessible ones, or no stages.
+        LayerError: more than one layer.
         DataError: too few held-out images.
         InvkitError: as :func:`invkit.profile`.
+
+    Example:
+        >>> study = invkit.studies.sanity(explainer, network, "4", stages=1)
+        >>> list(study.metrics["explanations"])
+        ['as it is', 'randomised 1, 100% of the weights', 'with shuffled pairs']
     """
     interpretee = _with_weights(as_interpretee(model, preprocess), stages)
     address = one_layer(interpretee, layer)
@@ -83,21 +89,21 @@ def sanity(
         found[name] = explain_layers(explainer, interpretee.around(other), [address], name)[address]
     changes = _changes(found[ORIGINAL], found[name])
     found[SHUFFLED] = explain_shuffled(explainer, interpretee, address)
-    return _told(found, changes)
+    return _study_of(found, changes)
 
 
 def _check_enough(held_out: ImageSet) -> None:
     if not is_enough(held_out):
         raise DataError(
             "Too few held-out images to compare explanations",
-            expected=f"{FEWEST} or more that stand alone",
+            expected=f"{FEWEST} or more independent ones",
             got=len(held_out),
-            hint="Give more images, or `held_out`.",
+            hint="Pass more images, or `held_out`.",
         )
 
 
 def _with_weights(interpretee: Interpretee, stages: int) -> ModuleInterpretee:
-    """Return an interpretee whose weights can be randomised, or say why there is none."""
+    """Return the interpretee if its weights can be randomised, else raise an error."""
     if not isinstance(interpretee, ModuleInterpretee):
         raise SettingsError(
             "The weights of this model cannot be reached", expected="an nn.Module", got=type(interpretee).__name__
@@ -112,7 +118,7 @@ def _with_weights(interpretee: Interpretee, stages: int) -> ModuleInterpretee:
 
 
 def explain_shuffled(explainer: Explainer, interpretee: ModuleInterpretee, layer: str) -> Explanation:
-    """Explain with the codes of the training images in another order than their representations."""
+    """Explain a layer with the codes of the training images permuted against their representations."""
     z = explainer.representations(interpretee, [layer])[layer]
     rows = torch.randperm(len(explainer.train_copies), generator=generator_for(explainer.seed, "shuffled"))
     codes = Codes(explainer.codes.mean[rows], explainer.codes.std[rows])
@@ -121,14 +127,14 @@ def explain_shuffled(explainer: Explainer, interpretee: ModuleInterpretee, layer
     return explanation_of(explainer, interpretee, layer, t, z)
 
 
-def _told(found: Mapping[str, Explanation], changes: Mapping[str, Estimate]) -> Study:
-    """Put the study together."""
+def _study_of(found: Mapping[str, Explanation], changes: Mapping[str, Estimate]) -> Study:
+    """Return the study of these explanations."""
     most = max(changes, key=lambda name: abs(changes[name].value) / max(changes[name].standard_error, 1e-12))
     gains = {name: _gain(found[name]) for name in (ORIGINAL, SHUFFLED)}
     maps = {name: _likeness(found[ORIGINAL], other) for name, other in found.items() if name != ORIGINAL}
     return Study(
         "sanity",
-        "Whether the explanation hangs on the model",
+        "Whether the explanation depends on the model",
         _CLAIM,
         {
             **{f"change of {name}, all weights randomised": change for name, change in changes.items()},
@@ -151,14 +157,14 @@ def _told(found: Mapping[str, Explanation], changes: Mapping[str, Estimate]) -> 
 
 
 def is_another(changes: Mapping[str, Estimate]) -> bool | None:
-    """Say whether any metric changed, by more than all together would by chance."""
+    """Test whether any metric changed, corrected for their number; None if that is open."""
     beyond = NormalDist().inv_cdf(1 - _LEVEL / (2 * len(changes)))
     shown = [shows(replace(change, value=abs(change.value)), beyond) for change in changes.values()]
     return True if True in shown else None if None in shown else False
 
 
 def finds_nothing(true: Estimate, shuffled: Estimate) -> bool | None:
-    """Say whether the gain from shuffled pairs is under a tenth of that from true ones; open where these give none."""
+    """Test whether the gain from shuffled pairs is below a tenth of that from true pairs; None if these give none."""
     tenth = Estimate(_TENTH * true.value, _TENTH * true.standard_error, true.n)
     return (tenth - shuffled).exceeds() if true.exceeds() else None
 
@@ -190,8 +196,8 @@ def _likeness(a: Explanation, b: Explanation) -> Estimate:
 
 def _changes_section(changes: Mapping[str, Estimate], most: str) -> Section:
     text = (
-        "From the model as it is to the one with all weights randomised. The explanation is another where any of them "
-        f"is beyond its error; the largest, measured by that, is of {most}."
+        "Changes from the model as it is to the one with all weights randomised. The explanation has changed if any "
+        f"of them exceeds its error; the largest relative to its error is that of {most}."
     )
     rows = [[name, str(value)] for name, value in changes.items()]
     return Section("How the metrics change", text, (), [Table(["", "change"], rows)])
@@ -199,8 +205,8 @@ def _changes_section(changes: Mapping[str, Estimate], most: str) -> Section:
 
 def _likeness_section(maps: Mapping[str, Estimate]) -> Section:
     text = (
-        "For each pixel, the spread of samples of one image says how much the layer leaves open there. The table gives "
-        "the rank correlation of these maps with the model's own: 1 where the explanation did not change at all."
+        "For each pixel, the spread of samples of one image shows how much the layer leaves open there. The table has "
+        "the rank correlation of these maps with those of the model itself: 1 if the explanation did not change."
     )
     rows = [[name, str(value)] for name, value in maps.items()]
-    return Section("How alike the maps of what is open are", text, (), [Table(["", "rank correlation"], rows)])
+    return Section("Similarity of the maps of what is open", text, (), [Table(["", "rank correlation"], rows)])

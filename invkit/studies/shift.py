@@ -20,6 +20,7 @@ from invkit.explainer import Explainer, as_explainer, find_layers
 from invkit.explanation import Explanation
 from invkit.explanation.sections import closing_sections
 from invkit.interpretees import as_interpretee
+from invkit.report import Section
 from invkit.studies.shift_page import Domain, Kept, decisions_sections, layers_section, numbers_section
 from invkit.studies.study import Study, shows, verdict
 from invkit.studies.subjects import class_concept, explain_layers
@@ -32,7 +33,7 @@ _CLAIM = (
     "too: samples keep the appearance of the image, and to some degree its class, even given the last layer (sec. B.6)."
 )
 _EACH = 8  # samples of an image
-_CLASSES = "class"  # what a folder's sub-folders are
+_CLASSES = "class"  # the concept of a folder's sub-folders
 
 
 def shift(
@@ -45,26 +46,37 @@ def shift(
     concept: str = _CLASSES,
     preprocess: Callable[[Tensor], Tensor] | None = None,
 ) -> Study:
-    """Explain a network on images of another domain than it was trained on, and on its own beside it (paper, sec. B.6).
+    """Explain a network on images of a foreign domain, and on those it was trained on (paper, sec. B.6).
 
-    Images of both domains go through one autoencoder that is trained on both, as in the paper, so that shares of the
-    code's variance can be compared. The verdict is on the last layer and on the foreign images: samples must be nearer
-    to the image that they are samples for than to others, and where there are classes also in their factor of e.
+    One autoencoder is trained on images of both domains, as in the paper, so that shares of the code's variance can be
+    compared; one that was passed to the Explainer serves both as it is. The verdict is about the last layer and the
+    foreign images: samples must be nearer to their own image than to others, in the code and, if the images have
+    classes, in the classes' factor of e.
 
     Args:
-        explainer: of the foreign domain: an :class:`invkit.Explainer`, its folder, or images to make one of.
+        explainer: an :class:`invkit.Explainer` of the foreign images, its folder, or these images.
         model: as in :func:`invkit.profile`.
         layers: addresses, modules or globs, from early to late.
-        data: images of the foreign domain.
-        home: images of the network's own domain; an ImageSet to have concepts. None for none.
-        home_held_out: those of them to judge by, best ones that the network was not trained on.
-        concept: name of the foreign images' classes, where they have any; another name than `class` must be there.
+        home: images of the network's own domain, an ImageSet if they have concepts. None to leave them out.
+        home_held_out: held-out images of that domain, preferably unseen by the network. None holds out a share of
+            `home`.
+        concept: name of the foreign images' classes. Any other name than `class` must exist.
         preprocess: from images in [0, 1] to the model's input.
 
+    Returns:
+        the study. Its headline holds the last layer's invariance in each domain, and how much nearer samples are to
+        their own image than to others (:func:`kept`). The claim holds if the latter is positive on foreign images by
+        two standard errors, and fails if it is significantly below 0.02.
+
     Raises:
-        DataError: images that a decoder makes beside a home, which cannot be encoded together; held-out images of one
-            group.
+        DataError: generated images together with `home`, as they cannot share a trained autoencoder; held-out images of
+            a single group.
         InvkitError: as :func:`invkit.profile`.
+
+    Example:
+        >>> study = invkit.studies.shift(explainer, network, "4")
+        >>> list(study.headline)
+        ['invariance of the last layer, foreign', 'appearance kept by samples of the last layer, foreign']
     """
     interpretee = as_interpretee(model, preprocess)
     addresses = find_layers(interpretee, layers)
@@ -72,29 +84,43 @@ def shift(
     foreign.check([(interpretee, addresses)])
     if concept != _CLASSES:
         class_concept(foreign.train, concept)
+    found: dict[str, Domain] = {}
+    shares: dict[str, Kept] = {}
+    for name, domain in _domains(foreign, home, home_held_out).items():
+        found[name] = explain_layers(domain, interpretee, addresses, f"{name},")
+        shares[name] = {layer: kept(each, domain.seed) for layer, each in found[name].items()}
+    return _study_of(found, shares, concept, decisions_sections(interpretee, foreign.held_out, concept))
+
+
+def _domains(foreign: Explainer, home: Any, home_held_out: Any) -> dict[str, Explainer]:
+    """Return the Explainer of each domain; train the autoencoder of both if none was passed."""
     domains = {"foreign": foreign}
     if home is not None:
         domains["home"] = _at_home(foreign, home, home_held_out)
     for domain in domains.values():
-        other_rows(len(domain.held_out), domain.held_out.groups, seed=0)  # raises before any training
-    if home is not None and foreign.autoencoder_is_trained_here:
-        joint, how = _joint(domains)
-        domains = {name: each.replace(autoencoder=joint, trained_by=how) for name, each in domains.items()}
-    found: dict[str, Domain] = {}
-    kept_shares: dict[str, Kept] = {}
-    for name, domain in domains.items():
-        found[name] = explain_layers(domain, interpretee, addresses, f"{name},")
-        kept_shares[name] = {layer: kept(each, domain.seed) for layer, each in found[name].items()}
-    headline, holds = _judged(found, kept_shares, concept)
+        other_rows(len(domain.held_out), domain.held_out.groups, seed=0)  # raises an error before any training
+    if home is None or not foreign.autoencoder_is_trained_here:
+        return domains
+    joint, how = _joint(domains)
+    return {name: each.replace(autoencoder=joint, trained_by=how) for name, each in domains.items()}
+
+
+def _study_of(
+    found: Mapping[str, Domain], shares: Mapping[str, Kept], concept: str, decisions: Sequence[Section]
+) -> Study:
+    """Return the study of explanations by domain and layer."""
+    headline, holds = _headline(found, shares, concept)
     metrics = {
-        name: {layer: {**each.metrics, "kept": {n: vars(s) for n, s in kept_shares[name][layer].items()}}
-               for layer, each in domain.items()}
+        name: {
+            layer: {**each.metrics, "kept": {space: vars(share) for space, share in shares[name][layer].items()}}
+            for layer, each in domain.items()
+        }
         for name, domain in found.items()
-    }  # fmt: skip
+    }
     sections = [
-        numbers_section(found, kept_shares),
+        numbers_section(found, shares),
         *(layers_section(name, domain) for name, domain in found.items()),
-        *decisions_sections(interpretee, foreign.held_out, concept),
+        *decisions,
         *closing_sections({f"{name} {layer}": each for name, of in found.items() for layer, each in of.items()}),
     ]
     return Study("shift", "A network on foreign images", _CLAIM, headline, holds, metrics, sections)
@@ -111,13 +137,13 @@ def _at_home(foreign: Explainer, home: Any, held_out: Any) -> Explainer:
 
 
 def _joint(domains: Mapping[str, Explainer]) -> tuple[Autoencoder, AutoencoderSettings | None]:
-    """Train one autoencoder on both domains; return it, and the settings of its training."""
+    """Train one autoencoder on both domains; return it and its training settings."""
     parts = [[each.train for each in domains.values()], [each.held_out for each in domains.values()]]
     if any(isinstance(part.pixels, Generated) for of in parts for part in of):
         raise DataError(
-            "Images that a decoder makes share no autoencoder with others",
+            "Generated images cannot share a trained autoencoder with others",
             expected="stored images, or no `home`",
-            hint="Or pass an `autoencoder` of both.",
+            hint="Or pass an `autoencoder` for both.",
         )
     train, test = (
         ImageSet(concatenate_images(chain.from_iterable(part.uint8_batches() for part in of)), groups=_groups(of))
@@ -133,7 +159,7 @@ def _joint(domains: Mapping[str, Explainer]) -> tuple[Autoencoder, AutoencoderSe
 
 
 def _groups(parts: Sequence[ImageSet]) -> Tensor:
-    """Number the groups of several sets without overlap."""
+    """Return the groups of several sets, renumbered without overlap."""
     found, start = [], 0
     for part in parts:
         own = torch.arange(len(part)) if part.groups is None else part.groups.unique(return_inverse=True)[1]
@@ -144,15 +170,22 @@ def _groups(parts: Sequence[ImageSet]) -> Tensor:
 
 @torch.no_grad()
 def kept(explanation: Explanation, seed: int = 0) -> dict[str, Estimate]:
-    """Return how much nearer samples are to their own image than to others: 0 for not at all, 1 for the image itself.
+    """Measure how much nearer samples are to their own image than to others: 0 for not at all, 1 for the image itself.
 
-    1 − E‖t⁻¹(v|Φ(x)) − E(x)‖² / E‖t⁻¹(v|Φ(x)) − E(x')‖² over held-out images x and others x', in the code
-    (`appearance`) and in each concept's factor of e. It is below 0 where samples are surer than right. With a perfect t
-    it is one minus eq. 19; unlike that it is judged by the images themselves.
+    1 − E‖t⁻¹(v|Φ(x)) − E(x)‖² / E‖t⁻¹(v|Φ(x)) − E(x')‖² over held-out images x and others x'. It is negative if samples
+    are overconfident. With a perfect t it is one minus eq. 19; unlike that it is measured against the images.
 
     Args:
-        explanation: of an autoencoder with an encoder, or of images that its decoder made.
-        seed: of the draws.
+        explanation: its autoencoder has an encoder, or made the images.
+        seed: seed of the draws.
+
+    Returns:
+        the share in the code (`appearance`), and in each concept's factor of e.
+
+    Example:
+        >>> from invkit.studies.shift import kept
+        >>> list(kept(explanation))
+        ['appearance', 'digit', 'foreground', 'background']
     """
     data, t, e = explanation.held_out.data, explanation.t, explanation.e
     generator = generator_for(seed, "kept")
@@ -173,10 +206,10 @@ def _nearer(samples: Tensor, own: Tensor, other: Tensor, groups: Tensor) -> Esti
     return jackknife(lambda m: 1 - m[..., 0] / m[..., 1], units, len(units), groups)
 
 
-def _judged(
+def _headline(
     found: Mapping[str, Domain], shares: Mapping[str, Kept], concept: str
 ) -> tuple[dict[str, Estimate], bool | None]:
-    """Return the headline, and whether samples of the last layer keep the foreign images' appearance and class."""
+    """Return the headline, and whether samples of the last layer keep appearance and class of the foreign images."""
     headline = {f"invariance of the last layer, {name}": _last(domain).invariance() for name, domain in found.items()}
     decisive = []
     for name, of in shares.items():

@@ -1,4 +1,4 @@
-"""The page of a study of domain shift."""
+"""Page of the study of domain shift."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["Domain", "Kept", "decisions_sections", "layers_section", "numbers_se
 
 #: explanations of one domain, by layer
 Domain = Mapping[str, Explanation]
-#: by layer and space, how much nearer samples are to their own image than to others
+#: how much nearer samples are to their own image than to others, by layer and space
 Kept = Mapping[str, Mapping[str, Estimate]]
 
 _SHOWN, _COLUMNS = 3, 3
 
 
 def numbers_section(found: Mapping[str, Domain], shares: Mapping[str, Kept]) -> Section:
-    """Curves of both domains over layers, and a table of each."""
+    """Return curves of both domains over layers, and a table of each."""
     layers = list(found["foreign"])
     whole = {f"invariance, {name}": [each.invariance() for each in domain.values()] for name, domain in found.items()}
     whole |= {f"appearance kept, {name}": [of["appearance"] for of in kept.values()] for name, kept in shares.items()}
@@ -37,8 +37,8 @@ def numbers_section(found: Mapping[str, Domain], shares: Mapping[str, Kept]) -> 
     }
     caption = (
         "Invariance (eq. 19): share of the variance of the image code that a layer leaves open. Appearance kept: how "
-        "much nearer the codes of samples are to the image that they are samples for than to other images, 0 for not "
-        "at all and 1 for the image itself. Bands: one standard error."
+        "much nearer the codes of samples are to their own image than to other images, 0 for not at all and 1 for the "
+        "image itself. Bands: one standard error."
     )
     pictures = [Picture(curves(layers, whole, "layer", "share"), caption)]
     if concepts:
@@ -56,7 +56,7 @@ def numbers_section(found: Mapping[str, Domain], shares: Mapping[str, Kept]) -> 
 
 
 def layers_section(name: str, domain: Domain) -> Section:
-    """Samples of each layer for some held-out images."""
+    """Return samples of each layer for some held-out images."""
     data = next(iter(domain.values())).held_out.data
     images = data.images(evenly_spaced(len(data), _SHOWN + 2)[1:-1])
     drawn = [each.sample_from(each.represent(images), _COLUMNS) for each in domain.values()]
@@ -65,14 +65,14 @@ def layers_section(name: str, domain: Domain) -> Section:
         for k, x in enumerate(images)
     }
     caption = (
-        f"Images of the {name} domain, each at the left of a panel; beside it, for each layer, images that the layer "
+        f"Images of the {name} domain, each at the left of a panel, then for each layer images that the layer "
         "cannot tell from it. Samples in the same column share v."
     )
     return Section(f"Samples for {name} images", "", [Picture(side_by_side(list(domain), panels), caption)])
 
 
 def decisions_sections(interpretee: Interpretee, data: ImageSet, concept: str) -> list[Section]:
-    """Say what the network takes the foreign images for, class by class; nothing of one that decides on no class."""
+    """Return a table of the network's most frequent decision on each foreign class; [] if it has no class scores."""
     if not _decides(interpretee, data):
         return []
     data = data.take(evenly_spaced(len(data), 1000))
@@ -86,12 +86,12 @@ def decisions_sections(interpretee: Interpretee, data: ImageSet, concept: str) -
         best = int(counts.argmax())
         own = "all" if known is None or known.kind != "class" else _named(known.names, number)
         rows.append([own, _named(names, best), f"{counts[best] / counts.sum():.2f}", str(int(counts.sum()))])
-    header = ["foreign class", "most often taken for", "share", "images"]
-    return [Section("What the network takes them for", "", (), [Table(header, rows)])]
+    header = ["foreign class", "most frequent decision", "share", "images"]
+    return [Section("Decisions of the network", "", (), [Table(header, rows)])]
 
 
 def _decides(interpretee: Interpretee, data: ImageSet) -> bool:
-    """Whether the network gives scores of two classes or more; tried on one image."""
+    """Test on one image whether the network returns scores of two or more classes."""
     try:
         return interpretee.is_decision(interpretee.decide(data.images(slice(1))))
     except LayerError:

@@ -1,4 +1,4 @@
-"""Panels of images side by side, their rows named."""
+"""Panels of images side by side with labelled rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GAP = 2  # px between images
 
 
 def side_by_side(rows: Sequence[str], panels: Mapping[str, Tensor], size: float = 0.62) -> Figure:
-    """Draw panels of images with level rows.
+    """Draw panels of images in labelled rows.
 
     Args:
         rows: name of each row, the same in all panels.

@@ -1,4 +1,4 @@
-"""What studies of layers share: classes to look for, several layers, explanations without interrupted parts."""
+"""Shared by studies of layers: concepts of classes, checks, explanations of completed trainings only."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def check_several(addresses: Sequence[str]) -> None:
         SettingsError: fewer than two.
     """
     if len(addresses) < 2:
-        raise SettingsError("A curve over depth takes two layers or more", got=", ".join(addresses))
+        raise SettingsError("A curve over depth needs two layers or more", got=", ".join(addresses))
 
 
 def explain_layers(
@@ -49,15 +49,15 @@ def explain_layers(
     name: str = "",
     z: Mapping[str, tuple[Rows, Rows]] | None = None,
 ) -> dict[str, Explanation]:
-    """Explain layers of one model, by address, with a fitted Explainer.
+    """Explain layers of one model; return the explanations by address.
 
-    A verdict needs whole parts: a training that is interrupted raises KeyboardInterrupt.
+    An interrupted training raises KeyboardInterrupt: a verdict needs completed trainings.
 
     Args:
-        explainer: fitted here if it is not.
+        explainer: is fitted if it was not.
         interpretee: the model.
         layers: addresses.
-        name: of the model, shown with the progress.
+        name: name of the model in progress messages.
         z: result of :meth:`Explainer.representations`, if it was computed before.
     """
     explainer.fit(whole=True)

@@ -17,7 +17,7 @@ from invkit.interpretees import ModuleInterpretee
 from invkit.studies.demo.run import legible
 from invkit.studies.editing.arithmetic import AttributeArithmetic
 from invkit.studies.editing.edits import Edited, Editor, judged_edits, partners
-from invkit.studies.editing.shares import judged_shares, spelt, trusted
+from invkit.studies.editing.shares import judged_shares, shares_text, trusted
 from invkit.studies.editing.star_gan import StarGAN, StarGANTask, redrawn, trained_star_gan
 from invkit.studies.judging import judge_features, skill, trained_judge
 from invkit.studies.modification import modification
@@ -128,7 +128,7 @@ def test_donors_have_another_value(corners):
     rows, donors = partners(data, "glasses", 50)
     assert len(rows) == 50
     assert (glasses[rows] != glasses[donors]).all()
-    with pytest.raises(DataError, match="No image can get"):
+    with pytest.raises(DataError, match="No pair of images"):
         partners(ImageSet(data.pixels, {"glasses": Concept("continuous", torch.ones(60, 1))}), "glasses", 50)
 
 
@@ -161,9 +161,9 @@ def test_each_share_is_judged_by_its_error():
     reads = dict.fromkeys(changed, 1.0)
     shares = judged_shares(found, reads)
     assert [enough for _, enough in shares.values()] == [True, True, False, None]  # 1.00, 0.98, 0.75, 0.89 ± 0.02
-    told = spelt(shares)
+    told = shares_text(shares)
     assert "Below 90%: smile stayed while hair was swapped 0.750" in told
-    assert "Neither known to be above 90% nor below: beard" in told
+    assert "Neither significantly above 90% nor below: beard" in told
     assert [enough for _, enough in judged_shares(found, {**reads, "smile": 0.2}).values()] == [True, True, None, None]
 
 
@@ -174,7 +174,7 @@ def test_donors_have_another_class_and_fit(corners):
     assert len(rows) == 200
     assert (kind[rows] != 3).all()
     assert (kind[donors] == 3).all()
-    with pytest.raises(DataError, match="No image can get"):
+    with pytest.raises(DataError, match="No pair of images"):
         partners(data, "kind", 20, fit=lambda data, a, b: a < 0)
 
 
@@ -274,15 +274,15 @@ def test_a_small_study(digits, explainer, tmp_path):
     assert study.holds is None
     page = study.to_html(tmp_path / "page.html").read_text()
     assert page.count("<img") == len(names)
-    assert "Neither known to be above 90%" in page
+    assert "Neither significantly above 90%" in page
     assert "0 of 40" in page
-    assert "has no say" in page
+    assert "do not count" in page
 
 
 def test_a_concept_with_one_value_raises_before_any_training(digits, tiny, no_training):
     glasses = Concept("class", torch.zeros(len(digits), dtype=torch.long), ("no", "yes"))
     data = ImageSet(digits.pixels, {**digits.concepts, "glasses": glasses})
-    with pytest.raises(DataError, match="No image can get the 'glasses' of another"):
+    with pytest.raises(DataError, match="No pair of images differs in 'glasses'"):
         modification(Explainer(data, settings=tiny))
 
 
@@ -292,7 +292,7 @@ def test_images_without_concepts_raise_before_any_training(digits, tiny, no_trai
     colours = ImageSet(digits.pixels, {"background": digits.concepts["background"]})
     with pytest.raises(SettingsError, match="judge reads other concepts"):
         modification(Explainer(colours, settings=tiny), judge=Judge.of(digits))
-    with pytest.raises(SettingsError, match="told a class"):
+    with pytest.raises(SettingsError, match="concept of classes"):
         modification(Explainer(colours, settings=tiny), star_gan=True)
 
 

@@ -94,7 +94,7 @@ def test_the_study_compares_both_domains_through_one_autoencoder(tiny, network, 
     assert len(list((tmp_path / "cache").glob("autoencoder-*.safetensors"))) == 1
     page = study.to_html(tmp_path / "page.html").read_text()
     assert "Samples for foreign images" in page
-    assert "most often taken for" in page
+    assert "most frequent decision" in page
 
 
 def test_an_interrupted_autoencoder_of_both_domains_raises(tiny, network, interrupt):

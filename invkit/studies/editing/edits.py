@@ -1,4 +1,4 @@
-"""Edits of held-out images, and what an independent judge says of them."""
+"""Edits of held-out images, evaluated by an independent judge."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from invkit.evaluation.estimate import mean_estimate
 from invkit.flows import SemanticFlow
 from invkit.utils.random import generator_for
 
-__all__ = ["Edited", "Editor", "Fit", "judged_edits", "partners", "went_over"]
+__all__ = ["Edited", "Editor", "Fit", "changes", "judged_edits", "partners"]
 
-#: says which pairs (image, donor) of a set, given by rows (B,), may be used, (B,) of bool
+#: returns which pairs (image, donor) of a set, given by rows (B,), may be used, (B,) of bool
 Fit = Callable[[ImageSet, Tensor, Tensor], Tensor]
 
-_DRAWN = 20  # pairs drawn for each that is used
+_DRAWN = 20  # pairs drawn per pair that is used
 
 
 @dataclass(frozen=True)
 class Editor:
-    """A way to edit the images of a held-out set, which are named by their rows.
+    """A way to edit the images of a held-out set, which are given by their rows.
 
     Attributes:
-        concepts: that it can swap.
-        before: draws images (B, 3, S, S) of rows (B,) unedited.
-        edit: draws images of rows (B,) with a concept of the donors (B,), rows too.
+        concepts: names of the concepts that it can replace.
+        before: returns unedited images (B, 3, S, S) of rows (B,).
+        edit: returns images of rows (B,) with a concept of the donors, given by rows (B,) too.
     """
 
     concepts: Sequence[str]
@@ -47,7 +47,7 @@ class Editor:
         codes: Tensor,
         edit: Callable[[Tensor, Tensor, str], Tensor],
     ) -> Editor:
-        """Return one that edits codes (M, N) of all images and decodes them; `edit` gives codes (B, N)."""
+        """Return an editor that decodes edited codes; `codes` (M, N) are those of all images, `edit` returns (B, N)."""
         return cls(
             concepts,
             lambda rows: decode_all(autoencoder, codes[rows]),
@@ -56,23 +56,23 @@ class Editor:
 
     @classmethod
     def of_swaps(cls, autoencoder: Autoencoder, e: SemanticFlow, codes: Tensor) -> Editor:
-        """Return the one of the paper: D(e⁻¹(·)) with e_i of the donor put in (sec. 3.2)."""
+        """Return the editor of the paper: D(e⁻¹(·)) with e_i of the donor (sec. 3.2)."""
         return cls.of_codes(e.concepts, autoencoder, codes, lambda a, b, c: e.swap(codes[a], codes[b], c))
 
 
 @dataclass(frozen=True)
 class Edited:
-    """Held-out images with one concept swapped, and what the judge says of them.
+    """Held-out images with one concept swapped, and the judge's readings.
 
     Attributes:
-        rows: (B,), which images.
-        donors: (B,), from which images the concept is.
-        images: (B, 3, S, S), after the swap.
-        changed: by judged concept, (B,) of bool: whether it went over.
-        apart: (B,) of bool, whether the judge tells image and donor apart in the swapped concept: another class, or
-            values that differ by more than it errs. Rates are of these pairs: of others it can say nothing.
-        groups: (B,), of the images; those of one group depend on each other.
-        donor_groups: (B,), of the donors.
+        rows: rows (B,) of the images.
+        donors: rows (B,) of the images that the concept is taken from.
+        images: edited images, (B, 3, S, S).
+        changed: whether each concept changed as judged, (B,) of bool by name.
+        apart: whether the judge distinguishes image and donor in the swapped concept, (B,) of bool: by class, or by
+            more than its error. Rates are over these pairs.
+        groups: groups (B,) of the images; images of one group are dependent.
+        donor_groups: groups (B,) of the donors.
     """
 
     rows: Tensor
@@ -85,24 +85,24 @@ class Edited:
 
     @property
     def alone(self) -> int:
-        """How many of these images, or of their donors where those are fewer, stand alone."""
+        """Number of independent images or, if those are fewer, of independent donors."""
         return min(len(groups[self.apart].unique()) for groups in (self.groups, self.donor_groups))
 
     def rate(self, concept: str) -> Estimate:
-        """Return the share of the images in which a concept changed; NaN where the judge tells no pair apart."""
+        """Return the share of images in which a concept changed; NaN if the judge distinguishes no pair."""
         return self._mean(self.changed[concept].double())
 
     def stayed(self, concept: str) -> Estimate:
-        """Return the share in which it did not."""
+        """Return the share of images in which a concept did not change."""
         return self._mean(1 - self.changed[concept].double())
 
     def kept(self, swapped: str) -> Estimate | None:
-        """Return the share in which another concept than the swapped stayed, averaged over them; None without any."""
+        """Return the share in which other concepts than the swapped one stayed, averaged; None without any."""
         others = [changed.double() for name, changed in self.changed.items() if name != swapped]
         return self._mean(1 - torch.stack(others).mean(0)) if others else None
 
     def _mean(self, values: Tensor) -> Estimate:
-        """Return the mean; its error is that of images and donors, clustered two ways (Cameron et al., 2011)."""
+        """Return the mean with its two-way clustered error, by image and donor (Cameron et al., 2011)."""
         if not self.apart.any():
             return Estimate(math.nan, math.nan, 0)
         values, images, donors = (x[self.apart] for x in (values, self.groups, self.donor_groups))
@@ -110,22 +110,22 @@ class Edited:
         by_image, by_donor, by_both = (mean_estimate(values, groups) for groups in (images, donors, pairs))
         square = by_image.standard_error**2 + by_donor.standard_error**2 - by_both.standard_error**2
         least = max(by_image.standard_error, by_donor.standard_error)
-        error = square if math.isnan(square) else max(least, math.sqrt(max(0.0, square)))  # unknown where a part is
+        error = square if math.isnan(square) else max(least, math.sqrt(max(0.0, square)))  # NaN if a part is
         return replace(by_image, standard_error=error)
 
 
 def partners(data: ImageSet, concept: str, n: int, *, fit: Fit | None = None, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Draw images and donors of another value, (B,) rows each; B is n, or less where few pairs fit.
+    """Draw images and donors with another value, (B,) rows each; B is n, or less if few pairs fit.
 
     Args:
         data: images with concepts.
-        concept: the one to swap.
-        n: how many pairs.
-        fit: which pairs may be used; None for all.
-        seed: of the draw; all concepts share it.
+        concept: name of the concept to swap.
+        n: number of pairs.
+        fit: returns which pairs may be used; None for all.
+        seed: seed of the draw, shared by all concepts.
 
     Raises:
-        DataError: none fits.
+        DataError: no pair fits.
     """
     rows, donors = torch.randint(len(data), (2, _DRAWN * n), generator=generator_for(seed, "pairs of an edit"))
     values = data.concepts[concept].values.reshape(len(data), -1)
@@ -134,8 +134,8 @@ def partners(data: ImageSet, concept: str, n: int, *, fit: Fit | None = None, se
         usable &= fit(data, rows, donors)
     if not usable.any():
         raise DataError(
-            f"No image can get the '{concept}' of another",
-            expected="two held-out images whose values differ",
+            f"No pair of images differs in '{concept}'",
+            expected="two held-out images with different values",
             hint="Hold out more images, or widen `fit`.",
         )
     return rows[usable][:n], donors[usable][:n]
@@ -145,22 +145,22 @@ def partners(data: ImageSet, concept: str, n: int, *, fit: Fit | None = None, se
 def judged_edits(
     data: ImageSet, judge: Judge, editor: Editor, n: int = 600, *, fit: Fit | None = None, seed: int = 0
 ) -> dict[str, Edited]:
-    """Swap each concept for that of another image, and let the judge say which concepts went over.
+    """Swap each concept for that of another image, and judge which concepts changed.
 
-    The swapped class went over where the judge reads the donor's, any other class where it reads another than before;
-    a number or a colour where it lies nearer to the donor's than to its own. What an image and its donor hold, the
-    judge reads from them as the editor draws them unedited.
+    The swapped class changed if the judge reads the donor's class, any other class if it reads another than before, a
+    number or a colour if it is nearer to the donor's than to its own. The judge reads the values of an image and its
+    donor from both as the editor draws them unedited.
 
     Args:
         data: held-out images with concepts.
-        judge: the reader of all concepts.
-        editor: what is judged.
-        n: images for each concept.
-        fit: which pairs of image and donor may be used.
-        seed: of the pairs.
+        judge: reads all concepts.
+        editor: the editor to judge.
+        n: number of images for each concept.
+        fit: returns which pairs of image and donor may be used.
+        seed: seed of the pairs.
 
     Returns:
-        by swapped concept.
+        edits by swapped concept.
 
     Raises:
         DataError: no pair of images fits.
@@ -171,24 +171,32 @@ def judged_edits(
         rows, donors = partners(data, swapped, n, fit=fit, seed=seed)
         images = editor.edit(rows, donors, swapped)
         own, theirs = (judge.read(editor.before(each)) for each in (rows, donors))
-        changed = went_over(judge, swapped, own, theirs, judge.read(images))
+        changed = changes(judge, swapped, own, theirs, judge.read(images))
         apart = _apart(data.concepts[swapped].take(rows), own[swapped], theirs[swapped])
         found[swapped] = Edited(rows, donors, images, changed, apart, groups[rows], groups[donors])
     return found
 
 
 def _apart(concept: Concept, own: Tensor, theirs: Tensor) -> Tensor:
-    """Say where the judge's readings differ, for values by more than their root mean square error, (B,) of bool."""
+    """Return where the judge's readings differ, for values by more than their root mean square error, (B,) of bool."""
     if concept.kind == "class":
         return own != theirs
     error = (own - concept.values).square().sum(1).mean().sqrt()
     return (own - theirs).norm(dim=1) > error
 
 
-def went_over(
+def changes(
     judge: Judge, swapped: str, own: Mapping[str, Tensor], theirs: Mapping[str, Tensor], edited: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Say by concept in which images it went over, (B,) of bool, from what the judge reads before, of donors, after."""
+    """Return for each concept in which images it changed, (B,) of bool.
+
+    Args:
+        judge: the judge.
+        swapped: name of the swapped concept.
+        own: its readings of the images before the edit.
+        theirs: its readings of the donors.
+        edited: its readings after the edit.
+    """
     found = {}
     for name, (kind, _) in judge.concepts.items():
         if kind != "class":

@@ -1,4 +1,4 @@
-"""The page of edits: what is swapped, how often what changes, images before and after."""
+"""Page of the study of edits: method, rates of change, images before and after."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ _SHOWN, _COLUMNS = 3, 8
 
 
 def how_section(ways: Sequence[str]) -> Section:
-    """Say what is edited and how it is judged, for one who has not read the paper."""
-    told = {
-        "invkit": "invkit takes an image's code apart into one factor for each concept and a rest, puts the donor's "
-        "factor in the place of the image's, and draws the image of the new code; it is not told any label.",
-        "attribute arithmetic": "Attribute arithmetic adds to the code the mean code of the donor's value and takes "
-        "away that of the image's own; it is told both values.",
-        "StarGAN": "StarGAN is a generative adversarial network that draws an image anew with a class it is told.",
+    """Explain how images are edited and judged, for readers who do not know the paper."""
+    texts = {
+        "invkit": "invkit splits an image's code into one factor for each concept and a residual, replaces a factor "
+        "by the donor's, and decodes the result; it uses no labels.",
+        "attribute arithmetic": "Attribute arithmetic adds the mean code of the donor's value to the code and "
+        "subtracts that of the image's own value; it uses both labels.",
+        "StarGAN": "StarGAN is a generative adversarial network that redraws an image with a given class.",
     }
     return Section(
-        "What is done",
-        "Of each held-out image one concept is replaced by that of another held-out image, its donor; all else is to "
-        f"stay. {' '.join(told[way] for way in ways)} Networks that had no part in the edits judge them: one reads all "
-        "concepts from the image before and after; in the features of another, the Fréchet distance compares all "
-        "edited images with the held-out ones, and 0 is best.",
+        "Method",
+        "One concept of each held-out image is replaced by that of another held-out image, its donor; all else should "
+        f"stay. {' '.join(texts[way] for way in ways)} Independent networks judge the edits: one reads all concepts "
+        "from the image before and after; in the features of another, the Fréchet distance compares all edited images "
+        "with the held-out ones, and 0 is best.",
     )
 
 
 def rates_section(
     text: str, found: Mapping[str, Mapping[str, Edited]], distances: Mapping[str, Mapping[str, Estimate]]
 ) -> Section:
-    """Return how often each concept changed by a swap of each, and Fréchet distances of edited images."""
+    """Return a table of how often a swap of each concept changed each, and Fréchet distances of edited images."""
     names = list(next(iter(next(iter(found.values())).values())).changed)
     rows = [
         [
@@ -61,16 +61,16 @@ def rates_section(
         ["not edited, as many images", "Fréchet distance"], [[n, str(d)] for n, d in distances["unedited"].items()]
     )
     explained = (
-        "Shares of the pairs of image and donor that the judge tells apart, ± one standard error. A class changed by "
-        "its own swap if the judge then reads the donor's, by another's if it reads any other than before; a number or "
-        "a colour if it lies nearer to the donor's than to its own. "
+        "Shares of the pairs of image and donor that the judge distinguishes, ± one standard error. A swapped class "
+        "changed if the judge reads the donor's, another class if it reads any other than before, a number or a colour "
+        "if it is nearer to the donor's than to its own. "
     )
-    return Section("How often what changes", explained + text, (), [Table(header, rows), known])
+    return Section("How often each concept changes", explained + text, (), [Table(header, rows), known])
 
 
 @torch.no_grad()
 def pictures_section(data: ImageSet, ways: Mapping[str, Editor], fit: Fit | None) -> Section:
-    """Swap each concept of some images for that of some donors, invkit's edit above the baselines'."""
+    """Return pictures of edits of each concept, invkit's above those of the baselines."""
     pictures = []
     for concept in next(iter(ways.values())).concepts:
         able = {way: editor for way, editor in ways.items() if concept in editor.concepts}
@@ -84,7 +84,7 @@ def pictures_section(data: ImageSet, ways: Mapping[str, Editor], fit: Fit | None
                 names.append(way)
         caption = (
             f"Top: donors. Below, for each image x at the left: x with the {concept} of the donor above, by "
-            f"{' and, under it, by '.join(able)}. All else of x should stay as it is."
+            f"{' and, under it, by '.join(able)}. All else of x should stay."
         )
         panels = {"x": torch.cat(own), f"x with the donor's {concept}": torch.cat(edited)}
         pictures.append(Picture(side_by_side(names, panels), caption))
@@ -92,7 +92,7 @@ def pictures_section(data: ImageSet, ways: Mapping[str, Editor], fit: Fit | None
 
 
 def _shown(data: ImageSet, concept: str, fit: Fit | None) -> tuple[Tensor, Tensor]:
-    """Choose images, and donors that fit them all, or as many of them as any does."""
+    """Choose images, and donors that fit all of them, or as many of them as possible."""
     rows, values = evenly_spaced(len(data), _SHOWN + 2)[1:-1], data.concepts[concept].values
     every = torch.arange(len(data))
     fits = torch.zeros(len(data))
@@ -107,6 +107,6 @@ def _shown(data: ImageSet, concept: str, fit: Fit | None) -> tuple[Tensor, Tenso
     if data.concepts[concept].kind != "class":
         return rows, able[evenly_spaced(len(able), _COLUMNS)]
     same = values[able][:, None] == values[able]
-    turn = same.tril(-1).sum(1)  # how many of its class come before: one of each class first
+    turn = same.tril(-1).sum(1)  # number of earlier ones of its class: one of each class first
     chosen = able[(turn * data.concepts[concept].classes + values[able]).argsort()[:_COLUMNS]]
     return rows, chosen[values[chosen].argsort()]

@@ -1,4 +1,4 @@
-"""A small StarGAN (Choi et al., CVPR 2018): draws an image anew with a class it is told; a baseline of edits."""
+"""A small StarGAN (Choi et al., CVPR 2018), which redraws an image with a given class; a baseline of edits."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def _convolution(a: int, b: int, kernel: int, stride: int) -> list[nn.Module]:
 class StarGAN(nn.Module):
     """Generator and discriminator, narrower than the published ones, for images of 28 to 64 px.
 
-    The generator has batch normalisation: the published instance normalisation forgets the colour of flat areas. It
-    gives a change of the image (of its logits), without which so short a training does not find how to keep it. The
-    discriminator is spectrally normalised, without which its class scores are fooled by faint noise.
+    The generator uses batch normalisation: the published instance normalisation loses the colour of flat areas. It
+    returns a change of the image's logits; otherwise so short a training does not learn to keep the image. The
+    discriminator is spectrally normalised; otherwise faint noise fools its class scores.
 
     Args:
-        classes: number of them.
+        classes: number of classes.
         width: channels of the first convolution.
     """
 
@@ -72,32 +72,32 @@ class StarGAN(nn.Module):
         })  # fmt: skip
 
     def forward(self, images: Tensor, target: Tensor) -> Tensor:
-        """Draw images (B, 3, S, S) in [0, 1] anew, with classes (B,)."""
-        told = F.one_hot(target, self.classes).to(images)[:, :, None, None].expand(-1, -1, *images.shape[2:])
-        change = self.generator(torch.cat([2 * images - 1, told], 1)).float()
+        """Redraw images (B, 3, S, S) in [0, 1] with classes (B,)."""
+        wanted = F.one_hot(target, self.classes).to(images)[:, :, None, None].expand(-1, -1, *images.shape[2:])
+        change = self.generator(torch.cat([2 * images - 1, wanted], 1)).float()
         change = F.interpolate(change, images.shape[2:]) if change.shape != images.shape else change
         return torch.sigmoid(change + torch.logit(images, 0.01))
 
     def judge(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the discriminator's scores for images taken for real, (B, 1, h, w), and for classes, (B, K)."""
+        """Return the discriminator's scores for real images, (B, 1, h, w), and for classes, (B, K)."""
         seen = self.critic["trunk"](2 * images - 1)
         return self.critic["source"](seen).float(), self.critic["class"](seen).float()
 
 
 class StarGANTask(Task):
-    """Hinge loss of real and drawn images, cross-entropy of classes, and an image drawn there and back again.
+    """Hinge loss of real and redrawn images, cross-entropy of classes, and cycle consistency.
 
     The published adversarial loss is Wasserstein's with a gradient penalty; this one is cheaper. Generator and
-    discriminator take a step each, together; neither gets gradients of the other's loss.
+    discriminator step together; neither gets gradients of the other's loss.
 
     Args:
-        module: what to train.
+        module: the networks to train.
         data: training images.
-        held_out: images to judge by.
-        concept: the classes.
+        held_out: validation images.
+        concept: name of the concept of classes.
     """
 
-    keep_last = True  # what is drawn back says little of what is drawn
+    keep_last = True  # the validation loss, of cycles, says little about redrawn images
 
     def __init__(self, module: StarGAN, data: ImageSet, held_out: ImageSet, concept: str) -> None:
         self.title, self.module, self.rows = "StarGAN", module, len(data)
@@ -107,7 +107,7 @@ class StarGANTask(Task):
 
     @property
     def parts(self) -> list[nn.Module]:
-        """Generator and discriminator: the gradient of one is not clipped for that of the other."""
+        """Generator and discriminator, whose gradients are clipped separately."""
         return list(self.module.children())
 
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -120,16 +120,16 @@ class StarGANTask(Task):
         back = (module(drawn, own) - images).abs().mean()
         with frozen(module.critic):
             source, scores = module.judge(drawn)
-        fooled, told = -source.mean(), F.cross_entropy(scores, target)
+        fooled, named = -source.mean(), F.cross_entropy(scores, target)
         real, known = module.judge(images)
         fake, _ = module.judge(drawn.detach())
-        apart, named = F.relu(1 - real).mean() + F.relu(1 + fake).mean(), F.cross_entropy(known, own)
-        terms = {"back": back, "fooled": fooled, "class": told, "apart": apart, "named": named}
+        apart, read = F.relu(1 - real).mean() + F.relu(1 + fake).mean(), F.cross_entropy(known, own)
+        terms = {"back": back, "fooled": fooled, "class": named, "apart": apart, "named": read}
         self.terms = {name: float(value.detach()) for name, value in terms.items()}
-        return fooled + _CLASS * told + _CYCLE * back + apart + _CLASS * named
+        return fooled + _CLASS * named + _CYCLE * back + apart + _CLASS * read
 
     def validation_loss(self, module: nn.Module) -> float:
-        """Return the mean error of held-out images that are drawn with the next class, and back."""
+        """Return the mean absolute error of validation images redrawn with the next class and back."""
         assert isinstance(module, StarGAN)
         device, total = next(module.parameters()).device, 0.0
         images, own = self._judged
@@ -140,12 +140,12 @@ class StarGANTask(Task):
 
 
 def trained_star_gan(explainer: Explainer, concept: str, settings: FitSettings = _FIT) -> StarGAN:
-    """Train a StarGAN on a concept of classes, or find it.
+    """Train a StarGAN on a concept of classes, or load it from the cache.
 
     Args:
-        explainer: fitted.
-        concept: name.
-        settings: of its training.
+        explainer: a fitted Explainer.
+        concept: name of the concept.
+        settings: settings of its training.
     """
     with seeded(explainer.seed, "build", "StarGAN"):
         module = StarGAN(explainer.train_copies.concepts[concept].classes)
@@ -157,6 +157,6 @@ def trained_star_gan(explainer: Explainer, concept: str, settings: FitSettings =
 
 @torch.no_grad()
 def redrawn(module: StarGAN, images: Tensor, target: Tensor) -> Tensor:
-    """Draw images (M, 3, S, S) with classes (M,), part by part."""
+    """Redraw images (M, 3, S, S) with classes (M,), in batches."""
     module.eval()
     return torch.cat([module(x, y) for x, y in zip(images.split(_BATCH), target.split(_BATCH), strict=True)])
