@@ -81,7 +81,7 @@ def encoding_gives_a_posterior(s: Subject) -> None:
 
 
 @torch.no_grad()
-def sampling_follows_its_generator(s: Subject) -> None:
+def sampling_depends_on_its_generator_only(s: Subject) -> None:
     """The same seed draws the same code, another seed another one, and the global generator is not used."""
     posterior = s.fresh().encode(s.images())
     state = torch.get_rng_state()
@@ -169,7 +169,7 @@ AUTOENCODER_CHECKS: dict[str, Callable[[Subject], str | None]] = {
         decoding_gives_images,
         images_lie_in_0_to_1,
         encoding_gives_a_posterior,
-        sampling_follows_its_generator,
+        sampling_depends_on_its_generator_only,
         encoding_a_batch_of_one_equals_its_row,
         decoding_a_batch_of_one_equals_its_row,
         gradients_reach_the_encoder,

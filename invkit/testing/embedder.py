@@ -84,7 +84,7 @@ def it_embeds_rows(s: Subject) -> str:
 
 
 @torch.no_grad()
-def rows_stand_alone(s: Subject) -> None:
+def rows_are_independent(s: Subject) -> None:
     """In evaluation mode each row of a batch has the condition that it has alone."""
     for case in s.cases:
         whole = case.embedder(case.z)
@@ -125,7 +125,7 @@ def forward_changes_no_state(s: Subject) -> None:
 
 
 @torch.no_grad()
-def initialize_leaves_random_states_alone(s: Subject) -> None:
+def initialize_changes_no_random_state(s: Subject) -> None:
     """`initialize` changes no global random state."""
     for case in s.cases:
         embedder = copy.deepcopy(case.embedder)
@@ -136,7 +136,7 @@ def initialize_leaves_random_states_alone(s: Subject) -> None:
 
 @torch.no_grad()
 def config_and_state_restore_it(s: Subject) -> None:
-    """`config` survives JSON, has the `shape`, and builds an embedder that is the same after load_state_dict."""
+    """`config` can be saved as JSON, has the `shape`, and builds an equal embedder after load_state_dict."""
     for case in s.cases:
         config = json.loads(json.dumps(case.embedder.config))
         shape = tuple(config.get("shape", ()))
@@ -153,11 +153,11 @@ EMBEDDER_CHECKS: dict[str, Callable[[Subject], str | None]] = {
     check.__name__: check
     for check in (
         it_embeds_rows,
-        rows_stand_alone,
+        rows_are_independent,
         the_representation_matters,
         every_parameter_gets_a_finite_gradient,
         forward_changes_no_state,
-        initialize_leaves_random_states_alone,
+        initialize_changes_no_random_state,
         config_and_state_restore_it,
     )
 }
@@ -174,16 +174,19 @@ def check_embedder(
     """Check that an embedder keeps the contract of :class:`invkit.core.Embedder`.
 
     Args:
-        build: builds a new embedder for (shape of z without the batch axis, width of the condition): its class, or a
-            function. A shape for which it raises LayerError is left out.
-        shapes: shapes of z to try: a vector, tokens and a map by default.
-        condition_dim: C.
-        expected_failures: reason by name of a check that fails; see EMBEDDER_CHECKS for the names.
+        build: class or function that builds an embedder for (shape of z without the batch axis, width of the
+            condition). A shape for which it raises LayerError is skipped.
+        shapes: shapes of z to check: by default a vector, tokens and a map.
+        condition_dim: width C of the condition.
+        expected_failures: reasons by names of checks that fail; EMBEDDER_CHECKS has the names.
         raise_on_failure: False returns the report in any case.
 
+    Returns:
+        the result of each check.
+
     Raises:
-        AssertionError: a check failed that is not expected to, or passed that is.
-        SettingsError: an expected failure names no check.
+        AssertionError: a check failed unexpectedly, or an expected failure passed.
+        SettingsError: an expected failure is not the name of a check.
 
     Example:
         >>> from invkit.flows import VectorEmbedder

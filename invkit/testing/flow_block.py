@@ -87,15 +87,15 @@ class Blocks:
 
 
 def blocks_by_codes(load: Callable[..., FlowBlock], condition_dim: int = 3, width: int = 16) -> dict[str, Blocks]:
-    """Find which codes a registered flow block is for, ``vectors``, ``maps`` or both, with blocks of each to check.
+    """Return blocks to check for the codes that a registered flow block takes: ``vectors``, ``maps`` or both.
 
     Args:
-        load: builds a block of the arguments of the hook `build_flow_block`, all but the name.
-        condition_dim: C; 0 for no condition.
+        load: function that builds a block from the arguments of the hook `build_flow_block` except the name.
+        condition_dim: width C of the condition; 0 for none.
         width: width of subnetworks.
 
     Raises:
-        SettingsError: the block is for neither.
+        SettingsError: the block takes neither.
     """
     given = {"condition_dim": condition_dim, "width": width, "depth": 1, "seed": 0, "index": 0}
 
@@ -160,7 +160,7 @@ def inverse_negates_the_log_det(s: Blocks) -> None:
         expect_within(back, -log_det, _INVERSE, f"dim {case.dim}: log-det of the inverse and its negative")
 
 
-def rows_stand_alone(s: Blocks) -> None:
+def rows_are_independent(s: Blocks) -> None:
     """Each row is transformed in a batch as it is alone, in both directions."""
     for case in s.cases:
         for what, way in {"forward": case.block, "inverse": case.block.inverse}.items():
@@ -230,7 +230,7 @@ def the_condition_matters(s: Blocks) -> None:
             expect(distance(other[k], value[k]) > 1e-6, f"dim {case.dim}: another condition gives the same values")
 
 
-def many_codes_of_one_condition_are_as_each_alone(s: Blocks) -> None:
+def many_codes_of_one_condition_equal_each_alone(s: Blocks) -> None:
     """A block with `broadcasts` inverts n codes of one condition at once as it does one by one."""
     if not all(getattr(case.block, "broadcasts", False) for case in s.cases):
         raise NotApplicableError("it has no `broadcasts`")
@@ -266,13 +266,13 @@ FLOW_BLOCK_CHECKS: dict[str, Callable[[Blocks], str | None]] = {
         log_det_is_that_of_the_jacobian,
         inverse_undoes_forward,
         inverse_negates_the_log_det,
-        rows_stand_alone,
+        rows_are_independent,
         every_parameter_gets_a_finite_gradient,
         saved_state_restores_the_map,
         it_compiles_as_one_graph,
         log_det_stays_in_float32_under_autocast,
         the_condition_matters,
-        many_codes_of_one_condition_are_as_each_alone,
+        many_codes_of_one_condition_equal_each_alone,
         forward_changes_no_state,
     )
 }

@@ -190,7 +190,7 @@ def preprocessing_has_its_inverse(s: Subject) -> None:
     expect_close(inverse(prepared), images, 1e-4, "inverse(preprocess(x)) and x")
 
 
-def nothing_is_left_behind(s: Subject) -> str:
+def the_model_is_unchanged(s: Subject) -> str:
     """No call changes modes, hooks, gradients, parameters, buffers, random states or images."""
     images = s.images.clone()
     calls: dict[str, Callable[[], object]] = {
@@ -210,7 +210,7 @@ def nothing_is_left_behind(s: Subject) -> str:
     return f"{modules} modules" if modules else "random states and images only: the interpretee holds no module"
 
 
-def nothing_is_left_behind_after_an_error(s: Subject) -> str | None:
+def the_model_is_unchanged_after_an_error(s: Subject) -> str | None:
     """An unknown layer or an exception inside the model changes nothing, and the next call works."""
     with disturbed(s.models):
         before = snapshot(s.models)
@@ -263,7 +263,7 @@ def an_unknown_layer_lists_near_names(s: Subject) -> None:
         raise AssertionError(f"'{wrong}' raises nothing")
 
 
-def the_fingerprint_follows_the_weights(s: Subject) -> str | None:
+def the_fingerprint_depends_on_the_weights(s: Subject) -> str | None:
     """A changed parameter or buffer changes the fingerprint, and loading the state dict restores it."""
     first = s.interpretee.fingerprint()
     expect(s.interpretee.fingerprint() == first, "two calls of fingerprint() differ")
@@ -319,10 +319,10 @@ INTERPRETEE_CHECKS: dict[str, Callable[[Subject], str | None]] = {
         captures_are_float32_where_the_images_are,
         images_of_other_sizes_work,
         preprocessing_has_its_inverse,
-        nothing_is_left_behind,
-        nothing_is_left_behind_after_an_error,
+        the_model_is_unchanged,
+        the_model_is_unchanged_after_an_error,
         an_unknown_layer_lists_near_names,
-        the_fingerprint_follows_the_weights,
+        the_fingerprint_depends_on_the_weights,
         the_fingerprint_is_the_same_in_every_process,
     )
 }

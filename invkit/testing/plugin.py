@@ -139,7 +139,7 @@ def _check_offered(kind: Kind, prefix: str, name: str) -> list[CheckResult]:
     load = partial(load_named, kind, f"{prefix}:{name}", _CONTRACTS[kind])
     loaded: list[Any] = []
 
-    def it_can_be_had(_: None) -> None:
+    def it_can_be_loaded(_: None) -> None:
         try:
             if kind == "flow_block":
                 loaded.append(blocks_by_codes(load))
@@ -152,7 +152,7 @@ def _check_offered(kind: Kind, prefix: str, name: str) -> list[CheckResult]:
             raise NotApplicableError(f"its files are not here: {error.what}") from error
 
     def unknown_weights_are_an_error(_: None) -> None:
-        """Weights that do not exist raise; a hook that ignores `weights` would return something else unnoticed."""
+        """Weights that do not exist raise an error; a hook that ignores `weights` would load others unnoticed."""
         try:
             load(weights=_NO_WEIGHTS, local_files_only=True)
         except InvkitError:
@@ -160,7 +160,7 @@ def _check_offered(kind: Kind, prefix: str, name: str) -> list[CheckResult]:
         raise AssertionError(f"weights={_NO_WEIGHTS!r} raises nothing: does `{hook_of(kind)}` ignore `weights`?")
 
     title = f"{kind} {name}: "
-    checks = [it_can_be_had] + ([unknown_weights_are_an_error] if "weights" in _ARGUMENTS[kind] else [])
+    checks = [it_can_be_loaded] + ([unknown_weights_are_an_error] if "weights" in _ARGUMENTS[kind] else [])
     results = run_checks({check.__name__: check for check in checks}, None, title)
     for thing in loaded:
         if kind == "model":
@@ -179,7 +179,7 @@ def _check_offered(kind: Kind, prefix: str, name: str) -> list[CheckResult]:
 
 
 def _its_images_can_be_read(data: Any) -> str:
-    """Its first images can be read as an ImageSet."""
+    """Read its first images as an ImageSet."""
     if isinstance(data, ImageSet):
         images = data
     elif hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, str):

@@ -455,15 +455,15 @@ WRONG = [
     (keeps_the_graph, "captures_are_float32_where_the_images_are", "has an autograd graph"),
     (does_not_resize, "images_of_other_sizes_work", "at 33×56 px"),
     (inverts_nothing, "preprocessing_has_its_inverse", "inverse(preprocess(x)) and x"),
-    (swallow_errors, "nothing_is_left_behind_after_an_error", "hides an exception"),
-    (leaves_a_hook_after_an_error, "nothing_is_left_behind_after_an_error", "the hooks of 'conv'"),
-    (stays_in_evaluation_after_an_error, "nothing_is_left_behind_after_an_error", "the mode of"),
+    (swallow_errors, "the_model_is_unchanged_after_an_error", "hides an exception"),
+    (leaves_a_hook_after_an_error, "the_model_is_unchanged_after_an_error", "the hooks of 'conv'"),
+    (stays_in_evaluation_after_an_error, "the_model_is_unchanged_after_an_error", "the mode of"),
     (raises_a_key_error, "an_unknown_layer_lists_near_names", "raises KeyError"),
     (names_no_near_layer, "an_unknown_layer_lists_near_names", "does not contain 'head'"),
-    (has_one_fingerprint, "the_fingerprint_follows_the_weights", "another first parameter"),
-    (has_a_fingerprint_without_buffers, "the_fingerprint_follows_the_weights", "another last buffer"),
-    (has_a_random_fingerprint, "the_fingerprint_follows_the_weights", "two calls"),
-    (remembers_versions_in_its_fingerprint, "the_fingerprint_follows_the_weights", "is not restored"),
+    (has_one_fingerprint, "the_fingerprint_depends_on_the_weights", "another first parameter"),
+    (has_a_fingerprint_without_buffers, "the_fingerprint_depends_on_the_weights", "another last buffer"),
+    (has_a_random_fingerprint, "the_fingerprint_depends_on_the_weights", "two calls"),
+    (remembers_versions_in_its_fingerprint, "the_fingerprint_depends_on_the_weights", "is not restored"),
     (has_a_lambda_for_preprocessing, "the_fingerprint_is_the_same_in_every_process", "define its __repr__"),
 ]
 
@@ -493,7 +493,7 @@ TRACES = {
 @pytest.mark.parametrize("trace", TRACES)
 def test_every_change_of_the_state_is_found(right, trace):
     found = failures(leaves(TRACES[trace])(right))
-    assert f"represent() changed {trace}" in found.get("nothing_is_left_behind", f"passed; failed: {found}")
+    assert f"represent() changed {trace}" in found.get("the_model_is_unchanged", f"passed; failed: {found}")
 
 
 def test_permanent_hooks_are_found(right):
@@ -502,7 +502,7 @@ def test_permanent_hooks_are_found(right):
             model.conv.register_forward_hook(lambda *_: None)
 
     found = failures(leaves(hook_once)(right))
-    assert found["nothing_is_left_behind"] == "an earlier call changed the hooks of 'conv'"
+    assert found["the_model_is_unchanged"] == "an earlier call changed the hooks of 'conv'"
 
 
 def test_disabled_gradients_are_found(right):
@@ -510,9 +510,9 @@ def test_disabled_gradients_are_found(right):
         found = failures(leaves(lambda model, images: torch.set_grad_enabled(False))(right))
     finally:
         torch.set_grad_enabled(True)
-    assert "whether gradients are recorded" in found["nothing_is_left_behind"]
+    assert "whether gradients are recorded" in found["the_model_is_unchanged"]
 
 
 def test_every_check_has_a_failing_case():
-    shown = {check for _, check, _ in WRONG} | {"nothing_is_left_behind"}
+    shown = {check for _, check, _ in WRONG} | {"the_model_is_unchanged"}
     assert shown == set(INTERPRETEE_CHECKS)

@@ -94,21 +94,21 @@ def test_a_correct_plugin_passes_and_everything_that_it_offers_is_checked(instal
         "dataset pairs: its_images_can_be_read",
     ):
         assert outcomes[name] == "passed"
-    assert outcomes["dataset absent: it_can_be_had"] == "skipped"
+    assert outcomes["dataset absent: it_can_be_loaded"] == "skipped"
     assert not any(name.startswith("model other") for name in outcomes)
     assert report.results[1].message == "2 models, 1 autoencoders, 1 flow blocks, 1 embedders, 2 datasets"
 
 
 def test_the_models_to_check_can_be_chosen(install):
     found = check(install, RIGHT, models=["other"])
-    assert found["model other: it_can_be_had"][0] == "failed"
-    assert "other is broken" in found["model other: it_can_be_had"][1]
+    assert found["model other: it_can_be_loaded"][0] == "failed"
+    assert "other is broken" in found["model other: it_can_be_loaded"][1]
     assert not any(name.startswith("model tiny") for name in found)
 
 
 def test_an_expected_failure_has_the_name_of_its_model(install):
-    reasons = {"model other: it_can_be_had": "needs its library"}
-    assert check(install, RIGHT, models=["other"], expected_failures=reasons)["model other: it_can_be_had"] == (
+    reasons = {"model other: it_can_be_loaded": "needs its library"}
+    assert check(install, RIGHT, models=["other"], expected_failures=reasons)["model other: it_can_be_loaded"] == (
         "expected",
         "needs its library (PluginError: The plugin 'zoo' of invkit-0 1.2.3 failed in `load_model`. "
         "Got: ValueError: other is broken. Update it, or `pip uninstall invkit-0`; all else works without it.)",
@@ -131,8 +131,8 @@ WRONG = [
     ('if name == "norm" else None', "", "an_unknown_name_is_none", "returns ActNorm"),
     ("if name not in list_models():", "if list_models().index(name) < 0:", "an_unknown_name_is_none", "ValueError"),
     ("API = 1", f"API = 1\n{CLAIMS_ALL}", "it_claims_no_foreign_module", "it claims a module"),
-    ('return ["norm"]', 'return ["norm", "gone"]', "flow_block gone: it_can_be_had", "No flow block 'zoo:gone'"),
-    ("return ActNorm(dim)", "return 7", "flow_block norm: it_can_be_had", "returned another type"),
+    ('return ["norm"]', 'return ["norm", "gone"]', "flow_block gone: it_can_be_loaded", "No flow block 'zoo:gone'"),
+    ("return ActNorm(dim)", "return 7", "flow_block norm: it_can_be_loaded", "returned another type"),
     ("return ActNorm(dim)", "return ActNorm(dim + 1)", "flow_block norm: it_maps_rows_to_rows", "must match"),
     ("assert weights", "# assert weights", "model tiny: unknown_weights_are_an_error", "ignore `weights`"),
     ("raise FileNotFoundError(weights)", "pass", "autoencoder small: unknown_weights_are_an_error", "`weights`"),
