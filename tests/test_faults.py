@@ -360,7 +360,7 @@ def swap(file):
 
 
 def damaged(base):
-    """Damage each kind of file in each way; that alone is made again."""
+    """Damage each kind of file in each way; that alone is recomputed."""
     expected, _ = prepared(base)
     cache = base / "undisturbed"
     works = {"autoencoder": "autoencoder, ", "anchors": "e, towards", "e": "e, step", "t": ("t of", "z̄ alone")}
@@ -386,7 +386,7 @@ def again(cache, file, damage, expected, work, units):
 @pytest.mark.slow
 def test_what_is_damaged_is_told_and_that_alone_made_again(tmp_path):
     told = script(tmp_path, "damaged").stderr
-    assert len([line for line in told.splitlines() if line.endswith("is damaged; it is made again")]) == 6
+    assert len([line for line in told.splitlines() if line.endswith("is damaged and is recomputed")]) == 6
 
 
 def logged(log, unit, _):
@@ -465,7 +465,7 @@ def test_a_damaged_file_of_a_trained_part_is_made_again(tmp_path, damage, capsys
     fit(first, SOME, path=path)
     damage(path)
     fit(second, SOME, path=path)
-    assert capsys.readouterr().err.count(f"{path} is damaged; it is made again") == (damage is not Path.unlink)
+    assert capsys.readouterr().err.count(f"{path} is damaged and is recomputed") == (damage is not Path.unlink)
     assert same(second.weights(), first.weights())
     path.with_suffix(".checkpoint").write_text("left by a run that died just before it removed it")
     fit(third, SOME, path=path)
@@ -488,7 +488,7 @@ def test_a_damaged_checkpoint_is_told_and_training_begins_anew(tmp_path, damage,
         fit(first, SOME, path=path)
     damage(path.with_suffix(".checkpoint"))
     fit(second, SOME, path=path)
-    assert f"{path.with_suffix('.checkpoint')} is damaged; it is made again" in capsys.readouterr().err
+    assert f"{path.with_suffix('.checkpoint')} is damaged and is recomputed" in capsys.readouterr().err
     assert len(second.pieces) == 40
     assert same(second.weights(), undisturbed.weights())
 

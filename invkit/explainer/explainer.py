@@ -440,7 +440,7 @@ class Explainer:
             own = None if isinstance(self.settings.t.embedder, str) else self.settings.t.embedder
             return Explanation.load(folder, interpretee, autoencoder=self.autoencoder, embedder=own)
         except ArtefactError as error:
-            log(f"{error.what}; it is made again")
+            log(f"{error.what}; it is recomputed")
             return None
 
     # ---- files

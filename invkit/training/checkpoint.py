@@ -91,7 +91,7 @@ def _read_undamaged(path: Path, module: nn.Module | None = None) -> tuple[dict[s
     except ArtefactError as error:
         if isinstance(error.__cause__, OSError):
             raise
-    log(f"{path} is damaged; it is made again")
+    log(f"{path} is damaged and is recomputed")
     path.unlink(missing_ok=True)
     return None
 

@@ -170,7 +170,7 @@ def test_where_a_file_of_another_network_lies_training_starts_as_ever(photograph
     write_tensors(file, {"a": torch.zeros(1)}, {"result": "{}"})
     again = invkit.train_autoencoder(photographs, **options, cache=tmp_path)
     told = capsys.readouterr().err
-    assert "is damaged; it is made again" in told
+    assert "is damaged and is recomputed" in told
     assert "steps on cpu" in told
     assert again.result.terms == first.result.terms
     assert again.result.terms[-1]["perceptual"] > 0

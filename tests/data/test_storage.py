@@ -133,7 +133,7 @@ def test_a_large_array_is_the_same_where_it_lies(little, which, monkeypatch):
 
 
 def test_a_bad_image_of_a_large_array_is_found(little, monkeypatch):
-    monkeypatch.setattr(loading_module, "_PART", 7)
+    monkeypatch.setattr(loading_module, "_BATCH", 7)
     array = torch.rand(N, SIZE, SIZE, 3)
     array[33, 0, 0, 0] = float("nan")
     with pytest.raises(DataError, match="index 33"):
