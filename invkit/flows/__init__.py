@@ -1,4 +1,4 @@
-"""Invertible blocks, and the two flows that are made of them."""
+"""Invertible blocks, embedders, and the two flows t and e that are built of them."""
 
 from invkit.flows.actnorm import ActNorm
 from invkit.flows.adapters import FreiaBlock, NormflowsBlock, ZukoBlock

@@ -1,4 +1,4 @@
-"""H: embeds a representation z of any shape as one condition h for all blocks (paper, eq. 16)."""
+"""The lean embedders H, for vectors, maps and tokens (paper, eq. 16)."""
 
 from __future__ import annotations
 
@@ -19,13 +19,19 @@ __all__ = ["MapEmbedder", "TokenEmbedder", "VectorEmbedder", "embedder_for"]
 class VectorEmbedder(Embedder):
     """Principal directions, then a perceptron with one hidden layer, for vectors (B, D). Larger shapes are flattened.
 
-    The first layer starts as a projection on the strongest directions of z, each brought to unit variance, so that a
-    faint direction above the noise floor is heard from the first step.
+    The first layer starts as a projection on the strongest directions of z, each scaled to unit variance, so that a
+    faint direction above the noise floor contributes from the first step.
 
     Args:
         shape: shape of z without the batch axis.
         condition_dim: C.
-        width: hidden width, and most directions kept.
+        width: hidden width, and largest number of directions.
+
+    Example:
+        >>> import torch
+        >>> from invkit.flows import VectorEmbedder
+        >>> VectorEmbedder((512,), 128)(torch.rand(2, 512)).shape
+        torch.Size([2, 128])
     """
 
     def __init__(self, shape: tuple[int, ...], condition_dim: int, width: int = 256) -> None:
@@ -38,13 +44,13 @@ class VectorEmbedder(Embedder):
         self.net = nn.Sequential(nn.Linear(kept, width), nn.GELU(), nn.Linear(width, condition_dim))
 
     def forward(self, z: Tensor) -> Tensor:
-        """Embed z (B, …)."""
+        """Return the conditions (B, C) of z (B, *shape)."""
         h: Tensor = self.net(self.project(z.flatten(1)))
         return h
 
     @torch.no_grad()
     def initialize(self, z: Tensor, noise: float = 0.0) -> None:
-        """Set the projection to principal directions of z (B, …)."""
+        """Set the projection to the principal directions of z (B, *shape)."""
         z = z.flatten(1)
         mean = z.mean(0)
         with seeded(0, "directions"):  # the randomised decomposition draws from the global generator
@@ -64,6 +70,12 @@ class MapEmbedder(Embedder):
         condition_dim: width of the condition.
         width: hidden width of the perceptron.
         channels: channels of the convolutions.
+
+    Example:
+        >>> import torch
+        >>> from invkit.flows import MapEmbedder
+        >>> MapEmbedder((16, 14, 14), 32)(torch.rand(2, 16, 14, 14)).shape
+        torch.Size([2, 32])
     """
 
     def __init__(self, shape: tuple[int, ...], condition_dim: int, width: int = 256, channels: int = 128) -> None:
@@ -81,12 +93,12 @@ class MapEmbedder(Embedder):
         self.head = VectorEmbedder((inputs, height, side), condition_dim, width)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Embed z (B, C, H, W)."""
+        """Return the conditions of z (B, C, H, W)."""
         h: Tensor = self.head(self.down(z))
         return h
 
     def initialize(self, z: Tensor, noise: float = 0.0) -> None:
-        """Set the perceptron's projection from what the convolutions make of z."""
+        """Set the perceptron's projection from the convolutions' output for z."""
         _initialize_head(self.head, self.down, z, noise)
 
 
@@ -98,6 +110,12 @@ class TokenEmbedder(Embedder):
         condition_dim: width of the condition.
         width: hidden width.
         queries: number of learned queries.
+
+    Example:
+        >>> import torch
+        >>> from invkit.flows import TokenEmbedder
+        >>> TokenEmbedder((50, 64), 32)(torch.rand(2, 50, 64)).shape
+        torch.Size([2, 32])
     """
 
     def __init__(self, shape: tuple[int, ...], condition_dim: int, width: int = 256, queries: int = 8) -> None:
@@ -127,18 +145,18 @@ class TokenEmbedder(Embedder):
         return pooled.transpose(1, 2).flatten(2)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Embed z (B, T, C)."""
+        """Return the conditions of z (B, T, C)."""
         h: Tensor = self.head(self.pool(z))
         return h
 
     def initialize(self, z: Tensor, noise: float = 0.0) -> None:
-        """Set the perceptron's projection from what the pooling makes of z."""
+        """Set the perceptron's projection from the pooled z."""
         _initialize_head(self.head, self.pool, z, noise)
 
 
 @torch.no_grad()
 def _initialize_head(head: VectorEmbedder, below: Callable[[Tensor], Tensor], z: Tensor, noise: float) -> None:
-    """Hand on features of z; where layers lie below, the noise goes through them with z."""
+    """Initialise the head from features of z; layers below the head see z with noise."""
     if isinstance(below, nn.Sequential) and not len(below):
         return head.initialize(z, noise)
     noisy = z + noise * torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
@@ -146,10 +164,20 @@ def _initialize_head(head: VectorEmbedder, below: Callable[[Tensor], Tensor], z:
 
 
 def embedder_for(shape: tuple[int, ...], condition_dim: int, **options: Any) -> Embedder:
-    """Choose H by the shape of z without its batch axis: vector, tokens (T, C) or map (C, H, W).
+    """Build the lean H for the shape of z without its batch axis: a vector, tokens (T, C) or a map (C, H, W).
+
+    Args:
+        shape: shape of z without the batch axis.
+        condition_dim: width of the condition.
+        options: further arguments of the embedder.
 
     Raises:
         LayerError: z has no axis beside the batch, or more than three.
+
+    Example:
+        >>> from invkit.flows import embedder_for
+        >>> type(embedder_for((50, 64), 32)).__name__
+        'TokenEmbedder'
     """
     kinds: dict[int, type[Embedder]] = {1: VectorEmbedder, 2: TokenEmbedder, 3: MapEmbedder}
     if len(shape) not in kinds:
@@ -157,6 +185,6 @@ def embedder_for(shape: tuple[int, ...], condition_dim: int, **options: Any) -> 
             "No embedder H for this representation",
             expected="a vector (C,), tokens (T, C) or a map (C, H, W) for each image",
             got=f"shape {tuple(shape)}",
-            hint="Choose another layer, or pass your own `embedder`.",
+            hint="Choose another layer, or set FlowSettings.embedder to an embedder of your own.",
         )
     return kinds[len(shape)](shape, condition_dim, **options)

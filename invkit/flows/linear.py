@@ -14,11 +14,18 @@ __all__ = ["LULinear"]
 class LULinear(FlowBlock):
     """y = P L U x + b, with P a fixed permutation, L unit lower and U upper triangular.
 
-    Starts as a random rotation, so that it mixes at least as well as a shuffle from the first step.
+    It starts as a random rotation, which mixes at least as well as a shuffle from the first step.
 
     Args:
         dim: number of channels D.
-        seed: seed of the rotation, as of :class:`~invkit.flows.Shuffle`.
+        seed: seed of the rotation, any integer.
+
+    Example:
+        >>> import torch
+        >>> from invkit.flows import LULinear
+        >>> mixing, x = LULinear(4), torch.rand(2, 4)
+        >>> torch.allclose(mixing.inverse(mixing(x).value).value, x, atol=1e-5)
+        True
     """
 
     permutation: Tensor
@@ -41,7 +48,7 @@ class LULinear(FlowBlock):
 
     @torch.no_grad()
     def set_matrix(self, matrix: Tensor) -> None:
-        """Make the mixing y = matrix · x, for an invertible matrix (D, D)."""
+        """Set the mixing to y = matrix · x, for an invertible matrix (D, D)."""
         P, L, U = torch.linalg.lu(matrix.double())
         self.permutation.copy_(P.argmax(1))  # (P m)_k = m_π(k)
         self.inverse_permutation.copy_(self.permutation.argsort())

@@ -32,13 +32,13 @@ class _PaperEmbedder(Embedder):
     net: nn.Sequential
 
     def forward(self, z: Tensor) -> Tensor:
-        """Embed z."""
+        """Return the conditions (B, C) of z (B, *shape)."""
         h: Tensor = self.net(z)
         return h.flatten(1)
 
     @torch.no_grad()
     def initialize(self, z: Tensor, noise: float = 0.0) -> None:
-        """Initialise each actnorm on what the layers before it make of z."""
+        """Initialise each actnorm on the output of the layers before it."""
         z = z + noise * torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
         for layer in self.net:
             if isinstance(layer, _ChannelNorm):
@@ -52,7 +52,13 @@ class PaperVectorEmbedder(_PaperEmbedder):
     Args:
         shape: (D,).
         condition_dim: N.
-        depth: number of widths, both ends counted: 4 gives 3 layers.
+        depth: number of widths, both ends included: 4 for 3 layers.
+
+    Example:
+        >>> import torch
+        >>> from invkit.flows import PaperVectorEmbedder
+        >>> PaperVectorEmbedder((512,), 128)(torch.rand(2, 512)).shape
+        torch.Size([2, 128])
     """
 
     def __init__(self, shape: tuple[int, ...], condition_dim: int, depth: int = 4) -> None:
@@ -67,12 +73,18 @@ class PaperVectorEmbedder(_PaperEmbedder):
 
 
 class PaperMapEmbedder(_PaperEmbedder):
-    """n_down × [4×4 stride-2 convolution, actnorm, LeakyReLU 0.2], then one convolution over what is left.
+    """n_down × [4×4 stride-2 convolution, actnorm, LeakyReLU 0.2], then one convolution over the remaining map.
 
     Args:
         shape: (C, H, W).
         condition_dim: N.
-        n_down: how often the map is halved; None for as often as leaves at least 2 px.
+        n_down: how often the map is halved; None for as often as at least 2 px remain.
+
+    Example:
+        >>> import torch
+        >>> from invkit.flows import PaperMapEmbedder
+        >>> PaperMapEmbedder((16, 8, 8), 128)(torch.rand(2, 16, 8, 8)).shape
+        torch.Size([2, 128])
     """
 
     def __init__(self, shape: tuple[int, ...], condition_dim: int, n_down: int | None = None) -> None:
@@ -91,7 +103,7 @@ class PaperMapEmbedder(_PaperEmbedder):
 
 
 def paper_embedder_for(shape: tuple[int, ...], condition_dim: int) -> Embedder:
-    """Choose the paper's H for a vector or a map.
+    """Build the paper's H for a vector or a map.
 
     Raises:
         LayerError: the paper has no embedder for this shape (tokens, for instance).
@@ -104,5 +116,5 @@ def paper_embedder_for(shape: tuple[int, ...], condition_dim: int) -> Embedder:
         "The paper has no embedder H for this representation",
         expected="a vector (C,) or a map (C, H, W) for each image",
         got=f"shape {tuple(shape)}",
-        hint="Use the default preset, or pass your own `embedder`.",
+        hint="Use the default preset, or set FlowSettings.embedder to an embedder of your own.",
     )

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from invkit.core import FlowBlock, Transformed
+from invkit.flows.shapes import map_shape
 
 __all__ = ["Positionwise"]
 
 
 class Positionwise(FlowBlock):
-    """Takes a code (B, C·H·W) as a map (C, H, W) and transforms the channels at each position alike.
+    """Apply one block over channels at each position of a code (B, C·H·W) that is a map (C, H, W).
 
     With :class:`LULinear` it is Glow's invertible 1×1 convolution (Kingma & Dhariwal, 2018), with :class:`ActNorm` its
     actnorm, with :class:`Shuffle` a permutation of channels.
@@ -21,16 +22,23 @@ class Positionwise(FlowBlock):
     Args:
         block: over C channels, without a condition.
         shape: (C, H, W).
+
+    Example:
+        >>> import torch
+        >>> from invkit.flows import LULinear, Positionwise
+        >>> convolution = Positionwise(LULinear(3), (3, 8, 8))
+        >>> convolution(torch.rand(2, 192)).value.shape
+        torch.Size([2, 192])
     """
 
     def __init__(self, block: FlowBlock, shape: Sequence[int]) -> None:
         super().__init__()
         self.block = block
-        self.shape = (int(shape[0]), int(shape[1]), int(shape[2]))
+        self.shape = map_shape(shape)
         self.config = {"shape": list(self.shape)}
 
     def _rows(self, x: Tensor) -> Tensor:
-        """(B, C·P) to (B·P, C)."""
+        """Rearrange codes (B, C·P) as rows (B·P, C), one for each position."""
         return x.unflatten(1, (self.shape[0], -1)).transpose(1, 2).flatten(0, 1)
 
     def _back(self, moved: Transformed, n: int) -> Transformed:
@@ -42,7 +50,7 @@ class Positionwise(FlowBlock):
         return self._back(self.block(self._rows(x)), len(x))
 
     def inverse(self, y: Tensor, condition: Tensor | None = None) -> Transformed:
-        """Undo :meth:`forward`."""
+        """Invert :meth:`forward`."""
         return self._back(self.block.inverse(self._rows(y)), len(y))
 
     @torch.no_grad()

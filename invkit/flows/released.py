@@ -1,7 +1,7 @@
 """Flows from the weights that the paper's authors released: their cINN is t, that of the sister paper is e.
 
-Their coupling lets the first half drive the second, then the second the first, and leaves the halves swapped. With the
-halves swapped before it, ours is the same map.
+The authors' coupling transforms the second half given the first, then the first given the second, and leaves the halves
+swapped. With the halves swapped before it, PaperCoupling is the same map.
 """
 
 from __future__ import annotations
@@ -36,14 +36,20 @@ def read_released_cinn(
 
     Args:
         weights: a file, a folder or ``hf-hub:owner/name``.
-        shape: of a representation that is a map, (C, H, W); a vector's length is read off the weights.
+        shape: (C, H, W) of a representation that is a map; the length of a vector is read from the weights.
         local_files_only: never download.
 
     Returns:
-        t in evaluation mode; it takes z as the layer gives it: mean 0, scale 1, no noise floor.
+        t in evaluation mode. It takes z as the layer returns it: mean 0, scale 1, no noise floor.
 
     Raises:
-        ArtefactError: nothing there, another layout, or a map without `shape`.
+        ArtefactError: no such weights, another layout, or a map without `shape`.
+
+    Example:
+        >>> from invkit.flows import read_released_cinn
+        >>> read_released_cinn("cinn.ckpt")  # doctest: +IGNORE_EXCEPTION_DETAIL
+        Traceback (most recent call last):
+        ArtefactError: there is no such file here
     """
     state = _Reader(read_weights(weights, local_files_only=local_files_only), str(weights))
     names = [f"flow.sub_layers.{{}}.{part}" for part in ("norm_layer", "coupling", "shuffle")]
@@ -61,13 +67,19 @@ def read_released_semantic(
     Args:
         weights: a file, a folder or ``hf-hub:owner/name``.
         factors: size of each factor in the order of the dimensions, ``residual`` (the last one there) included; the
-            files don't tell.
-        rho: correlation that it was trained with.
+            files don't contain it.
+        rho: correlation ρ of its training.
         local_files_only: never download.
 
     Raises:
-        ArtefactError: nothing there, or another layout.
+        ArtefactError: no such weights, or another layout.
         SettingsError: sizes that don't sum to the code's dimension.
+
+    Example:
+        >>> from invkit.flows import read_released_semantic
+        >>> read_released_semantic("e.ckpt", {"residual": 20, "class": 108})  # doctest: +IGNORE_EXCEPTION_DETAIL
+        Traceback (most recent call last):
+        ArtefactError: there is no such file here
     """
     state = _Reader(read_weights(weights, local_files_only=local_files_only), str(weights))
     blocks, _ = _blocks(state, [f"realnvp.flow.{{}}.flow.{part}" for part in range(3)])
@@ -76,7 +88,7 @@ def read_released_semantic(
 
 
 class _Reader:
-    """Tensors by name that notes which were read."""
+    """Tensors by name, with a record of those that were read."""
 
     def __init__(self, state: Mapping[str, Tensor], source: str) -> None:
         self.state, self.source, self.read = state, source, set[str]()
@@ -91,7 +103,7 @@ class _Reader:
         return self.state[name]
 
     def count(self, pattern: str) -> int:
-        """Return how many different numbers stand in the place of {} among the names."""
+        """Count the different numbers in place of {} among the names."""
         found = re.compile(re.escape(pattern).replace(r"\{\}", r"(\d+)"))
         return len({match[1] for name in self.state if (match := found.match(name))})
 
@@ -102,12 +114,12 @@ class _Reader:
 
     def error(self, expected: str, got: str) -> ArtefactError:
         return ArtefactError(
-            f"The weights in {self.source} are not laid out as the authors released theirs", expected=expected, got=got
+            f"The weights in {self.source} do not have the layout of the authors' release", expected=expected, got=got
         )
 
 
 def _blocks(state: _Reader, names: list[str]) -> tuple[list[FlowBlock], int]:
-    """Build all blocks from the names of actnorm, coupling and shuffle; give them and the condition's width."""
+    """Return all blocks, by the names of actnorm, coupling and shuffle, and the width of the condition."""
     blocks: list[FlowBlock] = []
     condition_dim = 0
     for k in range(max(1, state.count(f"{names[0]}.loc"))):
@@ -133,7 +145,7 @@ def _swap(dim: int) -> Permutation:
 
 @torch.no_grad()
 def _actnorm(state: _Reader, name: str) -> ActNorm:
-    """Return their scale · (x + loc) as ours."""
+    """Return the authors' scale · (x + loc) as an ActNorm."""
     loc, scale = state[f"{name}.loc"].flatten(), state[f"{name}.scale"].flatten()
     state.read.add(f"{name}.initialized")
     if not (scale > 0).all() or float(scale.log().abs().max()) > LIMIT:
@@ -149,7 +161,7 @@ def _actnorm(state: _Reader, name: str) -> ActNorm:
 
 @torch.no_grad()
 def _fill(layers: Any, state: _Reader, name: str) -> None:
-    """Fill layers of a perceptron; theirs may be 1×1 convolutions."""
+    """Fill the layers of a perceptron; the authors' may be 1×1 convolutions."""
     for index, layer in enumerate(layers):
         if isinstance(layer, nn.Linear):
             layer.weight.copy_(state[f"{name}.{index}.weight"].reshape_as(layer.weight))
@@ -167,7 +179,9 @@ def _embedder(state: _Reader, shape: tuple[int, ...] | None, condition_dim: int)
         return vector
     if shape is None or len(shape) != 3:
         raise ArtefactError(
-            "This t is of a layer that gives maps", expected="its shape (C, H, W) as `shape`", got=str(shape)
+            "This t is of a layer whose representations are maps",
+            expected="its shape (C, H, W) as `shape`",
+            got=str(shape),
         )
     n_down = state.count("embedder.feature_layers.{}.sub_layers.0.weight")
     maps = PaperMapEmbedder(shape, condition_dim, n_down)

@@ -1,4 +1,4 @@
-"""Log-scales: bounded softly, summed in at least float32."""
+"""Log-scales: softly bounded, summed in at least float32."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from torch import Tensor
 
 __all__ = ["LIMIT", "soft_bound", "soft_bound_inverse", "sum_log_scale"]
 
-_LIMIT = 16.0  # exp(16) = 8.9 million: wide enough for any channel a network has, and far from float32's ends
-LIMIT = 0.99 * _LIMIT  # of what can be brought back through the squashing
+_LIMIT = 16.0  # exp(16) = 8.9 million: wide enough for any channel, and far from the limits of float32
+LIMIT = 0.99 * _LIMIT  # of what soft_bound_inverse can invert
 
 
 def soft_bound(raw: Tensor, limit: float = _LIMIT) -> Tensor:
@@ -17,7 +17,7 @@ def soft_bound(raw: Tensor, limit: float = _LIMIT) -> Tensor:
 
 
 def soft_bound_inverse(bounded: Tensor, limit: float = _LIMIT) -> Tensor:
-    """Undo :func:`soft_bound`; what lies beyond 0.999 of the limit is clipped."""
+    """Invert :func:`soft_bound`; values beyond 0.999 of the limit are clipped."""
     return limit * torch.atanh((bounded / limit).clamp(-0.999, 0.999))
 
 

@@ -1,4 +1,4 @@
-"""e, the semantic INN: z̄ to one factor for each concept and a residual (paper, sec. 3.2; eq. 8-13)."""
+"""e, the semantic INN: z̄ to one factor per concept and a residual (paper, sec. 3.2; eq. 8-13)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RESIDUAL = "residual"
 
 
 def pair_nll(e_a: Tensor, e_b: Tensor, shared: Tensor, rho: float = 0.9) -> Tensor:
-    """−log p(e^a, e^b) of each pair with its constant, in nats (eq. 10, 11, 13).
+    """Return −log p(e^a, e^b) of each pair, normalised, in nats (eq. 10, 11, 13).
 
     Args:
         e_a: (B, N).
@@ -28,6 +28,13 @@ def pair_nll(e_a: Tensor, e_b: Tensor, shared: Tensor, rho: float = 0.9) -> Tens
 
     Returns:
         (B,).
+
+    Example:
+        >>> import torch
+        >>> from invkit.flows import pair_nll
+        >>> shared = torch.tensor([True, True, False])
+        >>> pair_nll(torch.zeros(2, 3), torch.zeros(2, 3), shared).shape
+        torch.Size([2])
     """
     correlation = rho * shared.to(e_a.dtype)
     variance = 1 - correlation.square()
@@ -39,19 +46,26 @@ def pair_nll(e_a: Tensor, e_b: Tensor, shared: Tensor, rho: float = 0.9) -> Tens
 def estimate_factor_sizes(
     latents: Tensor, partners: Mapping[str, Tensor], *, most: Mapping[str, int] | None = None
 ) -> dict[str, int]:
-    """Share N dimensions among concepts and a residual by how much pairs have in common.
+    """Divide N dimensions among concepts and a residual by how much pairs have in common.
 
     score_i = Σ_k Cov(z̄^a_k, z̄^b_k) / Σ_k Var(z̄_k); the residual scores 1; sizes are softmax(score) × N
-    (authors' released code of the sister paper, Esser et al., CVPR 2020). A concept of few values cannot fill many
-    dimensions that correlate by ρ; told to, e drops it. Hence the upper bounds.
+    (authors' released code of the sister paper, Esser et al., CVPR 2020). A concept with few values cannot fill many
+    dimensions that correlate by ρ, and e would ignore it; hence the upper bounds.
 
     Args:
         latents: (B, N).
         partners: for each concept the codes (B, N) of images that share it, row by row.
-        most: largest size of each, where there is one.
+        most: largest size by concept, if any.
 
     Returns:
         sizes by name, `residual` first; they sum to N.
+
+    Example:
+        >>> import torch
+        >>> from invkit.flows import estimate_factor_sizes
+        >>> latents = torch.randn(1000, 12)
+        >>> estimate_factor_sizes(latents, {"same": latents, "other": torch.randn(1000, 12)})["same"]
+        5
     """
     centred = latents - latents.mean(0)
     total = centred.square().mean(0).sum()
@@ -73,7 +87,15 @@ class SemanticFlow(nn.Module):
         rho: correlation ρ of the factor that a pair shares.
 
     Raises:
-        SettingsError: the sizes don't sum to N, or a name is unknown.
+        SettingsError: the sizes don't sum to N, one is below 1, or there is no ``residual``.
+
+    Example:
+        >>> import torch
+        >>> from invkit.flows import FlowSettings, SemanticFlow
+        >>> e = SemanticFlow(FlowSettings(n_flow=2, width=16).blocks(6), {"residual": 4, "colour": 2})
+        >>> latents, donors = torch.randn(2, 3, 6)
+        >>> e(latents).value[:, e.slices["colour"]].shape, e.swap(latents, donors, "colour").shape
+        (torch.Size([3, 2]), torch.Size([3, 6]))
     """
 
     def __init__(self, blocks: list[FlowBlock], factors: Mapping[str, int], rho: float = 0.9) -> None:
@@ -87,7 +109,7 @@ class SemanticFlow(nn.Module):
                 "The factor sizes do not fit the code",
                 expected=f"positive sizes that sum to {n}, one of them '{RESIDUAL}'",
                 got=str(self.factors),
-                hint="Leave `factor_sizes` out to have them estimated.",
+                hint="Without `factor_sizes` they are estimated.",
             )
         self.slices: dict[str, slice] = {}
         start = 0
@@ -97,7 +119,7 @@ class SemanticFlow(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where it is: on a GPU only while it is trained on one."""
+        """Device of the flow: a GPU only while it is trained on one."""
         return next(self.parameters()).device
 
     @property
@@ -106,18 +128,18 @@ class SemanticFlow(nn.Module):
         return [name for name in self.factors if name != RESIDUAL]
 
     def shared_mask(self, device: torch.device | None = None) -> Tensor:
-        """Return (K, N), row i true on the dimensions I_i of concept i."""
+        """Return a mask (K, N), row i true on the dimensions I_i of concept i."""
         mask = torch.zeros(len(self.concepts), sum(self.factors.values()), dtype=torch.bool, device=device)
         for row, name in zip(mask, self.concepts, strict=True):
             row[self.slices[name]] = True
         return mask
 
     def initialize(self, latents: Tensor) -> None:
-        """Set every actnorm from codes (B, N)."""
+        """Initialise every actnorm from codes (B, N)."""
         self.blocks.initialize(latents)
 
     def forward(self, latents: Tensor) -> Transformed:
-        """Return all factors side by side, (B, N), and the log-determinant."""
+        """Return all factors concatenated, (B, N), and the log-determinant (B,)."""
         result: Transformed = self.blocks(latents)
         return result
 
@@ -140,7 +162,7 @@ class SemanticFlow(nn.Module):
         return pair_nll(e_a, e_b, shared, self.rho) - log_det_a - log_det_b
 
     def swap(self, latents: Tensor, donors: Tensor, concept: str) -> Tensor:
-        """Return codes whose factor `concept` comes from the donors: e⁻¹ of e(z̄) with e_i(z̄*) put in."""
+        """Return codes whose factor `concept` is that of the donors: e⁻¹ of e(z̄) with e_i(z̄*) in its place."""
         values = self(latents).value.clone()
         values[:, self.slices[concept]] = self(donors).value[:, self.slices[concept]]
         return self.inverse(values)

@@ -1,4 +1,4 @@
-"""Blocks in a row, with a backward pass that can do without stored activations."""
+"""A sequence of blocks, with an optional backward pass without stored activations."""
 
 from __future__ import annotations
 
@@ -14,14 +14,22 @@ __all__ = ["FlowSequence"]
 
 
 class FlowSequence(FlowBlock):
-    """One block after the other; all see the same condition.
+    """Blocks applied one after the other, all with the same condition.
 
     Args:
         blocks: the blocks, from data to latent.
-        recompute: keep only the output for the backward pass and get each block's input back from its
-            inverse. Activation memory then doesn't grow with the number of blocks, for about twice the
-            time, and fifteen times that of TarFlow, whose inverse goes from patch to patch
-            (`benchmarks/map_flows.py`); the gradients are the same up to rounding.
+        recompute: store only the output for the backward pass and recompute each block's input by its inverse.
+            Activation memory then doesn't grow with the number of blocks. It takes about twice the time (fifteen times
+            for TarFlow, whose inverse computes one patch after the other, `benchmarks/map_flows.py`). Gradients are the
+            same up to rounding.
+
+    Example:
+        >>> import torch
+        >>> from invkit.flows import ActNorm, AffineCoupling, FlowSequence, Shuffle
+        >>> flow = FlowSequence([ActNorm(4), AffineCoupling(4, width=16), Shuffle(4)])
+        >>> x = torch.rand(8, 4)
+        >>> torch.allclose(flow.inverse(flow(x).value).value, x)
+        True
     """
 
     def __init__(self, blocks: Iterable[FlowBlock], *, recompute: bool = False) -> None:
@@ -34,7 +42,7 @@ class FlowSequence(FlowBlock):
 
     @property
     def dim(self) -> int:
-        """D of its blocks."""
+        """D, the number of channels of its blocks."""
         first = self.blocks[0]
         assert isinstance(first, FlowBlock)
         return first.dim
@@ -64,7 +72,7 @@ class FlowSequence(FlowBlock):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, condition: Tensor | None = None) -> None:
-        """Initialise each block on what the blocks before it make of x."""
+        """Initialise each block on the output of the blocks before it."""
         for block in self.blocks:
             assert isinstance(block, FlowBlock)
             block.initialize(x, condition)
@@ -72,7 +80,7 @@ class FlowSequence(FlowBlock):
 
 
 class _Recomputed(torch.autograd.Function):
-    """The sequence as one node of the graph that stores its output only."""
+    """The sequence as one node of autograd's graph that stores only its output."""
 
     @staticmethod
     def forward(

@@ -31,20 +31,27 @@ class Permutation(FlowBlock):
         self.register_buffer("inverse_permutation", permutation.argsort())
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Transformed:
-        """Permute."""
+        """Permute the channels."""
         return Transformed(x.index_select(-1, self.permutation), _zeros(x))
 
     def inverse(self, y: Tensor, condition: Tensor | None = None) -> Transformed:
-        """Permute back."""
+        """Apply the inverse permutation."""
         return Transformed(y.index_select(-1, self.inverse_permutation), _zeros(y))
 
 
 class Shuffle(Permutation):
-    """A permutation drawn once.
+    """A random fixed permutation.
 
     Args:
         dim: number of channels D.
-        seed: seed of π, of any size; modulo 2⁶⁴ it is torch's.
+        seed: seed of π, any integer; modulo 2⁶⁴ it seeds torch's generator.
+
+    Example:
+        >>> import torch
+        >>> from invkit.flows import Shuffle
+        >>> shuffle, x = Shuffle(4, seed=1), torch.rand(2, 4)
+        >>> torch.equal(shuffle.inverse(shuffle(x).value).value, x)
+        True
     """
 
     def __init__(self, dim: int, seed: int = 0) -> None:

@@ -17,7 +17,7 @@ _MIN_SLOPE = 1e-3
 
 
 class SplineCoupling(FlowBlock):
-    """Both halves in turn pass an element-wise monotone spline whose knots the other half drives.
+    """Transform each half in turn by element-wise monotone splines whose knots depend on the other half.
 
     Inside [−bound, bound] the map is a rational-quadratic spline of `bins` pieces, outside the identity.
 
@@ -27,7 +27,14 @@ class SplineCoupling(FlowBlock):
         width: width of the subnetworks.
         depth: hidden layers beyond the first.
         bins: number of spline pieces K.
-        bound: half the interval that is bent.
+        bound: the spline covers [−bound, bound].
+
+    Example:
+        >>> import torch
+        >>> from invkit.flows import SplineCoupling
+        >>> block = SplineCoupling(8, condition_dim=3, width=16)
+        >>> block(torch.rand(2, 8), torch.rand(2, 3)).log_det.shape
+        torch.Size([2])
     """
 
     def __init__(
@@ -63,10 +70,10 @@ class SplineCoupling(FlowBlock):
         return F.pad(F.pad(inner, (1, 0), value=-self.bound), (0, 1), value=self.bound)
 
     def _bend(self, x: Tensor, knots: tuple[Tensor, ...], *, inverse: bool) -> tuple[Tensor, Tensor]:
-        """Pass x (B, d) through the spline or back; gives values and log-slopes, both (B, d)."""
+        """Apply the spline or its inverse to x (B, d); return values and log-slopes, both (B, d)."""
         edges_x, edges_y, slopes = knots
         inside = (x > -self.bound) & (x < self.bound)
-        clipped = x.clamp(-self.bound, self.bound)  # before evaluating: `where` alone lets NaN gradients by
+        clipped = x.clamp(-self.bound, self.bound)  # before evaluating: `where` alone lets NaN gradients through
         edges = edges_y if inverse else edges_x
         index = (clipped.unsqueeze(-1) >= edges[..., 1:-1]).sum(-1, keepdim=True)
 
@@ -93,14 +100,14 @@ class SplineCoupling(FlowBlock):
         return torch.where(inside, value, x), torch.where(inside, log_slope, torch.zeros_like(x))
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Transformed:
-        """Bend the first half given the second, then the second given the new first."""
+        """Transform the first half given the second, then the second given the new first."""
         x1, x2 = x.split(self.split, -1)
         y1, log_s1 = self._bend(x1, self._knots(self.drive1, x2, condition), inverse=False)
         y2, log_s2 = self._bend(x2, self._knots(self.drive2, y1, condition), inverse=False)
         return Transformed(torch.cat([y1, y2], -1), sum_log_scale(log_s1) + sum_log_scale(log_s2))
 
     def inverse(self, y: Tensor, condition: Tensor | None = None) -> Transformed:
-        """Undo the second half first."""
+        """Invert the second half first."""
         y1, y2 = y.split(self.split, -1)
         x2, log_s2 = self._bend(y2, self._knots(self.drive2, y1, condition), inverse=True)
         x1, log_s1 = self._bend(y1, self._knots(self.drive1, x2, condition), inverse=True)

@@ -18,7 +18,7 @@ class Subnetwork(nn.Module):
         dim_out: number of outputs.
         width: h_w of table S10.
         depth: h_d of table S10: hidden layers beyond the first, so depth + 2 Linear layers.
-        zero: start with zero output, so that the block starts as the identity. The paper's don't.
+        zero: start with zero output, so that the block starts as the identity. The paper's networks don't.
     """
 
     def __init__(
@@ -36,9 +36,9 @@ class Subnetwork(nn.Module):
         self.main = nn.Sequential(*layers, last)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Return the outputs in x's dtype, whatever autocast does inside.
+        """Return the outputs in x's dtype, also under autocast.
 
-        The condition of many x (B, n, D) may be (B, 1, C): its share of the first layer is then computed once.
+        For x (B, n, D) the condition may be (B, 1, C); its part of the first layer is then computed once.
         """
         if not self.dim_condition:
             out: Tensor = self.main(x)
