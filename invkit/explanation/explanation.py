@@ -23,7 +23,7 @@ from invkit.explanation.saving import load_parts, save_explanation
 from invkit.explanation.sections import write_explanation
 from invkit.flows import InvarianceFlow, SemanticFlow
 from invkit.interpretees import PerceptualDistance
-from invkit.report import Picture, data_frame, metric_rows, sample_sheet
+from invkit.report import NUMBERS, Picture, data_frame, metric_rows, sample_sheet
 from invkit.utils.io import nan_to_none
 from invkit.utils.random import generator_for
 from invkit.utils.text import one_line
@@ -453,7 +453,8 @@ class Explanation:
             >>> len(frame[frame.metric == "concepts"])
             4
         """
-        return data_frame([{"layer": self.layer, **row} for row in metric_rows(self.metrics)])
+        rows = ({"layer": self.layer, **row} for row in metric_rows(self.metrics))
+        return data_frame(rows, "layer", "metric", "concept", *NUMBERS)
 
     def to_html(self, file: str | Path) -> Path:
         """Write one HTML file with pictures, metrics and protocol; it needs no network to be viewed.

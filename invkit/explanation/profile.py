@@ -13,7 +13,7 @@ from invkit.errors import ArtefactError, SettingsError
 from invkit.explanation.explanation import Explanation
 from invkit.explanation.fidelity import disagreement_text
 from invkit.explanation.sections import fidelity_section, metrics_table, protocol_section, samples_section
-from invkit.report import Picture, Section, Table, curves, data_frame, metric_rows, write_page
+from invkit.report import NUMBERS, Picture, Section, Table, curves, data_frame, metric_rows, write_page
 from invkit.utils.io import content_hash, read_json, write_json
 from invkit.utils.text import one_line
 
@@ -117,13 +117,12 @@ class Profile:
             >>> frame[frame.metric == "concepts"].pivot(index="name", columns="concept", values="value").shape
             (2, 4)
         """
-        return data_frame(
-            [
-                {"name": name, "layer": explanation.layer, **row}
-                for name, explanation in self.explanations.items()
-                for row in metric_rows(explanation.metrics)
-            ]
+        rows = (
+            {"name": name, "layer": explanation.layer, **row}
+            for name, explanation in self.explanations.items()
+            for row in metric_rows(explanation.metrics)
         )
+        return data_frame(rows, "name", "layer", "metric", "concept", *NUMBERS)
 
     def sections(self, *, every: bool = False) -> list[Section]:
         """Return the sections of a page: curves, metrics, fidelity, and samples.

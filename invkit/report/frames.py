@@ -11,16 +11,20 @@ from invkit.errors import PluginError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["data_frame", "flat_rows", "metric_rows"]
+__all__ = ["NUMBERS", "data_frame", "flat_rows", "metric_rows"]
 
-_ESTIMATE = {"value", "standard_error", "n"}
+NUMBERS = ("value", "standard_error", "n")  #: columns of an estimate
 
 
-def data_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return rows of equal keys as a data frame.
+def data_frame(rows: Iterable[Mapping[str, Any]], *columns: str) -> pd.DataFrame:
+    """Return rows as a data frame with these columns.
 
     Raises:
         PluginError: pandas is not installed.
+
+    Example:
+        >>> list(data_frame([], "metric", "value").columns)
+        ['metric', 'value']
     """
     try:
         import pandas as pd
@@ -29,7 +33,7 @@ def data_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
             "Data frames need pandas, which is not installed",
             hint="pip install pandas; `to_dict()` returns the same numbers without it.",
         ) from error
-    return pd.DataFrame([*rows])
+    return pd.DataFrame([*rows], columns=[*columns])
 
 
 def metric_rows(metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -72,7 +76,7 @@ def flat_rows(metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _leaves(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     """Return the path and the numbers of each estimate and each number in nested mappings and lists."""
-    if isinstance(content, Mapping) and content.keys() == _ESTIMATE:
+    if isinstance(content, Mapping) and content.keys() == {*NUMBERS}:
         yield path, {**content, "standard_error": _known(content["standard_error"]), "value": _known(content["value"])}
     elif isinstance(content, Mapping | list | tuple):
         pairs = content.items() if isinstance(content, Mapping) else enumerate(content)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from statistics import NormalDist
 from typing import Any
 
@@ -159,13 +158,13 @@ def _study_of(found: Mapping[str, Explanation], changes: Mapping[str, Estimate])
 def is_another(changes: Mapping[str, Estimate]) -> bool | None:
     """Test whether any metric changed, corrected for their number; None if that is open."""
     beyond = NormalDist().inv_cdf(1 - _LEVEL / (2 * len(changes)))
-    shown = [shows(replace(change, value=abs(change.value)), beyond) for change in changes.values()]
+    shown = [shows(abs(change), beyond) for change in changes.values()]
     return True if True in shown else None if None in shown else False
 
 
 def finds_nothing(true: Estimate, shuffled: Estimate) -> bool | None:
     """Test whether the gain from shuffled pairs is below a tenth of that from true pairs; None if these give none."""
-    tenth = Estimate(_TENTH * true.value, _TENTH * true.standard_error, true.n)
+    tenth = _TENTH * true
     return (tenth - shuffled).exceeds() if true.exceeds() else None
 
 

@@ -13,7 +13,7 @@ import torch
 
 from invkit.core import Estimate
 from invkit.errors import ArtefactError
-from invkit.report import Section, Table, data_frame, flat_rows, load_sections, save_sections, write_page
+from invkit.report import NUMBERS, Section, Table, data_frame, flat_rows, load_sections, save_sections, write_page
 from invkit.utils.io import content_hash, nan_to_none, read_json, write_json
 from invkit.utils.text import one_line
 
@@ -93,7 +93,7 @@ class Study:
             PluginError: pandas is not installed.
         """
         rows = flat_rows({"headline": {name: vars(share) for name, share in self.headline.items()}, **self.metrics})
-        return data_frame([{"study": self.name, **row} for row in rows])
+        return data_frame(({"study": self.name, **row} for row in rows), "study", "metric", *NUMBERS)
 
     def to_html(self, file: str | Path) -> Path:
         """Write one HTML file with claim, verdict, pictures and tables; it needs no network to be viewed.

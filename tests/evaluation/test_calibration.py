@@ -1,4 +1,4 @@
-"""v of held-out images, where its distribution is known."""
+"""Calibration of v with a known distribution."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from scipy.stats import kstest, kstwo
 from invkit.evaluation import calibration
 
 
-def test_a_standard_normal_is_calibrated():
+def test_standard_normal_v_is_calibrated():
     found = calibration(torch.randn(2000, 16))
     assert abs(found.energy.value - 1) < 3 * found.energy.standard_error
     assert found.ks == pytest.approx(found.ks_of_normal, rel=0.3)
@@ -15,7 +15,7 @@ def test_a_standard_normal_is_calibrated():
     assert found.correlation < 0.01
 
 
-def test_too_wide_a_spread_shifts_and_correlations_each_show():
+def test_detects_scale_shift_and_correlation():
     v = torch.randn(2000, 16)
     assert calibration(1.5 * v).energy.value == pytest.approx(2.25, abs=0.1)
     assert calibration(v + 1).rejected == 1.0
@@ -24,7 +24,7 @@ def test_too_wide_a_spread_shifts_and_correlations_each_show():
     assert calibration(together).rejected <= 2 / 16  # each dimension by itself is normal
 
 
-def test_the_distance_is_scipys_and_copies_of_an_image_count_once_in_tests():
+def test_ks_equals_scipys_and_uses_one_image_per_group():
     v = torch.randn(50, 3)
     expected = sum(kstest(column.numpy(), "norm").statistic for column in v.double().T) / 3
     assert calibration(v).ks == pytest.approx(expected)

@@ -1,4 +1,4 @@
-"""Distances of made images, against loops and known cases."""
+"""Consistency of generated images, against explicit loops and closed forms."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from invkit.evaluation import agreement, consistency
 from invkit.evaluation.consistency import other_rows
 
 
-def test_images_that_are_like_their_own_are_at_distance_0_and_those_like_any_other_at_1():
+def test_distance_is_0_for_equal_and_1_for_random_representations():
     z = torch.randn(300, 4, 3)
     same = consistency(z, z[:, None])
     assert same.distance.value == pytest.approx(0, abs=1e-12)
@@ -19,7 +19,7 @@ def test_images_that_are_like_their_own_are_at_distance_0_and_those_like_any_oth
     assert abs(any_other.rank.value - 0.5) < 3 * any_other.rank.standard_error
 
 
-def test_distance_and_rank_equal_what_loops_over_images_of_other_groups_give():
+def test_distance_and_rank_equal_explicit_loops_over_other_groups():
     z, made = torch.randn(12, 3) + 100, torch.randn(12, 2, 3) + 100
     groups = torch.arange(12) // 3
     moved, null, ranks = [], [], []
@@ -37,7 +37,7 @@ def test_distance_and_rank_equal_what_loops_over_images_of_other_groups_give():
 
 
 class Largest(TorchDispatchMode):
-    """Notes the largest tensor, in bytes, that any operation makes."""
+    """Records the size in bytes of the largest tensor that any operation allocates."""
 
     bytes = 0
 
@@ -49,14 +49,14 @@ class Largest(TorchDispatchMode):
         return found
 
 
-def test_nothing_larger_than_the_images_own_representations_is_made():
+def test_allocates_no_tensor_larger_than_the_representations():
     z, made = torch.randn(30, 500), torch.randn(30, 8, 500)
     with Largest() as largest:
         consistency(z, made)
     assert largest.bytes <= z.double().nbytes
 
 
-def test_agreement_counts_equal_decisions_and_tells_what_chance_gives():
+def test_agreement_counts_equal_decisions_and_chance():
     own = torch.eye(3)[[0, 1, 2, 0]]
     made = torch.eye(3)[torch.tensor([[0, 0], [1, 2], [0, 0], [0, 1]])]
     same, chance = agreement(own, made)
@@ -65,7 +65,7 @@ def test_agreement_counts_equal_decisions_and_tells_what_chance_gives():
 
 
 @pytest.mark.parametrize("groups", [[3, 3, 3, 7, 7, 1, 9, 9, 1, 4], [*range(5), *range(5)], None])
-def test_other_rows_are_of_other_groups_and_each_is_used_once(groups):
+def test_other_rows_are_a_permutation_into_other_groups(groups):
     groups = None if groups is None else torch.tensor(groups)
     names = torch.arange(10) if groups is None else groups
     for seed in range(20):
@@ -74,6 +74,6 @@ def test_other_rows_are_of_other_groups_and_each_is_used_once(groups):
         assert torch.equal(other.sort().values, torch.arange(10))
 
 
-def test_images_of_one_group_have_no_others():
+def test_images_of_one_group_raise():
     with pytest.raises(DataError, match=r"no other images.*4 of one group"):
         other_rows(4, torch.zeros(4, dtype=torch.long), 0)

@@ -1,4 +1,4 @@
-"""Samples against neighbours in z, where the layer keeps a known part of the code."""
+"""Coverage of neighbours by samples of a layer that keeps a known part of the code."""
 
 import pytest
 import torch
@@ -16,14 +16,14 @@ def halves():
     return codes[:, :2], codes, samples
 
 
-def test_true_samples_cover_neighbours_more_than_other_images_do(halves):
+def test_true_samples_cover_neighbours_better_than_random_images(halves):
     z, codes, samples = halves
     found = coverage(z, codes, samples)
     assert found.covered.value > 0.6
     assert found.neighbours_open.value == pytest.approx(6 / 8, abs=0.05)
 
 
-def test_samples_of_a_t_that_ignores_z_cover_by_chance_and_those_in_one_place_less(halves):
+def test_samples_that_ignore_z_cover_by_chance_and_collapsed_ones_less(halves):
     z, codes, samples = halves
     ignoring = coverage(z, codes, torch.randn(samples.shape))
     assert abs(ignoring.covered.value - 0.5) < 4 * ignoring.covered.standard_error
@@ -31,7 +31,7 @@ def test_samples_of_a_t_that_ignores_z_cover_by_chance_and_those_in_one_place_le
     assert collapsed.covered.value < 0.3
 
 
-def test_images_of_one_group_are_not_each_others_neighbours():
+def test_images_of_one_group_are_not_neighbours():
     codes = torch.randn(100, 4)
     twice, groups = codes.repeat(2, 1), torch.arange(100).repeat(2)
     samples = torch.randn(200, 6, 4)

@@ -11,7 +11,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from invkit.evaluation import frechet_difference, frechet_distance
 
 
-def test_it_is_the_frechet_distance_of_torchmetrics():
+def test_frechet_distance_equals_torchmetrics():
     class Same(nn.Module):
         num_features = 6
 
@@ -26,14 +26,14 @@ def test_it_is_the_frechet_distance_of_torchmetrics():
     assert frechet_distance(a, a).value == pytest.approx(0, abs=1e-6)
 
 
-def test_its_error_is_the_spread_over_draws():
+def test_standard_error_equals_the_spread_over_draws():
     a = torch.randn(4000, 4)
     found = [frechet_distance(a, 1.3 * torch.randn(400, 4) + 0.2, independent=True) for _ in range(60)]
     spread = np.std([e.value for e in found])
     assert np.mean([e.standard_error for e in found]) == pytest.approx(spread, rel=0.3)
 
 
-def test_a_frechet_distance_of_few_groups_has_an_error_and_of_one_none():
+def test_frechet_standard_error_needs_two_groups():
     real, made = torch.randn(60, 4), torch.randn(60, 4) + 1
     two = frechet_distance(real, made, torch.arange(60) % 2)
     assert 0 < two.standard_error < 1
@@ -43,20 +43,20 @@ def test_a_frechet_distance_of_few_groups_has_an_error_and_of_one_none():
 
 
 def classes(n=300, sort=False, apart=2):
-    """Features of images of six classes, in order or not."""
+    """Return features of images of six classes, sorted or shuffled."""
     centres = apart * torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
     of = torch.randint(6, (n,))
     return centres[of.sort().values if sort else of] + torch.randn(n, 4)
 
 
 def spread_and_error(estimate, repeats=80):
-    """The standard deviation of an estimate over draws, and the mean of the standard error that it gives."""
+    """Return the standard deviation of an estimate over draws, and the mean of its standard errors."""
     found = [estimate() for _ in range(repeats)]
     return np.std([each.value for each in found]), np.mean([each.standard_error for each in found])
 
 
 @pytest.mark.parametrize("sort", [False, True], ids=["as drawn", "sorted by class"])
-def test_its_error_does_not_hang_on_the_order_of_rows(sort):
+def test_standard_error_does_not_depend_on_the_order_of_rows(sort):
     def estimate():
         return frechet_distance(classes(sort=sort, apart=8), classes(sort=sort, apart=6), independent=True)
 
@@ -77,7 +77,7 @@ def half_lost(real):
 
 
 @pytest.mark.parametrize("remade", [faithful, shrunk, half_lost])
-def test_its_error_knows_that_images_were_made_of_the_others(remade):
+def test_standard_error_accounts_for_paired_rows(remade):
     def estimate():
         real = classes()
         return frechet_distance(real, remade(real))
@@ -86,7 +86,7 @@ def test_its_error_knows_that_images_were_made_of_the_others(remade):
     assert error == pytest.approx(spread, rel=0.4)
 
 
-def test_rows_that_repeat_are_left_out_with_the_row_that_they_were_made_of():
+def test_repeated_rows_are_left_out_together():
     def estimate():
         real, rows = classes(), torch.randint(300, (400,))
         return frechet_distance(real, half_lost(real[rows]), (None, rows))
@@ -95,7 +95,7 @@ def test_rows_that_repeat_are_left_out_with_the_row_that_they_were_made_of():
     assert error == pytest.approx(spread, rel=0.4)
 
 
-def test_a_difference_is_that_of_two_distances_and_surer_than_they_are_apart():
+def test_difference_of_distances_has_a_smaller_error_than_two_independent_ones():
     def estimate():
         real = classes()
         return frechet_difference(real, 0.6 * real, shrunk(real))

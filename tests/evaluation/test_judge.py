@@ -1,4 +1,4 @@
-"""The judge reads classes and colours."""
+"""The judge predicts classes and values."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from invkit.evaluation import Judge, JudgeTask
 from invkit.training import FitSettings, fit
 
 
-def test_a_short_training_already_reads_the_background():
+def test_judge_learns_the_background_in_a_short_training():
     data = color_digits(copies=1)
     judge = Judge.of(data)
     fit(JudgeTask(judge, data, data), FitSettings(steps=60, batch_size=64, learning_rate=3e-3))
@@ -21,7 +21,7 @@ def test_a_short_training_already_reads_the_background():
 
 
 @pytest.mark.parametrize("scale", [80.0, 20_000.0])
-def test_the_unit_of_a_number_changes_nothing(digits, scale):
+def test_judge_is_invariant_to_the_unit_of_values(digits, scale):
     level, read = digits.images().mean((1, 2, 3)), {}
     for unit in (1.0, scale):
         data = ImageSet(digits.pixels, {"digit": digits.concepts["digit"], "level": as_concept("level", unit * level)})
@@ -35,7 +35,7 @@ def test_the_unit_of_a_number_changes_nothing(digits, scale):
     assert error < 0.5
 
 
-def test_a_concept_may_have_any_name(digits):
+def test_judge_accepts_any_concept_name(digits):
     names = ["half", "type", "training", "mouth.open", "keys"]
     data = ImageSet(digits.pixels, dict.fromkeys(names, digits.concepts["digit"]))
     judge = Judge.of(data)

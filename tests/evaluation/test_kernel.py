@@ -15,7 +15,7 @@ from invkit.interpretees import ModuleInterpretee
 
 
 def closed_form(a, b):
-    """Unbiased MMD² of as many rows of each, by two loops."""
+    """Return the unbiased MMD² of equally many rows of both sets, by two loops."""
 
     def k(x, y):
         return (float(x @ y) / len(x) + 1) ** 3
@@ -26,13 +26,13 @@ def closed_form(a, b):
     return same - 2 * sum(k(x, y) for x in a for y in b) / n**2
 
 
-def test_it_is_the_unbiased_estimate_of_the_mean_discrepancy():
+def test_kernel_distance_equals_the_unbiased_estimator():
     a, b = torch.randn(20, 5), 1.5 * torch.randn(20, 5) + 0.5
     assert kernel_distance(a, b).value == pytest.approx(closed_form(a, b), rel=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore:Metric .Kernel")  # that features are kept in memory
-def test_it_is_torchmetrics():
+def test_kernel_distance_equals_torchmetrics():
     class Same(nn.Module):
         num_features = 6
 
@@ -46,13 +46,13 @@ def test_it_is_torchmetrics():
     assert kernel_distance(a, b).value == pytest.approx(metric.compute()[0].item(), rel=1e-9)
 
 
-def test_it_takes_as_many_rows_of_both_sets():
+def test_kernel_distance_uses_equally_many_rows_of_both_sets():
     a, b = torch.randn(41, 5), torch.randn(21, 5) + 1
     assert kernel_distance(a, b).value == pytest.approx(closed_form(a[::2], b), rel=1e-5)
     assert kernel_distance(a, b, most=11).n == 11
 
 
-def test_its_error_is_the_spread_over_draws_and_its_mean_is_not_biased():
+def test_kernel_distance_is_unbiased_with_the_right_standard_error():
     found = [kernel_distance(torch.randn(60, 4), torch.randn(60, 4) + shift) for shift in (0.0, 0.7) for _ in range(60)]
     same, apart = found[:60], found[60:]
     mean, spread = np.mean([e.value for e in same]), np.std([e.value for e in same])
@@ -61,7 +61,7 @@ def test_its_error_is_the_spread_over_draws_and_its_mean_is_not_biased():
     assert np.mean([e.standard_error for e in apart]) == pytest.approx(spread, rel=0.35)
 
 
-def test_its_error_does_not_hang_on_the_order_of_rows():
+def test_standard_error_does_not_depend_on_the_order_of_rows():
     centres = 4 * torch.eye(4)
 
     def rows(p):
@@ -74,21 +74,21 @@ def test_its_error_does_not_hang_on_the_order_of_rows():
     assert np.mean([e.standard_error for e in found]) == pytest.approx(np.std([e.value for e in found]), rel=0.5)
 
 
-def test_copies_of_one_image_do_not_make_it_surer():
+def test_copies_of_one_image_do_not_reduce_the_standard_error():
     a, b = torch.randn(400, 4), torch.randn(100, 4) + 0.5
     copied, groups = b.repeat_interleave(4, 0), torch.arange(100).repeat_interleave(4)
     blind, seeing = kernel_distance(a, copied), kernel_distance(a, copied, groups)
     assert seeing.standard_error > 1.2 * blind.standard_error
 
 
-def test_of_one_group_there_is_a_distance_but_no_error():
+def test_standard_error_of_one_group_is_nan():
     a, b = torch.randn(20, 4), torch.randn(20, 4) + 1
     found = kernel_distance(a, b, torch.zeros(20, dtype=torch.long))
     assert found.value == pytest.approx(kernel_distance(a, b).value)
     assert math.isnan(found.standard_error)
 
 
-def test_a_few_images_are_refused():
+def test_too_few_images_raise():
     with pytest.raises(DataError, match="Too few images"):
         kernel_distance(torch.randn(3, 4), torch.randn(50, 4))
 
@@ -102,7 +102,7 @@ def test_features_of_maps_are_averaged_over_positions():
 
 @pytest.fixture(scope="module")
 def inception(tmp_path_factory):
-    """torch-fidelity's network with random weights, and the file that they are in."""
+    """Return torch-fidelity's network with random weights, and their file."""
     fidelity = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
     file = tmp_path_factory.mktemp("inception") / "weights.pth"
     with pytest.MonkeyPatch.context() as patch:
@@ -113,7 +113,7 @@ def inception(tmp_path_factory):
     return network, file
 
 
-def test_inceptions_features_are_torch_fidelitys_for_bytes(inception):
+def test_inception_features_equal_torch_fidelity(inception):
     network, file = inception
     images = torch.randint(0, 256, (2, 3, 40, 40), dtype=torch.uint8)
     found = Features.inception(file).of(images / 255)
@@ -121,7 +121,7 @@ def test_inceptions_features_are_torch_fidelitys_for_bytes(inception):
     assert torch.allclose(found, network(images)[0], atol=1e-5)
 
 
-def test_files_that_are_no_inception_are_told(tmp_path, inception):
+def test_weights_of_another_network_raise(tmp_path, inception):
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
     with pytest.raises(ArtefactError, match="another network"):
         Features.inception(tmp_path / "other.pth")
@@ -129,7 +129,7 @@ def test_files_that_are_no_inception_are_told(tmp_path, inception):
         Features.inception(tmp_path / "missing.pth")
 
 
-def test_weights_that_cannot_be_downloaded_are_told(tmp_path, monkeypatch):
+def test_failed_download_raises(tmp_path, monkeypatch):
     pytest.importorskip("torch_fidelity")
 
     def fail(*_, **__):

@@ -1,4 +1,4 @@
-"""The ridge probe finds what is there, and nothing where there is nothing."""
+"""The ridge probe with known linear information, and with none."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from invkit.data import as_concept
 from invkit.evaluation import order_disagreements, probe
 
 
-def test_a_probe_reads_what_is_linear_and_nothing_from_noise():
+def test_probe_finds_linear_information_and_none_in_noise():
     x = torch.randn(1200, 8)
     concepts = {
         "class": as_concept("class", (x[:, 0] > 0).int()),
@@ -28,7 +28,7 @@ def test_a_probe_reads_what_is_linear_and_nothing_from_noise():
     assert all(p.standard_error > 0 for p in found.values())
 
 
-def test_disagreements_in_order_are_those_beyond_two_standard_errors():
+def test_order_disagreements_need_two_standard_errors():
     shares = {"a": Estimate(0.8, 0.01, 9), "b": Estimate(0.5, 0.01, 9), "c": Estimate(0.49, 0.01, 9)}
     probes = {"a": Estimate(0.1, 0.02, 9), "b": Estimate(0.6, 0.02, 9), "c": Estimate(0.9, 0.02, 9)}
     assert order_disagreements(shares, probes) == [("a", "b"), ("a", "c")]  # b and c are too near in eq. 20

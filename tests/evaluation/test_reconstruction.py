@@ -22,7 +22,7 @@ def case():
 
 
 @torch.no_grad()
-def test_psnr_and_ssim_are_scikit_images(case):
+def test_psnr_and_ssim_equal_scikit_image(case):
     autoencoder, data, _ = case
     metrics = reconstruction_metrics(autoencoder, data)
     seen = autoencoder.decode(autoencoder.encode(data.images()).mean).numpy()
@@ -42,7 +42,7 @@ def test_psnr_and_ssim_are_scikit_images(case):
     assert set(metrics) == {"psnr", "ssim"}
 
 
-def test_distances_are_there_where_a_network_is(case):
+def test_distances_are_computed_if_a_network_is_given(case):
     autoencoder, data, network = case
     metrics = reconstruction_metrics(
         autoencoder, data, distances={"perceptual": PerceptualDistance(network, ["1"])}, features=Features(network, "1")

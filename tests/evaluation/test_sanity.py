@@ -1,4 +1,4 @@
-"""Randomised models: no parameter is left as it was."""
+"""Randomised models: every parameter changes."""
 
 import pytest
 import torch
@@ -9,13 +9,13 @@ from invkit.evaluation import cascade, randomised
 
 
 def unchanged(model, other):
-    """The share of parameters (numbers) that are equal in both."""
+    """Return the share of parameters (numbers) that are equal in both."""
     pairs = list(zip(model.parameters(), other.parameters(), strict=True))
     return sum(int((a == b).sum()) for a, b in pairs) / sum(a.numel() for a, _ in pairs)
 
 
 @pytest.mark.slow
-def test_every_parameter_of_a_vision_transformer_is_randomised_where_reset_parameters_misses_a_quarter():
+def test_randomised_changes_every_parameter_of_a_vit_unlike_reset_parameters():
     torch.manual_seed(0)
     model = vit_b_16()
     with torch.no_grad():
@@ -30,7 +30,7 @@ def test_every_parameter_of_a_vision_transformer_is_randomised_where_reset_param
     assert unchanged(model, randomised(model)) < 1e-4  # by chance, in single precision
 
 
-def test_a_randomised_parameter_keeps_mean_and_spread_and_the_model_is_left_alone(network):
+def test_randomised_keeps_mean_and_std_and_the_model_unchanged(network):
     network.append(nn.LayerNorm(5))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     found = randomised(network, seed=1)
@@ -44,7 +44,7 @@ def test_a_randomised_parameter_keeps_mean_and_spread_and_the_model_is_left_alon
     assert all(torch.equal(a, b) for a, b in zip(found.parameters(), again.parameters(), strict=True))
 
 
-def test_a_cascade_goes_from_the_output_to_the_input(network):
+def test_cascade_randomises_from_output_to_input(network):
     names = [name for name, _ in network.named_parameters()]
     stages = list(cascade(network, stages=2))
     assert [round(share, 2) for share, _ in stages] == [round(85 / 197, 2), 1.0]

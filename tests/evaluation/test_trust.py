@@ -1,4 +1,4 @@
-"""Lights of metrics that are known."""
+"""Lights of given metrics."""
 
 import math
 from itertools import pairwise
@@ -67,7 +67,7 @@ def test_lights_of_known_metrics(name, value, error, expected):
 
 
 @pytest.mark.parametrize("name", OF)
-def test_nothing_gets_greener_with_less_data_and_nothing_unknown_is_green(name):
+def test_less_data_is_never_greener_and_unknown_is_never_green(name):
     if isinstance(GOOD[name], Estimate):
         for value in (0.1, 0.2, 0.3, 0.34, 0.4, 0.45, 0.49, 0.7, 0.9, 0.99, 1.2):
             found = [colour(name, Estimate(value, error, 9)) == "green" for error in (0.001, 0.01, 0.03, 0.1, 0.3, 1)]
@@ -78,7 +78,7 @@ def test_nothing_gets_greener_with_less_data_and_nothing_unknown_is_green(name):
     assert {colour(name, metric) for metric in unknown} == {"amber"}
 
 
-def test_the_whole_information_counts():
-    found = {told: lights({**GOOD, "information": told})[1] for told in (3.0, -1.0, 0.0, math.nan)}
+def test_total_information_decides_the_colour():
+    found = {information: lights({**GOOD, "information": information})[1] for information in (3.0, -1.0, 0.0, math.nan)}
     assert [light.colour for light in found.values()] == ["green", "red", "red", "amber"]
     assert "no information about the image" in found[-1.0].text

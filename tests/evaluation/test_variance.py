@@ -23,7 +23,7 @@ def test_within_share_is_unbiased(within, between):
     assert float(runs.mean()) == pytest.approx(within / (within + between), abs=0.01)
 
 
-def test_its_standard_error_is_the_spread_over_repetitions():
+def test_standard_error_equals_the_spread_over_repetitions():
     generator = torch.Generator().manual_seed(0)
     runs = [within_share(draw(80, 6, 0.4, 0.6, generator)) for _ in range(300)]
     spread = torch.tensor([r.value for r in runs]).std()
@@ -37,7 +37,7 @@ def test_the_jackknife_of_a_mean_is_the_usual_standard_error():
     assert found.standard_error == pytest.approx(float(x.std() / 50**0.5))
 
 
-def test_copies_in_one_group_add_no_certainty():
+def test_copies_in_one_group_do_not_reduce_the_standard_error():
     x, names = torch.randn(50, 1, dtype=torch.float64), torch.arange(50)
     alone = jackknife(lambda m: m[..., 0], x, 50)
     copied = jackknife(lambda m: m[..., 0], x.repeat(4, 1), 200, names.repeat(4))
@@ -54,7 +54,7 @@ def test_estimates_subtract_with_their_errors():
 
 
 class Written:
-    """t and e that are written down: z̄ = (z, z·v, v) for a sign z; each a factor."""
+    """t and e in closed form: z̄ = (z, z·v, v) for a sign z; each a factor."""
 
     dim = 3
     slices: ClassVar = {"alone": slice(0, 1), "together": slice(1, 2), "not": slice(2, 3)}
@@ -75,7 +75,7 @@ class Written:
         return Transformed(latents, latents.new_zeros(len(latents)))
 
 
-def test_what_z_does_only_together_with_v_is_explained_but_not_determined():
+def test_interaction_of_z_and_v_is_explained_but_not_determined():
     written, z = Written(), torch.tensor([[-1.0], [1.0]]).repeat(500, 1)
     explained, determined = (f(written, written, z) for f in (concept_shares, determined_shares))
     for name, expected, strict in [("alone", 1, 1), ("together", 1, 0), ("not", 0, 0)]:
@@ -96,7 +96,7 @@ class FewImages(Written):
         return Transformed(codes, torch.zeros(len(codes)))
 
 
-def test_the_error_of_eq_20_knows_that_images_are_few():
+def test_standard_error_of_eq_20_includes_the_choice_of_images():
     generator, both = torch.Generator().manual_seed(0), FewImages()
     runs = [
         concept_shares(both, both, torch.randn(60, 1, generator=generator), n=4000, seed=k)["sum"] for k in range(150)
@@ -106,7 +106,7 @@ def test_the_error_of_eq_20_knows_that_images_are_few():
     assert float(claimed / spread) == pytest.approx(1, abs=0.25)
 
 
-def test_the_rise_of_invariance_knows_that_both_layers_saw_the_same_images():
+def test_invariance_rise_error_accounts_for_common_images():
     generator, both, rises, apart = torch.Generator().manual_seed(0), FewImages(), [], []
     for k in range(150):
         z = 2 * torch.randn(60, 1, generator=generator)
@@ -121,13 +121,13 @@ def test_the_rise_of_invariance_knows_that_both_layers_saw_the_same_images():
     assert sum(apart) / len(apart) > 3 * float(claimed.mean())
 
 
-def test_a_rise_over_other_images_is_refused():
+def test_invariance_rise_needs_the_same_images():
     both, z = FewImages(), torch.randn(700, 1)
     with pytest.raises(DataError, match=r"the same images.*600 of both.*700"):
         invariance_rise((both, z[:600]), (both, z))
 
 
-def test_the_rise_leaves_out_whole_groups():
+def test_invariance_rise_leaves_out_whole_groups():
     both, z = FewImages(), torch.randn(40, 1)
     copies, groups = z.repeat(4, 1), torch.arange(40).repeat(4)
     lone, grouped = (invariance_rise((both, copies), (both, 0.5 * copies), groups=g, n=4000) for g in (None, groups))

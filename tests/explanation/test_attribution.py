@@ -1,4 +1,4 @@
-"""Attributions and spreads against closed forms, captum itself and what a hand-made layer keeps."""
+"""Attributions and spreads against closed forms, captum, and a hand-made layer."""
 
 import sys
 
@@ -21,7 +21,7 @@ IG, OCCLUSION = "integrated gradients", "occlusion"
 
 
 class Pixels(Autoencoder):
-    """Its code, a map, is the image. In training mode it forgets half of it."""
+    """An autoencoder whose code, a map, is the image; in training mode it drops half of it."""
 
     def __init__(self, has_encoder=True):
         super().__init__()
@@ -53,7 +53,7 @@ class Rotation(FlowBlock):
 
 
 class LeftIsKnown(FlowBlock):
-    """z̄ is normal: the left half around what the layer says, the right one around grey."""
+    """z̄ is normal: the left half around the layer's representation, the right one around grey."""
 
     def __init__(self):
         super().__init__()
@@ -101,7 +101,7 @@ def data():
 
 @pytest.fixture
 def toy(data):
-    """A network that reads the left half alone, and what t, e, E and D are known to do."""
+    """Return an explanation of a network that uses the left half only, with known t, e, E and D."""
     network = nn.Sequential(LeftHalf(), Square(), nn.Dropout(0.5), nn.Linear(DIM // 2, 5))
     e = SemanticFlow([Rotation()], {"residual": DIM - FACTOR, "shape": FACTOR})
     interpretee = ModuleInterpretee(network)
@@ -120,13 +120,13 @@ def trained(digits, tiny):
 
 
 def linear_attribution(matrix, x, b):
-    """Of s(x′) = ⟨M (x′ − b), M (x − b)⟩ / ‖M (x − b)‖: (x − b) times the gradient, summed over colours."""
+    """Of s(x′) = ⟨M (x′ − b), M (x − b)⟩ / ‖M (x − b)‖: (x − b) times the gradient, summed over channels."""
     way = (x - b).flatten(1)
     along = way @ matrix
     return (way * (along @ matrix.T) / along.norm(dim=1, keepdim=True)).unflatten(1, (3, SIZE, SIZE)).sum(1)
 
 
-def test_a_linear_factor_has_the_attributions_of_its_closed_form(toy, data):
+def test_attributions_of_a_linear_factor_equal_the_closed_form(toy, data):
     x, b = data.images(slice(3)), torch.rand(3, SIZE, SIZE)
     found = toy.attribute(x, concept="shape", baseline=b, n=2)
     matrix = toy.e.blocks.blocks[0].q[:, toy.e.slices["shape"]]
@@ -139,7 +139,7 @@ def test_a_linear_factor_has_the_attributions_of_its_closed_form(toy, data):
     torch.testing.assert_close(found.maps[OCCLUSION], sums / covered, atol=1e-5, rtol=1e-4)
 
 
-def test_a_layer_that_reads_the_left_half_is_found_there_and_leaves_the_right_half_open(toy, data):
+def test_attributions_locate_the_half_that_the_layer_uses(toy, data):
     found = toy.attribute(data.images(slice(3)), n=400)
     for values in found.maps.values():
         assert values[..., :4].abs().min() > 0
@@ -151,7 +151,7 @@ def test_a_layer_that_reads_the_left_half_is_found_there_and_leaves_the_right_ha
     torch.testing.assert_close(spread[..., 4:], torch.full((3, SIZE, 4), FREE), rtol=0.15, atol=0)
 
 
-def test_the_spread_of_a_concept_is_that_of_its_factor_alone(toy, data):
+def test_spread_of_a_concept_equals_that_of_its_factor(toy, data):
     """n is more than there are held-out images: each is a donor once, so that the mean is over all of them."""
     found = toy.attribute(data.images(slice(2)), concept="shape", methods=(), n=1000)
     matrix = toy.e.blocks.blocks[0].q[:, toy.e.slices["shape"]]
@@ -170,8 +170,8 @@ def test_integrated_gradients_sum_to_the_distance_from_the_baseline(trained, wha
     assert (found.maps[IG].sum((1, 2)) - found.distance).abs().max() < 0.003 * found.distance.mean()
 
 
-def test_they_are_captum_s_own_on_the_bare_network(trained):
-    """Of ⟨Φ(x′), d⟩ without the constant, which no attribution sees."""
+def test_attributions_equal_captum_on_the_bare_network(trained):
+    """Compare with captum on ⟨Φ(x′), d⟩ without the constant, which does not affect attributions."""
     x = trained.held_out.data.images(slice(1))
     found = trained.attribute(x, n=2, methods=(IG,))
     model, b = trained.interpretee.module.eval(), found.baseline
@@ -185,20 +185,20 @@ def test_they_are_captum_s_own_on_the_bare_network(trained):
     torch.testing.assert_close(found.distance, along.norm()[None])
 
 
-def test_the_layer_s_spread_is_that_of_its_samples(trained):
+def test_spread_of_the_layer_equals_that_of_its_samples(trained):
     x = trained.held_out.data.images(slice(2))
     found = trained.attribute(x, methods=(), n=5, seed=3)
     expected = trained.sample(x, 5, seed=3).var(1).mean(1).sqrt()
     torch.testing.assert_close(found.spreads["left open by '4'"], expected)
 
 
-def test_an_image_that_is_the_baseline_has_no_attributions(toy, data):
+def test_attributions_of_the_baseline_are_zero(toy, data):
     found = toy.attribute(data.images(slice(1)), concept="shape", baseline=data.images(slice(1)), n=2)
     assert not any(values.any() for values in found.maps.values())
     assert found.distance == 0
 
 
-def test_nothing_is_left_behind(toy, data):
+def test_attribution_restores_the_modules(toy, data):
     parts = [toy.autoencoder, toy.e, toy.interpretee.module]
     for part in parts:
         part.eval()
@@ -223,7 +223,7 @@ def test_nothing_is_left_behind(toy, data):
             assert not values.requires_grad
 
 
-def test_it_is_drawn_with_a_row_for_each_image_and_a_bar_for_each_map(toy, data, tmp_path):
+def test_plot_has_a_row_per_image_and_a_colour_bar_per_map(toy, data, tmp_path):
     figure = toy.attribute(data.images(slice(3)), concept="shape", n=4).plot()
     titles = [ax.get_title().replace("\n", " ") for ax in figure.axes if ax.get_title()]
     assert titles == [
@@ -251,7 +251,7 @@ def test_without_the_model_a_concept_can_be_attributed_and_a_layer_cannot(toy, d
 
 
 @pytest.mark.parametrize(
-    ("error", "told", "what"),
+    ("error", "message", "what"),
     [
         (SettingsError, "No concept 'colour' in this explanation. Expected: shape", {"concept": "colour"}),
         (SettingsError, "Either a concept or a layer", {"concept": "shape", "layer": "1"}),
@@ -265,9 +265,9 @@ def test_without_the_model_a_concept_can_be_attributed_and_a_layer_cannot(toy, d
         (DataError, "The baseline does not match the images", {"baseline": torch.rand(3, 3, SIZE, SIZE)}),
     ],
 )
-def test_what_cannot_be_attributed_is_told(toy, data, error, told, what):
+def test_invalid_arguments_raise(toy, data, error, message, what):
     images = what.pop("images", data.images(slice(2)))
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=message):
         toy.attribute(images, **what)
 
 
@@ -278,7 +278,7 @@ def test_a_concept_needs_an_encoder_and_a_layer_does_not(toy, data):
         toy.attribute(data.images(slice(1)), concept="shape")
 
 
-def test_without_captum_the_own_maps_remain(toy, data, monkeypatch):
+def test_own_maps_do_not_need_captum(toy, data, monkeypatch):
     monkeypatch.setitem(sys.modules, "captum", None)
     assert toy.attribute(data.images(slice(1)), methods=(), n=2).spreads
     with pytest.raises(PluginError, match="pip install captum"):

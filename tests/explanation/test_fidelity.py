@@ -1,4 +1,4 @@
-"""What an explanation can be trusted for: three ways to be wrong are each caught, a right one is not."""
+"""Fidelity: three defects of an explanation are each detected, and a sound one passes."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from invkit.studies.sanity import explain_shuffled
 
 
 class Colours(nn.Module):
-    """Sees the mean colour of each quarter."""
+    """A model that returns the mean colour of each quarter."""
 
     def __init__(self):
         super().__init__()
@@ -41,7 +41,7 @@ def colours(fidelity):
     return {light.about: light.colour for light in fidelity.lights}
 
 
-def test_metrics_are_kept_with_the_explanation_and_need_the_model_for_some_only(small, tmp_path):
+def test_metrics_are_saved_with_the_explanation_and_only_some_need_the_model(small, tmp_path):
     fidelity = small.fidelity()
     small.save(tmp_path)
     loaded = invkit.Explanation.load(tmp_path)
@@ -52,7 +52,7 @@ def test_metrics_are_kept_with_the_explanation_and_need_the_model_for_some_only(
     assert "What to trust" in small.to_html(tmp_path / "page.html").read_text()
 
 
-def test_later_layers_features_and_a_perceptual_distance_are_measured_where_they_are_asked_for(small):
+def test_optional_layers_features_and_perceptual_distance_are_evaluated(small):
     features = Features(as_interpretee(Colours(), lambda x: x), "seen")
     distance = invkit.PerceptualDistance(as_interpretee(Colours(), lambda x: x), ["seen"])
     metrics = small.fidelity(["input"], features=features, perceptual=distance, n=40).metrics
@@ -66,14 +66,14 @@ def test_later_layers_features_and_a_perceptual_distance_are_measured_where_they
     assert metrics["Fréchet distance of reconstructions"].value == pytest.approx(expected.value, rel=1e-4)
 
 
-def test_the_diversity_of_a_concept_is_what_the_layer_leaves_open_of_it(small):
+def test_diversity_of_a_concept_is_one_minus_its_determined_share(small):
     metrics, kept = small.fidelity().metrics, small.determined()
     assert set(kept) >= {"digit", "background"}
     for name, share in kept.items():
         assert metrics[f"diversity of {name}"].value == pytest.approx(1 - share.value)
 
 
-def test_embeddings_take_no_decision_to_agree_on():
+def test_embeddings_have_no_agreement():
     embedding = ModuleInterpretee(Colours(), scores_classes=False)
     few = color_digits(copies=1)
     metrics = invkit.explain(embedding, "seen", few, settings=Settings.tiny()).fidelity().metrics
@@ -81,7 +81,7 @@ def test_embeddings_take_no_decision_to_agree_on():
     assert not any("agreement" in name for name in metrics)
 
 
-def test_too_few_held_out_images_are_told():
+def test_too_few_held_out_images_give_one_red_light():
     few = color_digits("test", copies=1).take(torch.arange(19))
     found = invkit.explain(
         Colours(), "seen", color_digits(copies=1).take(torch.arange(80)), held_out=few, settings=Settings.tiny(),
@@ -91,7 +91,7 @@ def test_too_few_held_out_images_are_told():
     assert [(light.colour, "too few" in light.text) for light in found.fidelity().lights] == [("red", True)]
 
 
-def test_a_layer_that_says_nothing_is_told():
+def test_a_layer_without_information_is_red():
     class Nothing(nn.Module):
         def forward(self, x):
             return 0 * x.mean((2, 3))
@@ -109,13 +109,13 @@ def test_a_layer_that_says_nothing_is_told():
     assert "no information about the image" in lights["What t finds in the layer"].text
 
 
-def test_equal_seeds_give_equal_metrics_and_others_do_not(small):
+def test_metrics_depend_on_the_seed_only(small):
     assert small.fidelity(n=41, seed=3).metrics == dict(small.fidelity(n=41, seed=3).metrics)
     assert small.fidelity(n=41, seed=4).metrics["diversity"] != small.fidelity(n=41, seed=3).metrics["diversity"]
 
 
 @pytest.mark.slow
-def test_a_trained_explanation_is_green_and_each_of_three_defects_is_red(quick, tmp_path):
+def test_trained_explanation_is_green_and_each_of_three_defects_red(quick, tmp_path):
     quick = replace(quick, fit_t=replace(quick.fit_t, steps=300))
     data = color_digits(copies=6)
     data = invkit.ImageSet(data.pixels, groups=data.groups)

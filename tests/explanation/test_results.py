@@ -59,6 +59,10 @@ def test_a_data_frame_has_a_row_for_each_metric_and_concept(profile):
     assert rank.value == explanation.fidelity().metrics["rank"].value
 
 
+def test_the_columns_do_not_depend_on_the_metrics(profile):
+    assert list(replace(profile["0"], metrics={}).to_frame().columns) == list(profile["0"].to_frame().columns)
+
+
 def test_a_profiles_data_frame_has_the_rows_of_each_explanation(profile):
     frame = profile.to_frame()
     assert list(frame.columns) == ["name", "layer", "metric", "concept", "value", "standard_error", "n"]

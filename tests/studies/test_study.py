@@ -14,15 +14,15 @@ from invkit.studies import Study
 from invkit.studies.study import shows
 
 
-def test_unknown_metrics_are_null_for_readers_that_know_no_nan():
+def test_to_dict_replaces_nan_by_null():
     headline = {"known": Estimate(0.5, 0.1, 8), "unknown": Estimate(0.5, math.nan, 1)}
     study = Study("name", "Title", "Claim.", headline, None, {"curve": [1.0, math.inf], "pair": (math.nan, "a")})
-    told = json.loads(json.dumps(study.to_dict(), allow_nan=False))
-    assert told["headline"] == {
+    content = json.loads(json.dumps(study.to_dict(), allow_nan=False))
+    assert content["headline"] == {
         "known": {"value": 0.5, "standard_error": 0.1, "n": 8},
         "unknown": {"value": 0.5, "standard_error": None, "n": 1},
     }
-    assert (told["curve"], told["pair"], told["holds"]) == ([1.0, None], [None, "a"], None)
+    assert (content["curve"], content["pair"], content["holds"]) == ([1.0, None], [None, "a"], None)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_unknown_metrics_are_null_for_readers_that_know_no_nan():
         (Estimate(0.1, math.nan, 9), None, "Here nothing can be said of it."),
     ],
 )
-def test_a_claim_that_the_metrics_do_not_decide_is_open(share, said, words, tmp_path):
+def test_undecided_claims_are_open(share, said, words, tmp_path):
     assert shows(share) is said
     study = Study("name", "Title", "Claim.", {"share": share}, shows(share))
     assert words in str(study)
