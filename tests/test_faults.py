@@ -25,8 +25,9 @@ import torch
 from torch import nn
 
 import invkit
-from invkit.data import Codes, ImageSet, LatentSpec, as_concept, fill_stores, latents, open_stores
+from invkit.data import Codes, ImageSet, as_concept, latents
 from invkit.data import latent_store as store_module
+from invkit.data.latent_store import LatentSpec, fill_stores, open_stores
 from invkit.errors import ArtefactError, LayerError
 from invkit.explainer import explainer as module
 from invkit.explainer.invariance import build_t

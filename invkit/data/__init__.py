@@ -6,7 +6,7 @@ from invkit.data.concepts import Concept, Pairing, as_concept
 from invkit.data.digits import color_digits
 from invkit.data.generated import Generated
 from invkit.data.imageset import ImageSet, evenly_spaced, to_uint8
-from invkit.data.latent_store import LatentSpec, LatentStore, check_latents_fit, fill_stores, open_stores
+from invkit.data.latent_store import check_latents_fit
 from invkit.data.latents import check_finite, decode_all, encode_all, latent_codes, represent_all
 from invkit.data.loading import as_image_set
 from invkit.data.storage import Codes, FileRows, Rows, StoredImages, concatenate_images
@@ -18,8 +18,6 @@ __all__ = [
     "FileRows",
     "Generated",
     "ImageSet",
-    "LatentSpec",
-    "LatentStore",
     "Pairing",
     "Rows",
     "StoredImages",
@@ -33,9 +31,7 @@ __all__ = [
     "decode_all",
     "encode_all",
     "evenly_spaced",
-    "fill_stores",
     "latent_codes",
-    "open_stores",
     "read_attributes",
     "represent_all",
     "resize_and_crop",

@@ -39,7 +39,15 @@ _MAX_HEADER = 2**20  # bytes of a safetensors header
 
 
 class Rows(Protocol):
-    """A tensor (N, …) that is read by rows: a `Tensor`, :class:`StoredImages`, :class:`FileRows` or Generated."""
+    """A tensor (N, …) that is read by rows: a Tensor, :class:`StoredImages`, :class:`FileRows` or :class:`Generated`.
+
+    Example:
+        >>> import torch
+        >>> from invkit.data import Rows
+        >>> z: Rows = torch.arange(6.0).view(3, 2)
+        >>> z[torch.tensor([2, 0])].tolist()
+        [[4.0, 5.0], [0.0, 1.0]]
+    """
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -84,6 +92,13 @@ class StoredImages:
         source: all images, (M, 3, S, S). A temporary file is removed with the last set that reads it; an array is not
             copied. Never written to.
         rows: (N,), those of this set.
+
+    Example:
+        >>> import torch
+        >>> from invkit.data import StoredImages
+        >>> images = StoredImages(torch.rand(10, 3, 8, 8), torch.tensor([7, 2, 5]))
+        >>> images.shape, images.select(slice(2))[:].shape
+        ((3, 3, 8, 8), torch.Size([2, 3, 8, 8]))
     """
 
     source: Tensor
@@ -123,6 +138,18 @@ class FileRows:
         shape: (N, …).
         rows_per_file: number of rows of each file but the last.
         path: returns the path of a file by number.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import torch
+        >>> from invkit.data import FileRows
+        >>> from invkit.utils.io import write_tensors
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for number, part in enumerate(torch.arange(10.0).view(5, 2).split(2)):
+        ...     write_tensors(folder / str(number), {"z": part})
+        >>> FileRows("z", (5, 2), 2, lambda number: folder / str(number))[1:4].tolist()
+        [[2.0, 3.0], [4.0, 5.0], [6.0, 7.0]]
     """
 
     def __init__(self, name: str, shape: tuple[int, ...], rows_per_file: int, path: Callable[[int], Path]) -> None:
@@ -237,6 +264,12 @@ def concatenate_images(batches: Iterable[Tensor], total: int = 0) -> Tensor | St
     Raises:
         ArtefactError: the images fit neither memory nor disk.
         DataError: images of several sizes or types.
+
+    Example:
+        >>> import torch
+        >>> from invkit.data import concatenate_images
+        >>> concatenate_images([torch.rand(2, 3, 8, 8), torch.rand(1, 3, 8, 8)]).shape
+        torch.Size([3, 3, 8, 8])
     """
     limit = max_bytes_in_memory()
     held: list[Tensor] = []
