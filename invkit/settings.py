@@ -1,4 +1,4 @@
-"""All that decides an explanation beside the data and the seed."""
+"""The settings of an explanation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from invkit.autoencoders.settings import AUTHORS, LARGEST_DIGITS, LARGEST_TINY, AutoencoderSettings, is_photograph
+from invkit.autoencoders.settings import DEFAULT_MAX_SIZE, TINY_MAX_SIZE, AutoencoderSettings, is_photograph
 from invkit.data import Generated, ImageSet
 from invkit.errors import SettingsError
 from invkit.flows import FlowSettings
@@ -14,32 +14,38 @@ from invkit.training import FitSettings
 
 __all__ = ["PRESETS", "Settings", "expect_settings"]
 
-#: names that stand for settings
+#: names of presets
 PRESETS = ("few", "quick", "paper")
 
-_PLENTY = 6000  # photographs for flows of the default's width
-_SEEN, _COPIES = 18_000, 24  # images with the copies of fewer, and most copies of one
+_PLENTY = 6000  # number of photographs that suffices for flows of the default width
+_SEEN, _COPIES = 18_000, 24  # images seen with copies of fewer photographs; most copies of one
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All that decides an explanation beside the data and the seed.
+    """Everything that determines an explanation beside the data and the seed.
 
     Attributes:
-        autoencoder: how one is trained where none is given; None chooses by the images' size.
-        noise_floor: standard deviation of the noise on z, relative to z's total; what it hides counts as thrown
-            away (:class:`InvarianceFlow`).
-        held_out_fraction: share of the images that nothing is trained on.
-        amortised: one t for all layers of a model that are explained together, each with an H of its own, trained for
-            half as many steps as all of theirs would take (docs/benchmarks.md has how well).
-        copies: how often t and e see each training image, each but the first time mirrored and cropped anew.
+        autoencoder: training of an autoencoder if none is passed; None chooses by the images' size.
+        noise_floor: standard deviation of the noise on z, relative to z's total; differences of z below it count as
+            invariances (:class:`InvarianceFlow`).
+        held_out_fraction: share of the images that are held out of all training.
+        amortised: train one t for all layers of a model that are explained together, with a separate H for each, in
+            half as many steps as separate flows would take (results in docs/benchmarks.md).
+        copies: number of copies of each training image for t and e, all but the first flipped and cropped at random.
         rho: correlation ρ of a shared concept (eq. 11).
         factor_sizes: dimensions of e by concept; None estimates them.
         t: architecture of the conditional flow.
         e: architecture of the semantic flow.
         fit_t: training of t.
         fit_anchors: training of e towards its concepts (:class:`AnchorTask`).
-        fit_e: training of e on pairs, from there.
+        fit_e: training of e on pairs, after that.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> settings = replace(Settings.few(), copies=4)
+        >>> settings.copies, settings.t.n_flow
+        (4, 3)
     """
 
     autoencoder: AutoencoderSettings | None = None
@@ -82,7 +88,7 @@ class Settings:
 
     @classmethod
     def of(cls, chosen: Settings | str | None, images: ImageSet) -> Settings:
-        """Return settings as they are; those of a preset, `quick`, `few` or `paper`; or for None what suits the images.
+        """Return settings as passed, by the name of a preset (`quick`, `few`, `paper`), or, for None, by the images.
 
         Raises:
             SettingsError: no such preset.
@@ -122,14 +128,14 @@ class Settings:
 
     @classmethod
     def quick(cls, images: ImageSet | None = None) -> Settings:
-        """Return a first look in some minutes, for images of 64 px at most; the metrics are rough.
+        """Return settings for a first look in some minutes, for images of at most 64 px; the metrics are rough.
 
         Args:
-            images: whom the settings suit but for their few steps; None for small images, as digits.
+            images: to choose the architecture for; None for small images, such as digits.
         """
         suited, few = cls() if images is None else cls.for_images(images), 200
         autoencoder = AutoencoderSettings.for_images(
-            LARGEST_DIGITS if images is None else min(images.size, LARGEST_TINY)
+            DEFAULT_MAX_SIZE if images is None else min(images.size, TINY_MAX_SIZE)
         )
         return replace(
             suited,
@@ -142,7 +148,7 @@ class Settings:
 
     @classmethod
     def tiny(cls) -> Settings:
-        """Return the whole recipe in seconds, for tests; the metrics mean nothing."""
+        """Return settings that run every stage in seconds, for tests; the metrics mean nothing."""
         few = FitSettings(steps=12, batch_size=32, learning_rate=1e-3, evaluate_every=6)
         flow = FlowSettings(n_flow=2, width=16, map_width=8)
         autoencoder = AutoencoderSettings(latent_dim=12, fit=few)
@@ -152,18 +158,19 @@ class Settings:
     def paper(cls) -> Settings:
         """Return the paper's flows (table S10), with rate, momenta, batch and steps of the authors' code.
 
-        Other than there, the rate warms up and falls (cosine), gradients are clipped and weights averaged. A CPU takes
-        days. The autoencoder is chosen by the size; for tables S7 and S4 set `autoencoder` to
+        Unlike there, the rate warms up and falls (cosine), gradients are clipped and weights averaged. Training takes
+        days on a CPU. The autoencoder is chosen by the size; for tables S7 and S4 set `autoencoder` to
         :meth:`AutoencoderSettings.paper`.
         """
-        return cls(t=FlowSettings.paper(), e=FlowSettings.paper(12, 512, 2), fit_t=AUTHORS, fit_e=AUTHORS)
+        fit = FitSettings.paper()
+        return cls(t=FlowSettings.paper(), e=FlowSettings.paper(12, 512, 2), fit_t=fit, fit_e=fit)
 
 
 def expect_settings(chosen: Settings | str | None) -> None:
-    """Refuse what neither is settings nor names some.
+    """Check that these are settings, the name of a preset, or None.
 
     Raises:
-        SettingsError: no such preset.
+        SettingsError: they are not.
     """
     if not (chosen is None or isinstance(chosen, Settings) or chosen in PRESETS):
         raise SettingsError("No such settings", expected=f"Settings, or one of {', '.join(PRESETS)}", got=repr(chosen))

@@ -20,7 +20,7 @@ PLANS = {
     256: ((16, 16, 8, 8, 4, 2, 1), 5),
     512: ((16, 16, 8, 8, 4, 2, 1, 1), 4),
 }
-_CHUNK = 20  # of z to each block; the first map gets what is left
+_CHUNK = 20  # dimensions of z for each block; the first map gets the rest
 _EMBEDDING = 128
 
 
@@ -68,14 +68,14 @@ class _Attention(nn.Module):
 
 
 class BigGAN(nn.Module):
-    """The generator: a chunk of z makes the first 4×4 map, one goes to each block beside the class embedding.
+    """The generator: one chunk of z becomes the first 4×4 map; each block is conditioned on another and on the class.
 
     Args:
         image_size: 32, 64, 128, 256 or 512.
         width: channels of the last block, half of those at 64 px; 96 in the published files.
         classes: number of classes.
-        z_dim: length of z; None for the published 20 (16 at 512 px) to the first map and to each block. Of another
-            length blocks get 20 and the first map the rest, as in the authors' autoencoder; of a short one all as much.
+        z_dim: length of z. None for the published chunks of 20 (16 at 512 px). Otherwise blocks get 20 and the first
+            map the rest, as in the authors' autoencoder; if z is too short for that, all get the same.
 
     Attributes:
         z_dim: length of z.
@@ -95,7 +95,7 @@ class BigGAN(nn.Module):
         pairs = itertools.pairwise(channels)
         self.GBlock = nn.ModuleList(_Block(a, b, chunk + _EMBEDDING) for a, b in pairs)
         self.attention = _Attention(channels[self._attention_before])
-        # the published code leaves this one at torch's 1e-5 for 512 px
+        # at 512 px the published code uses torch's 1e-5 here
         self.ScaledCrossReplicaBN = nn.BatchNorm2d(channels[-1], eps=1e-5 if image_size == 512 else 1e-4)
         self.colorize = PowerStep(3, channels[-1], 3, 3)
 
@@ -107,7 +107,7 @@ class BigGAN(nn.Module):
     def forward(self, z: Tensor, embedding: Tensor, truncation: float = 1.0) -> Tensor:
         """Return images (B, 3, S, S) in [−1, 1] of z (B, z_dim) and embeddings (B, 128).
 
-        The statistics of batch normalisation are those of one truncation only, so that `truncation` changes nothing.
+        The batch statistics are stored for one truncation only, so that `truncation` has no effect.
         """
         first, *chunks = z.split(self._chunks, 1)
         x = self.G_linear(first).unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2)  # channels are last, as in TensorFlow

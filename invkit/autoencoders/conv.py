@@ -1,4 +1,4 @@
-"""The convolutional variational autoencoder of table S1, for any square image of 28 to 64 px."""
+"""The convolutional variational autoencoder of table S1, for square images of 28 to 64 px."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["ConvAutoencoder"]
 
 
 class ConvAutoencoder(Autoencoder):
-    """Table S1 generalised: halve the image down to 7 or 8 px, widths 64, 128, 128 …, then FC, and back.
+    """Table S1, generalised: halve the image down to 7 or 8 px, with 64, 128, 128 … channels, then FC, and back.
 
-    Convolutions are 4×4 with stride 2; Norm is batch normalisation and LReLU has slope 0.2, where the
-    paper leaves them open. At 28 px and `width` 64 the shapes are exactly those of the table.
+    Convolutions are 4×4 with stride 2. The paper leaves Norm and LReLU open; here they are batch normalisation and a
+    slope of 0.2. At 28 px and `width` 64 the shapes are exactly those of the table.
 
     Args:
         image_size: side in pixels, 28 to 64.
@@ -26,6 +26,13 @@ class ConvAutoencoder(Autoencoder):
 
     Raises:
         SettingsError: image_size outside 28…64.
+
+    Example:
+        >>> import torch
+        >>> autoencoder = ConvAutoencoder(image_size=28, latent_dim=16, width=8).eval()
+        >>> posterior = autoencoder.encode(torch.rand(2, 3, 28, 28))
+        >>> posterior.mean.shape, autoencoder.decode(posterior.mean).shape
+        (torch.Size([2, 16]), torch.Size([2, 3, 28, 28]))
     """
 
     def __init__(self, image_size: int = 28, latent_dim: int = 64, width: int = 64) -> None:
@@ -57,14 +64,14 @@ class ConvAutoencoder(Autoencoder):
             self.decoder.extend([nn.BatchNorm2d(b), nn.LeakyReLU(0.2)] if b != 3 else [nn.Tanh()])
 
     def encode(self, images: Tensor) -> Posterior:
-        """Return N(E_μ(x), diag E_σ²(x)); log σ² is bounded softly to (−14, 6)."""
+        """Return N(E_μ(x), diag E_σ²(x)) of images (B, 3, S, S) in [0, 1]; log σ² is softly bounded to (−14, 6)."""
         x = (2 * images - 1).contiguous(memory_format=torch.channels_last)
         raw = self.to_posterior(self.encoder(x).flatten(1)).float()
         mean, log_variance = raw.chunk(2, -1)
         return Posterior(mean, (0.5 * (10 * torch.tanh((log_variance + 4) / 10) - 4)).exp())
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Return images in [0, 1]."""
+        """Return images (B, 3, S, S) in [0, 1] of codes (B, N)."""
         x = self.from_latent(latents).unflatten(1, self._inner)
         images: Tensor = self.decoder(x.contiguous(memory_format=torch.channels_last))
         return (images.float() + 1) / 2

@@ -11,13 +11,18 @@ __all__ = ["PatchDiscriminator"]
 
 
 class PatchDiscriminator(nn.Module):
-    """Tell patches of images from patches of reconstructions; convolutions are 4×4.
+    """Distinguish patches of images from patches of reconstructions by 4×4 convolutions.
 
     At 128 px: 64 channels at 64×64, 128 at 32×32, 256 at 16×16, 512 at 8×8, 512, 1; batch normalisation in all but the
-    first and last, LReLU 0.2. Other sizes halve just as often.
+    first and last, LReLU 0.2. Images of other sizes are halved as often.
 
     Args:
         width: channels of the first layer.
+
+    Example:
+        >>> import torch
+        >>> PatchDiscriminator(width=4)(torch.rand(2, 3, 64, 64)).shape
+        torch.Size([2, 1, 4, 4])
     """
 
     def __init__(self, width: int = 64) -> None:

@@ -1,4 +1,4 @@
-"""Autoencoders by name, from plugins and from folders; built-in ones from their description."""
+"""Load autoencoders from folders and plugins; rebuild built-in ones from their description."""
 
 from __future__ import annotations
 
@@ -20,33 +20,49 @@ _BUILT_IN: dict[str, type[Autoencoder]] = {c.__name__: c for c in (ConvAutoencod
 
 
 def describe(autoencoder: Autoencoder) -> dict[str, Any]:
-    """Return its class and config, JSON-able: what :func:`rebuild` takes."""
+    """Return an autoencoder's class and config as JSON-able values, for :func:`rebuild`.
+
+    Example:
+        >>> import invkit
+        >>> describe(invkit.ConvAutoencoder(28, latent_dim=16, width=8))
+        {'class': 'ConvAutoencoder', 'image_size': 28, 'latent_dim': 16, 'width': 8}
+    """
     return {"class": type(autoencoder).__name__, **autoencoder.config}
 
 
 def is_built_in(autoencoder: Autoencoder) -> bool:
-    """Whether :func:`rebuild` builds it."""
+    """Whether :func:`rebuild` can build an autoencoder of this class.
+
+    Example:
+        >>> import invkit
+        >>> is_built_in(invkit.ConvAutoencoder(28, latent_dim=16, width=8))
+        True
+    """
     return type(autoencoder) in _BUILT_IN.values()
 
 
 def rebuild(description: dict[str, Any]) -> Autoencoder:
-    """Build a built-in autoencoder with random weights.
+    """Build a built-in autoencoder with random weights from its :func:`describe`.
 
     Raises:
-        ArtefactError: it is none of the built-in ones.
+        ArtefactError: its class is not built in.
+
+    Example:
+        >>> rebuild({"class": "ConvAutoencoder", "image_size": 28, "latent_dim": 16, "width": 8}).latent_shape
+        (16,)
     """
     config = dict(description)
     name = config.pop("class", None)
     if name not in _BUILT_IN:
-        raise ArtefactError("This is not an autoencoder of invkit's own", expected=" or ".join(_BUILT_IN), got=name)
+        raise ArtefactError("This is not a built-in autoencoder", expected=" or ".join(_BUILT_IN), got=name)
     return _BUILT_IN[name](**config)
 
 
 def load_folder(folder: Path) -> tuple[Autoencoder, dict[str, Any]]:
-    """Read an autoencoder that :func:`invkit.train_autoencoder` trained, with its manifest.
+    """Load a trained autoencoder from its folder, with its manifest.
 
     Raises:
-        ArtefactError: no such folder, damaged, or written by another version.
+        ArtefactError: the folder does not exist, is damaged, or was written by another version.
     """
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("kind") != "autoencoder":
@@ -70,18 +86,29 @@ def load_folder(folder: Path) -> tuple[Autoencoder, dict[str, Any]]:
 def load_autoencoder(
     name: str | Path, *, weights: str | Path | None = None, local_files_only: bool = False
 ) -> Autoencoder:
-    """Load a trained autoencoder; it goes into :func:`invkit.explain` as `autoencoder`.
+    """Load a trained autoencoder, for instance to pass it to :func:`invkit.explain` as `autoencoder`.
 
     Args:
-        name: a folder that :func:`invkit.train_autoencoder` wrote; ``prefix:name`` (``biggan:biggan-256``) of what a
-            plugin offers, or a bare name that exactly one plugin does.
-        weights: None for the best published ones, ``random``, a name that the library knows, or a file, a folder or
-            ``hf-hub:owner/name``.
+        name: a folder that :meth:`TrainedAutoencoder.save` wrote; ``prefix:name`` (``biggan:biggan-256``) of a plugin's
+            autoencoder, or a name alone that exactly one plugin offers.
+        weights: None for the best published ones, ``random``, a name that the plugin's library knows, or a file, a
+            folder or ``hf-hub:owner/name``.
         local_files_only: never download.
+
+    Returns:
+        The autoencoder in evaluation mode.
 
     Raises:
         PluginError: no plugin offers it, several do, or the plugin is broken.
-        ArtefactError: the weights cannot be had, or do not fit.
+        ArtefactError: the weights are not available, or do not fit.
+
+    Example:
+        >>> import tempfile, torch, invkit
+        >>> settings = invkit.AutoencoderSettings(latent_dim=8, width=4, fit=invkit.FitSettings(steps=2, batch_size=8))
+        >>> trained = invkit.train_autoencoder(torch.rand(48, 3, 28, 28), settings=settings)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     load_autoencoder(trained.save(folder)).latent_shape
+        (8,)
     """
     if (Path(name) / MANIFEST).exists():
         return load_folder(Path(name))[0]

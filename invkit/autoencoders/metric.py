@@ -1,4 +1,4 @@
-"""What a reconstruction is judged by: pixels, a network's features, a discriminator (paper, sec. A.1, table S4)."""
+"""The image metric: pixels, a network's features, and a discriminator's losses (paper, sec. A.1, table S4)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,21 @@ _LARGEST = 1e4  # of the adaptive weight
 
 @dataclass(frozen=True)
 class ImageMetric:
-    """d(x, x̂): the mean error of a pixel's values, and a perceptual distance where there is one.
+    """d(x, x̂): the mean error of pixel values, plus a perceptual distance, if any.
 
     Attributes:
         pixel: `l2` (squares) or `l1` (magnitudes).
         perceptual: None for pixels alone.
         weight: of the perceptual distance.
+
+    Example:
+        >>> import torch
+        >>> metric = ImageMetric("l1")
+        >>> gamma = metric.terms(torch.zeros(2, 3, 8, 8), torch.full((2, 3, 8, 8), 0.5))["pixel"]
+        >>> gamma
+        tensor(0.5000)
+        >>> metric.nll(gamma)  # log 0.5 + 1 + log 2
+        tensor(1.)
     """
 
     pixel: Literal["l1", "l2"] = "l2"
@@ -44,8 +53,8 @@ class ImageMetric:
     def nll(self, gamma: Tensor) -> Tensor:
         """Return −log p(x | z̄) in nats for each value of an image, for γ = d, its maximum-likelihood scale.
 
-        That of a normal distribution of variance γ for squares alone; of a Laplace distribution of scale γ for
-        magnitudes, as for what is broadcast over all values beside them (paper, sec. A.1).
+        p is a normal distribution of variance γ for `l2`, and a Laplace distribution of scale γ for `l1`. The
+        perceptual distance is broadcast over all values (paper, sec. A.1).
         """
         if self.pixel == "l2":
             return 0.5 * (gamma.log() + 1 + math.log(2 * math.pi))
@@ -53,14 +62,14 @@ class ImageMetric:
 
 
 def generator_loss(critic: nn.Module, fakes: Tensor) -> Tensor:
-    """Return the cross-entropy of reconstructions taken for images; no gradient reaches the critic."""
+    """Return the cross-entropy of reconstructions with the label `real`; no gradient reaches the critic."""
     with frozen(critic):
         logits: Tensor = critic(fakes)
     return F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
 
 
 def critic_loss(critic: nn.Module, images: Tensor, fakes: Tensor) -> Tensor:
-    """Return the mean cross-entropy of images and reconstructions told apart; no gradient reaches what made these."""
+    """Return the mean cross-entropy of images and reconstructions; no gradient reaches the autoencoder."""
     real, fake = critic(images), critic(fakes.detach())
     on_real = F.binary_cross_entropy_with_logits(real, torch.ones_like(real))
     return 0.5 * (on_real + F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake)))
@@ -69,7 +78,7 @@ def critic_loss(critic: nn.Module, images: Tensor, fakes: Tensor) -> Tensor:
 def adaptive_weight(likelihood: Tensor, adversarial: Tensor, last_layer: nn.Parameter) -> Tensor:
     """Return ‖∇ likelihood‖ / (‖∇ adversarial‖ + 10⁻⁴), at most 10⁴, gradients at the decoder's last layer.
 
-    So that neither term drowns the other (Esser et al., iin, 2020).
+    It balances the two terms (Esser et al., iin, 2020).
     """
     norms = [torch.autograd.grad(loss, last_layer, retain_graph=True)[0].norm() for loss in (likelihood, adversarial)]
     return (norms[0] / (norms[1] + 1e-4)).clamp(max=_LARGEST).detach()

@@ -24,19 +24,19 @@ _SIZES = {len(channels) - 1: size for size, (channels, _) in PLANS.items() if si
 
 
 def is_released(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict is laid out as theirs."""
+    """Whether a state dict has the keys of the authors' autoencoder."""
     return "decoder.map_to_class_embedding.main.0.weight" in state
 
 
 def from_released(state: Mapping[str, Tensor], source: str) -> BigAutoencoder:
-    """Return the autoencoder of a state dict of theirs, in evaluation mode.
+    """Build the autoencoder of a released state dict, in evaluation mode.
 
-    Sizes are read off the tensors. Images are normalised twice, as in their code. An actnorm in place of a batch
-    normalisation becomes one with fixed statistics that is the same map.
+    Sizes are inferred from the tensors. Images are normalised twice, as in the authors' code. An actnorm becomes the
+    batch normalisation with fixed statistics that computes the same.
 
     Args:
         state: tensors by name: ``encoder.model.*``, ``decoder.map_to_class_embedding.*``, ``decoder.decoder.*``.
-        source: to tell in errors.
+        source: its name in errors.
 
     Raises:
         ArtefactError: tensors are missing, too many or of other shapes.
@@ -63,7 +63,7 @@ def from_released(state: Mapping[str, Tensor], source: str) -> BigAutoencoder:
 
 
 def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return ours by our names; longer prefixes come first."""
+    """Rename the tensors; longer prefixes come first."""
     found = {}
     for name, value in state.items():
         prefix = next((p for p in _PREFIXES if name.startswith(p)), None)
@@ -72,7 +72,7 @@ def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _without_actnorms(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Turn every scale · (x + loc) into a batch normalisation with mean −loc, variance 1 − ε, gain `scale`, no bias."""
+    """Replace each scale · (x + loc) by a batch normalisation: mean −loc, variance 1 − ε, gain `scale`, no bias."""
     for norm in [name.removesuffix(".loc") for name in state if name.endswith(".loc")]:
         loc, scale = state.pop(f"{norm}.loc").flatten(), state.pop(f"{norm}.scale").flatten()
         state.pop(f"{norm}.initialized", None)
@@ -92,7 +92,7 @@ def _count(state: Mapping[str, Tensor], prefix: str) -> int:
 
 
 def _encoder(state: Mapping[str, Tensor]) -> str:
-    """Tell ResNets apart by the blocks of their third stage, and by whether these have three convolutions."""
+    """Identify the ResNet by the blocks of its third stage, and by whether these have three convolutions."""
     deep = "trunk.layer1.0.conv3.weight" in state
     names = {(2, False): "resnet18", (6, False): "resnet34", (6, True): "resnet50", (23, True): "resnet101"}
     return names[(_count(state, "trunk.layer3."), deep)]

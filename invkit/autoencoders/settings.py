@@ -1,4 +1,4 @@
-"""All that decides an autoencoder beside the data and the seed."""
+"""The settings of an autoencoder: architecture, image metric, training."""
 
 from __future__ import annotations
 
@@ -9,37 +9,35 @@ from typing import Any, Literal
 from invkit.errors import SettingsError
 from invkit.training import FitSettings
 
-__all__ = ["AUTHORS", "LARGEST_DIGITS", "LARGEST_TINY", "AutoencoderSettings", "is_photograph"]
+__all__ = ["DEFAULT_MAX_SIZE", "TINY_MAX_SIZE", "AutoencoderSettings", "is_photograph"]
 
-LARGEST_DIGITS, LARGEST_TINY = (
-    32,
-    64,
-)  # sides in px up to which images are small, and photographs small enough for a CPU
-
-#: training of flows in the authors' code
-AUTHORS = FitSettings(
-    steps=250_000, batch_size=16, learning_rate=7.2e-5, betas=(0.5, 0.9), evaluate_every=1000, patience=250
-)
+DEFAULT_MAX_SIZE, TINY_MAX_SIZE = 32, 64  # largest image sides in px of the presets `default` and `tiny`
 
 
 @dataclass(frozen=True)
 class AutoencoderSettings:
-    """The architecture of an autoencoder, what it is judged by, and its training; the default is for small images.
+    """The architecture of an autoencoder, its image metric, and its training; the default is for small images.
 
     Attributes:
         architecture: `conv`, table S1, 28 to 64 px; or `big`, table S7, 32, 64, 128 px and more.
         latent_dim: N, dimension of the code z̄.
         width: channels of the first convolution (`conv`), or of the generator's last block at 128 px (`big`).
         encoder: torchvision's name of the ResNet in `big`.
-        encoder_weights: of that ResNet: `random`, or what invkit-torchvision takes for it (`DEFAULT`, a file).
+        encoder_weights: of that ResNet: `random`, or weights as for invkit-torchvision (`DEFAULT`, a file).
         pixel: `l2`, squared errors, or `l1`, magnitudes.
-        perceptual: `lpips`, VGG-16 with LPIPS's heads, beside the pixels; or none.
+        perceptual: `lpips` adds VGG-16 with LPIPS's heads to the pixels; `none` does not.
         perceptual_weight: of that distance.
-        discriminator: whether there is one.
-        discriminator_from: step from which it counts.
+        discriminator: whether a discriminator is trained too.
+        discriminator_from: step from which it contributes to the loss.
         kl_weight: of the KL divergence; 1 is the paper's.
-        augment: mirror and crop training images.
+        augment: flip and crop training images at random.
         fit: training.
+
+    Example:
+        >>> AutoencoderSettings(latent_dim=16).width
+        64
+        >>> AutoencoderSettings.for_images(64) == AutoencoderSettings.tiny()
+        True
     """
 
     architecture: Literal["conv", "big"] = "conv"
@@ -63,17 +61,16 @@ class AutoencoderSettings:
 
     @classmethod
     def tiny(cls) -> AutoencoderSettings:
-        """Return one of photographs of 33 to 64 px for a CPU, in minutes: table S1 with 256 dimensions, squared errors.
+        """Return settings for photographs of 33 to 64 px, minutes on a CPU: table S1, 256 dimensions, squared errors.
 
-        The paper's 128 dimensions go with a metric that knows what matters; by squared errors they leave animals that
-        are hard to tell apart.
+        The paper's 128 dimensions suit a perceptual metric; with squared errors, animals become hard to tell apart.
         """
         fit = replace(cls().fit, steps=1600, weight_decay=0.01, evaluate_every=100)
         return cls(latent_dim=256, augment=True, fit=fit)
 
     @classmethod
     def small(cls) -> AutoencoderSettings:
-        """Return one of photographs of 64 or 128 px for a GPU, in hours: table S7 with a third of its width."""
+        """Return settings for photographs of 64 or 128 px, hours on a GPU: table S7 with a third of its width."""
         return replace(
             cls.paper(),
             width=32,
@@ -84,10 +81,10 @@ class AutoencoderSettings:
 
     @classmethod
     def paper(cls) -> AutoencoderSettings:
-        """Return tables S7 and S4, for 128 px: a GPU's work of weeks.
+        """Return tables S7 and S4, for 128 px: weeks on a GPU.
 
-        The paper leaves steps and rates open. Rate, momenta and batch are those of its flows, steps about as many as of
-        the released weights (631,606 and more).
+        The paper does not state steps and rates. Rate, momenta and batch size are those of its flows; the steps are
+        about as many as of the released weights (631,606 and more).
         """
         return cls(
             architecture="big",
@@ -100,7 +97,7 @@ class AutoencoderSettings:
             discriminator=True,
             discriminator_from=50_000,
             augment=True,
-            fit=replace(AUTHORS, steps=600_000, ema=0.999, evaluate_every=2000, patience=300),
+            fit=replace(FitSettings.paper(), steps=600_000, ema=0.999, evaluate_every=2000, patience=300),
         )
 
     @classmethod
@@ -118,15 +115,15 @@ class AutoencoderSettings:
 
     @staticmethod
     def size_of(preset: str | None) -> int | None:
-        """Return the side in px of the images that a preset is made for, None where it takes them as they are."""
+        """Return the image side in px that a preset requires; None if it takes images of any size."""
         return 128 if preset == "paper" else None
 
     @classmethod
     def for_images(cls, size: int) -> AutoencoderSettings:
         """Choose a preset by the images' side in px: the default up to 32, `tiny` up to 64, `small` beyond."""
-        return cls() if not is_photograph(size) else cls.tiny() if size <= LARGEST_TINY else cls.small()
+        return cls() if not is_photograph(size) else cls.tiny() if size <= TINY_MAX_SIZE else cls.small()
 
 
 def is_photograph(size: int) -> bool:
-    """Whether images of that side in px are taken for photographs, which may be mirrored and cropped."""
-    return size > LARGEST_DIGITS
+    """Whether images of that side in px are treated as photographs, which may be flipped and cropped."""
+    return size > DEFAULT_MAX_SIZE

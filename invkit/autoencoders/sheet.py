@@ -1,4 +1,4 @@
-"""What a look at an autoencoder shows: images, their reconstructions, and images that its prior makes."""
+"""The pictures of an autoencoder: images, their reconstructions, and samples of its prior."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _SHOWN = 12
 
 
 def examples(held_out: ImageSet) -> Tensor:
-    """Return the held-out images that are shown, (R, 3, S, S) in [0, 1]."""
+    """Return up to 12 evenly spaced held-out images, (R, 3, S, S) in [0, 1]."""
     return held_out.images(evenly_spaced(len(held_out), _SHOWN))
 
 
 def sheet(autoencoder: Autoencoder, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return images, their reconstructions, and as many images of the prior, the same codes at every call."""
+    """Return images, their reconstructions, and as many samples of the prior, each (R, 3, S, S), without randomness."""
     codes = encode_all(autoencoder, ImageSet(images)).mean
     drawn = torch.randn(codes.shape, generator=generator_for(0, "sheet"))
     return images, decode_all(autoencoder, codes), decode_all(autoencoder, drawn)

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 __all__ = ["PowerStep", "StoredVectors", "attend", "bounded"]
 
 _LIMIT = 1e6
-_WARM_UP = 15  # power iterations that make the singular vectors of new weights
+_WARM_UP = 15  # power iterations for the singular vectors of new weights
 
 
 class _Spectral(nn.Module, ABC):
-    """A linear layer (shape (out, in)) or a convolution that keeps the size (shape (out, in, k, k))."""
+    """A linear layer, of shape (out, in), or a convolution that preserves the size, of shape (out, in, k, k)."""
 
     weight_name: ClassVar[str]
     bias: nn.Parameter | None
@@ -40,7 +40,7 @@ class _Spectral(nn.Module, ABC):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer with its weight divided by σ."""
         weight: Tensor = getattr(self, self.weight_name)
-        with torch.autocast(weight.device.type, enabled=False):  # rounded vectors give another σ
+        with torch.autocast(weight.device.type, enabled=False):  # rounded vectors change σ
             weight = weight / self.sigma(weight.flatten(1))
         if weight.ndim == 2:
             return F.linear(x, weight, self.bias)
@@ -57,7 +57,7 @@ def _singular_vectors(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class StoredVectors(_Spectral):
-    """Hugging Face's form, which is torch's own in eval mode: σ = uᵀWv with both vectors as stored."""
+    """Hugging Face's form, which equals torch's in eval mode: σ = uᵀWv with the stored vectors."""
 
     weight_name = "weight_orig"
 
@@ -67,14 +67,14 @@ class StoredVectors(_Spectral):
 
 
 class _FromU(_Spectral):
-    """GANalyze's form: one power iteration from the stored u in every pass, kept in training only.
+    """GANalyze's form: one power iteration from the stored u in each pass; its result is stored in training only.
 
     Gradients flow through the weight, not through the singular vectors (Miyato et al.); ``weight_v`` is stored but
     never read.
     """
 
     weight_name = "weight_bar"
-    _eps = 1e-4  # added to the norms there, so that small weights shrink a little
+    _eps = 1e-4  # added to the norms, as in GANalyze, which shrinks small weights slightly
 
     def __init__(self, *shape: int, bias: bool = True) -> None:
         super().__init__(*shape, bias=bias)
@@ -93,7 +93,7 @@ class _FromU(_Spectral):
 
 
 class PowerStep(nn.Module):
-    """The layer of GANalyze's files, whose tensors lie one level down, in ``module``."""
+    """The layer of GANalyze's files, whose tensors are in a submodule ``module``."""
 
     def __init__(self, *shape: int, bias: bool = True) -> None:
         super().__init__()
@@ -105,16 +105,16 @@ class PowerStep(nn.Module):
 
 
 def bounded(x: Tensor) -> Tensor:
-    """Clamp to ±10⁶, far beyond what codes of the prior reach.
+    """Clamp to ±10⁶, far beyond the activations of codes of the prior.
 
-    Each conditional norm multiplies by about the code's size and its statistics are fixed, so that far codes, such as
-    an untrained flow gives, would grow to infinity within ten blocks and turn the image into NaN.
+    Each conditional norm multiplies by about the code's norm, and its statistics are fixed. Activations of distant
+    codes, such as those of an untrained flow, would overflow within ten blocks and turn the image into NaN.
     """
     return x.clamp(-_LIMIT, _LIMIT)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Let each position look at the 2×2-pooled map (Zhang et al., 2019).
+    """Attend from each position to the 2×2-pooled map (Zhang et al., 2019).
 
     Args:
         query: (B, C, H, W).
@@ -126,6 +126,6 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """
     key, value = F.max_pool2d(key, 2), F.max_pool2d(value, 2)
     q, k, v = (part.flatten(2).mT.unsqueeze(1) for part in (query, key, value))
-    # with zeros behind query and key all have the same width, for which torch never holds the whole H·W × H·W/4 matrix
+    # zero-padding query and key to the width of value avoids the whole H·W × H·W/4 matrix in torch's kernel
     q, k = (F.pad(part, (0, v.shape[-1] - part.shape[-1])) for part in (q, k))
     return F.scaled_dot_product_attention(q, k, v, scale=1.0).squeeze(1).mT.unflatten(2, query.shape[2:])

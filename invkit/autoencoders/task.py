@@ -20,18 +20,18 @@ _HELD_OUT, _BATCH = 512, 64
 
 
 class AutoencoderTask(Task):
-    """Minimise, for each of an image's D values, −log p(x | z̄) + KL / D, and fool a discriminator where there is one.
+    """Minimise −log p(x | z̄) + KL / D for each of an image's D values, plus a discriminator's loss, if any.
 
-    γ is the maximum-likelihood scale of the batch, the optimum of the paper's learned γ at every step (Rybkin et al.,
-    σ-VAE, 2021): nothing to tune and no lag behind the decoder.
+    γ is the maximum-likelihood scale of the batch, which is the optimum of the paper's learned γ at every step (Rybkin
+    et al., σ-VAE, 2021). It needs no tuning and does not lag behind the decoder.
 
     Args:
         autoencoder: E and D.
         data: training images.
-        held_out: images to judge by.
+        held_out: validation images.
         metric: the distance of an image and its reconstruction; None for squared errors.
-        critic: the discriminator; it is trained along.
-        critic_from: step from which it counts.
+        critic: the discriminator, which is trained too; None for none.
+        critic_from: step from which it contributes to the loss.
         kl_weight: of the KL divergence from the prior; 1 is the paper's.
         augment: mirror and crop training images.
 
@@ -56,11 +56,11 @@ class AutoencoderTask(Task):
         self._data, self._held_out = data, held_out.take(evenly_spaced(len(held_out), _HELD_OUT))
         self.metric, self._critic_from = metric or ImageMetric(), critic_from
         self._kl_weight, self._augment = kl_weight, augment
-        self.keep_last = critic is not None  # likelihood alone would take the weights from before it counted
+        self.keep_last = critic is not None  # the best likelihood is that of a step before the critic contributed
 
     @property
     def parts(self) -> list[nn.Module]:
-        """Autoencoder and critic: the gradient of one is not clipped for that of the other."""
+        """Autoencoder and critic, whose gradients are clipped separately."""
         return list(self.module.children()) if isinstance(self.module, nn.ModuleDict) else [self.module]
 
     @staticmethod
@@ -71,7 +71,7 @@ class AutoencoderTask(Task):
         return found
 
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the loss in nats per image value; the critic's is added, with no gradient in common."""
+        """Return the loss of a batch in nats per image value, plus the critic's, which share no gradient."""
         images = self._data.images(rows)
         if self._augment:
             images = random_flip_and_crop(images, generator)
@@ -83,16 +83,16 @@ class AutoencoderTask(Task):
             critic = module["critic"]
             adversarial = generator_loss(critic, fakes)
             weight = adaptive_weight(likelihood, adversarial, _last_layer(autoencoder))
-            told_apart = critic_loss(critic, images, fakes)
-            loss = loss + weight * adversarial + told_apart
-            terms |= {"generator": adversarial, "adaptive weight": weight, "discriminator": told_apart}
+            discriminator_loss = critic_loss(critic, images, fakes)
+            loss = loss + weight * adversarial + discriminator_loss
+            terms |= {"generator": adversarial, "adaptive weight": weight, "discriminator": discriminator_loss}
         self.terms = {name: float(value.detach()) for name, value in terms.items()}
         return loss
 
     def _elbo(
         self, autoencoder: Autoencoder, images: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-        """Return −log p(x | z̄) and KL, in nats per value, the reconstructions, and what is worth a curve."""
+        """Return −log p(x | z̄) and KL in nats per value, the reconstructions, and the terms to log."""
         posterior = autoencoder.encode(images)
         fakes = autoencoder.decode(posterior.sample(generator))
         terms = self.metric.terms(images, fakes)
@@ -102,7 +102,7 @@ class AutoencoderTask(Task):
         return self.metric.nll(gamma), self._kl_weight * nats / images[0].numel(), fakes, terms
 
     def validation_loss(self, module: nn.Module) -> float:
-        """Return the loss of held-out images, without the discriminator."""
+        """Return the loss of the validation images in nats per image value, without the discriminator."""
         autoencoder, generator = self.autoencoder_in(module), generator_for(0, "held-out")
 
         def loss(rows: slice) -> float:

@@ -1,4 +1,4 @@
-"""`invkit.train_autoencoder`, step by step."""
+"""`invkit.train_autoencoder`: check the input, train, and measure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from invkit.autoencoders.building import check_size
-from invkit.autoencoders.fitting import device_of, fit_autoencoder, key_of
+from invkit.autoencoders.build import check_size
+from invkit.autoencoders.fit import device_of, fit_autoencoder, key_of
 from invkit.autoencoders.settings import AutoencoderSettings
 from invkit.autoencoders.sheet import examples
 from invkit.autoencoders.trained import TrainedAutoencoder
@@ -22,7 +22,7 @@ from invkit.interpretees import PerceptualDistance
 
 __all__ = ["train_autoencoder"]
 
-_ENOUGH = 32  # training images
+_LEAST = 32  # training images
 
 
 def train_autoencoder(
@@ -42,23 +42,34 @@ def train_autoencoder(
     """Train an autoencoder of images: the E and D of every explanation on them.
 
     Args:
-        data: as of :func:`invkit.explain`.
-        size: side of the images in px; None for their own, at most 64, or for 128 with the preset `paper`.
-        held_out: images to judge by; None holds out 15 %.
-        groups: images of one group stay together when some are held out.
-        settings: or the name of a preset: `default`, `tiny`, `small`, `paper`; None chooses by the size.
-        perceptual: a distance over layers of a network of your own, in place of the settings'.
+        data: images, as in :func:`invkit.explain`.
+        size: side of the images in px; None for their own, at most 64, or 128 with the preset `paper`.
+        held_out: images to evaluate on; None holds out 15 % of the data.
+        groups: group of each image; the images of a group are either all trained on or all held out.
+        settings: settings, or the name of a preset: `default`, `tiny`, `small`, `paper`; None chooses by the size.
+        perceptual: a distance over layers of a network of your choice, in place of the settings'.
         features: a network's layer for Fréchet distances; None for no such metrics.
-        seed: of every draw.
-        cache: folder in which it is kept, :func:`invkit.explain` finds it again, and a run that was cut short resumes.
+        seed: of every random draw.
+        cache: folder of the weights, from which :func:`invkit.explain` loads them, and from which an interrupted run
+            resumes; None keeps nothing.
         sheets: folder for a picture at each evaluation: held-out images, reconstructions, samples of the prior.
-        device: where to train; None for a GPU if there is one.
+        device: where to train; None for a GPU, if any.
+
+    Returns:
+        The autoencoder with its held-out metrics.
 
     Raises:
-        DataError: images that can't be used, or too few.
-        SettingsError: settings that don't fit them.
-        ArtefactError: weights that the settings ask for cannot be had.
+        DataError: images cannot be used, or are too few.
+        SettingsError: settings do not fit the images.
+        ArtefactError: weights that the settings ask for are not available.
         TrainingError: training diverged.
+
+    Example:
+        >>> import torch, invkit
+        >>> settings = invkit.AutoencoderSettings(latent_dim=8, width=4, fit=invkit.FitSettings(steps=2, batch_size=8))
+        >>> trained = invkit.train_autoencoder(torch.rand(48, 3, 28, 28), settings=settings)
+        >>> trained.autoencoder.latent_shape, trained.result.steps
+        ((8,), 2)
     """
     chosen = AutoencoderSettings.preset(settings) if isinstance(settings, str) else settings
     if size is None and isinstance(settings, str) and not isinstance(data, ImageSet):
@@ -69,15 +80,15 @@ def train_autoencoder(
     images = as_image_set(data, size=size, groups=groups)
     train, test = images.split(0.15, seed) if held_out is None else (images, held_out)
     test = as_image_set(test, size=train.size)
-    if len(train) < _ENOUGH or len(test) < 4:
+    if len(train) < _LEAST or len(test) < 4:
         raise DataError(
             "Too few images for an autoencoder",
-            expected=f"at least {_ENOUGH} to train on and 4 held out; thousands for one to rely on",
+            expected=f"at least {_LEAST} to train on and 4 held out; thousands for a good one",
             got=f"{len(train)} and {len(test)}",
         )
     chosen = chosen or AutoencoderSettings.for_images(train.size)
     if features is not None:
-        features.of(test.images(slice(2)))  # a layer that does not exist is told now
+        features.of(test.images(slice(2)))  # raises now if the layer does not exist
     if perceptual is not None:
         perceptual(test.images(slice(2)), test.images(slice(2)))
     autoencoder, result = fit_autoencoder(
@@ -108,7 +119,7 @@ def train_autoencoder(
 
 
 def _distances(perceptual: PerceptualDistance | None) -> dict[str, PerceptualDistance]:
-    """Return the user's own distance, and LPIPS where VGG-16's weights are on this machine."""
+    """Return the user's distance, if any, and LPIPS if VGG-16's weights are on this machine."""
     found = {} if perceptual is None else {"perceptual": perceptual}
     with suppress(ArtefactError, PluginError):
         found["lpips"] = PerceptualDistance.lpips(local_files_only=True)

@@ -1,4 +1,4 @@
-"""A trained autoencoder with what is known of it: a folder, and a page."""
+"""A trained autoencoder with its metrics: save, load, and write a page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["TrainedAutoencoder", "as_autoencoder", "training_settings"]
 
 @dataclass(frozen=True, repr=False)
 class TrainedAutoencoder:
-    """An autoencoder with what is known of it; it goes into :func:`invkit.explain` as `autoencoder`.
+    """A trained autoencoder with its metrics; pass it to :func:`invkit.explain` as `autoencoder`.
 
     Attributes:
         autoencoder: E and D, in evaluation mode.
@@ -33,6 +33,15 @@ class TrainedAutoencoder:
         result: how training went, with the history of each term of the loss.
         examples: some held-out images, uint8 (R, 3, S, S).
         protocol: data, settings, seed and versions.
+
+    Example:
+        >>> import tempfile, torch, invkit
+        >>> settings = invkit.AutoencoderSettings(latent_dim=8, width=4, fit=invkit.FitSettings(steps=2, batch_size=8))
+        >>> trained = invkit.train_autoencoder(torch.rand(48, 3, 28, 28), settings=settings)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     loaded = TrainedAutoencoder.load(trained.save(folder))
+        >>> loaded.metrics == trained.metrics
+        True
     """
 
     autoencoder: Autoencoder
@@ -51,7 +60,7 @@ class TrainedAutoencoder:
         return f"{type(self.autoencoder).__name__} at {self.autoencoder.image_size} px: {metrics}"
 
     def save(self, folder: str | Path) -> Path:
-        """Write weights and examples as safetensors, and all else as JSON; the manifest comes last."""
+        """Write weights and examples as safetensors, then everything else as a JSON manifest; return the folder."""
         folder = Path(folder)
         write_tensors(folder / WEIGHTS, self.autoencoder.state_dict())
         write_tensors(folder / "examples.safetensors", {"pixels": self.examples})
@@ -70,7 +79,7 @@ class TrainedAutoencoder:
         """Read what :meth:`save` wrote.
 
         Raises:
-            ArtefactError: no such folder, or damaged.
+            ArtefactError: the folder does not exist or is damaged.
         """
         autoencoder, manifest = load_folder(Path(folder))
         metrics = {name: Estimate(**value) for name, value in manifest["metrics"].items()}
@@ -80,14 +89,14 @@ class TrainedAutoencoder:
     def to_html(self, file: str | Path) -> Path:
         """Write one page: reconstructions, samples of the prior, curves of training, metrics, protocol."""
         images = self.examples.float() / 255
-        caption = "Held-out images, their reconstructions D(E_μ(x)), and images of codes of the prior."
+        caption = "Held-out images, their reconstructions D(E_μ(x)), and samples of the prior."
         pictures = [Picture(prior_sheet(*sheet(self.autoencoder, images)), caption)]
         if self.result.history:
             steps, losses, held_out = zip(*self.result.history, strict=True)
             names = dict.fromkeys(name for terms in self.result.terms for name in terms)
             terms = {name: [t.get(name, math.nan) for t in self.result.terms] for name in names}
-            drawn = histories(steps, {"loss": losses, "held-out loss": held_out, **terms})
-            caption = "Loss in nats per image value, and what it is made of, over the steps of training."
+            drawn = histories(steps, {"loss": losses, "validation loss": held_out, **terms})
+            caption = "Loss in nats per image value and its terms, by training step."
             pictures.append(Picture(drawn, caption))
         rows = [[name, str(value)] for name, value in self.metrics.items()]
         protocol = [[str(name), str(value)] for name, value in self.protocol.items()]
@@ -97,9 +106,15 @@ class TrainedAutoencoder:
 
 
 def as_autoencoder(given: Autoencoder | TrainedAutoencoder | str | Path | None) -> Autoencoder | None:
-    """Return the autoencoder that a user handed over: itself, with its metrics, its folder, or a plugin's name.
+    """Return the autoencoder that a user passed: as itself, trained, as its folder, or by a plugin's name.
 
-    One that is loaded here goes to this process's GPU, if there is one.
+    One that is loaded here is moved to this process's GPU, if any.
+
+    Example:
+        >>> import invkit
+        >>> autoencoder = invkit.ConvAutoencoder(28, latent_dim=16, width=8)
+        >>> as_autoencoder(autoencoder) is autoencoder, as_autoencoder(None)
+        (True, None)
     """
     if not isinstance(given, (str, Path)):
         return given.autoencoder if isinstance(given, TrainedAutoencoder) else given
@@ -109,10 +124,15 @@ def as_autoencoder(given: Autoencoder | TrainedAutoencoder | str | Path | None) 
 
 
 def training_settings(given: Autoencoder | TrainedAutoencoder | str | Path) -> AutoencoderSettings | None:
-    """Return the settings by which an autoencoder was trained that a user handed over; None where none tell it.
+    """Return the settings that reproduce the training of an autoencoder; None if unknown.
 
-    Those of :func:`train_autoencoder` are known, and its folders; they tell it where no distance of the user's own was
-    put in place of theirs, and the training was not cut short.
+    They are known for results of :func:`train_autoencoder` and their folders, unless a distance replaced the settings'
+    or the training was interrupted.
+
+    Example:
+        >>> import invkit
+        >>> training_settings(invkit.ConvAutoencoder(28, latent_dim=16, width=8)) is None
+        True
     """
     if isinstance(given, (str, Path)) and (Path(given) / MANIFEST).exists():
         manifest = read_json(Path(given) / MANIFEST)

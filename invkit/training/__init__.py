@@ -1,4 +1,10 @@
-"""One training loop, and the tasks of the flows."""
+"""The training loop, and the tasks of the flows.
+
+- :mod:`.task`: what a task, its settings and its result are; :mod:`.flows`: the tasks of t and e.
+- :mod:`.loop`: the loop; :mod:`.step`: one step and its state; :mod:`.sampler`: the rows of each step.
+- :mod:`.formats`: the measurement that chooses number format and memory format.
+- :mod:`.checkpoint`: the files of a run.
+"""
 
 from invkit.training.flows import AmortisedTask, AnchorTask, InvarianceTask, SemanticTask, held_out_nll
 from invkit.training.formats import choose_format, seconds_per_step

@@ -1,4 +1,4 @@
-"""The tasks of training t and e (paper, sec. 3.1 and 3.2)."""
+"""The training tasks of t and e (paper, sec. 3.1 and 3.2)."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _HELD_OUT_ROWS, _PART = 2048, 512
 
 
 class InvarianceTask(Task):
-    """Maximise the likelihood of codes given representations; codes are drawn anew at every step.
+    """Maximise the likelihood of codes given representations; codes are sampled from their posteriors at each step.
 
     Args:
         module: t.
         codes: of the training images, (N, D).
         z: their representations, (N, …).
-        held_out: the same two of held-out images.
-        title: shown with the progress.
+        held_out: the same two of validation images.
+        title: name in messages and on the progress bar.
     """
 
     module: InvarianceFlow
@@ -58,13 +58,13 @@ class InvarianceTask(Task):
         return module.nll(latents, seen).mean() / latents.shape[1]
 
     def validation_loss(self, module: nn.Module) -> float:
-        """Return the same of held-out images."""
+        """Return the same on validation images."""
         assert isinstance(module, InvarianceFlow)
         return float(held_out_nll(module, *self._held_out).mean())
 
 
 class _SharedBlocks(nn.ModuleList):
-    """Flows with the same blocks, which are saved once."""
+    """Flows that share their blocks, which are saved once."""
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
         whole = super().state_dict(*args, **kwargs)
@@ -84,11 +84,11 @@ def _in_first(name: str) -> str:
 
 
 class AmortisedTask(Task):
-    """Train flows of several layers that share all but H: of each batch every layer has its part.
+    """Train flows of several layers that share everything but H; each batch is split over the layers.
 
     Args:
         tasks: one for each layer, on the same images; their flows get the blocks of the first.
-        title: shown with the progress.
+        title: name in messages and on the progress bar.
     """
 
     def __init__(self, tasks: Sequence[InvarianceTask], title: str = "t of all layers") -> None:
@@ -104,14 +104,14 @@ class AmortisedTask(Task):
         return torch.stack([task.loss(t, part, generator) for task, t, part in parts if len(part)]).mean()
 
     def validation_loss(self, module: nn.Module) -> float:
-        """Return the same of held-out images."""
+        """Return the same on validation images."""
         assert isinstance(module, nn.ModuleList)
         return sum(task.validation_loss(t) for task, t in zip(self._tasks, module, strict=True)) / len(self._tasks)
 
 
 @torch.no_grad()
 def held_out_nll(module: InvarianceFlow, codes: Codes, z: Rows) -> Tensor:
-    """Return −log p(z̄ | z̃) of each image in nats per dimension, (N,); the same noise at every call."""
+    """Return −log p(z̄ | z̃) of each image in nats per dimension, (N,), with the same noise in every call."""
     generator = generator_for(0, "held-out")
 
     def nll(rows: slice) -> Tensor:
@@ -122,13 +122,13 @@ def held_out_nll(module: InvarianceFlow, codes: Codes, z: Rows) -> Tensor:
 
 
 class _ConceptTask(Task):
-    """Train e on codes and concepts: each kind of loss prepares its targets once.
+    """Train e on codes and concepts; subclasses prepare the targets of their loss once.
 
     Args:
         module: e.
         codes: of the training images, (N, D).
         concepts: by name.
-        held_out: the same two of held-out images.
+        held_out: the same two of validation images.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class _ConceptTask(Task):
 
     @abstractmethod
     def _prepare(self, module: SemanticFlow, concepts: Mapping[str, Concept]) -> Any:
-        """Return what the loss needs of the concepts."""
+        """Return the targets of the loss."""
 
     @abstractmethod
     def _loss(
@@ -158,25 +158,25 @@ class _ConceptTask(Task):
         return self._loss(module, *self._train, rows, generator)
 
     def validation_loss(self, module: nn.Module) -> float:
-        """Return the same of held-out images."""
+        """Return the same on validation images."""
         assert isinstance(module, SemanticFlow)
         rows = evenly_spaced(len(self._held_out[0]), _HELD_OUT_ROWS)
         return float(self._loss(module, *self._held_out, rows, generator_for(0, "held-out")))
 
 
 class AnchorTask(_ConceptTask):
-    """Lead e towards its concepts: each code is paired with the ideal code of its concepts' values.
+    """Train e to map each code near the ideal code of its concepts' values, before :class:`SemanticTask`.
 
-    The pair likelihood starts at a saddle: its gain from a factor grows with the square of what the factor already
-    holds, so a concept that nothing holds at first (a digit, at random colours) is found late or never. Here
-    a factor is N(√ρ · anchor, 1 − ρ), which pulls from the first step, and under which two images of one value
-    correlate by just ρ. Training then goes on with eq. 12.
+    The pair likelihood (eq. 12) starts at a saddle point: its gradient for a factor grows with what the factor already
+    encodes, so that a concept without any linear trace at first (a digit in random colours) is learnt late or never.
+    Here a factor is N(√ρ · anchor, 1 − ρ). Its gradient does not vanish at the start, and two images of one value have
+    correlation ρ. Training then continues with eq. 12.
     """
 
     title = "e, towards its concepts"
 
     def _prepare(self, module: SemanticFlow, concepts: Mapping[str, Concept]) -> list[tuple[slice, Tensor]]:
-        """Where each concept's ideal factors stand, and what they are, (N, d)."""
+        """Return the slice of each concept's factors, and their ideal values (N, d)."""
         found = []
         for name in module.concepts:
             place = module.slices[name]

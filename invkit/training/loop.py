@@ -67,7 +67,7 @@ def fit(
         SettingsError: a batch has fewer rows than there are processes.
 
     Example:
-        >>> import torch
+        >>> import torch, invkit
         >>> class Line(invkit.training.Task):
         ...     title, rows = "line", 8
         ...     module = torch.nn.Linear(1, 1)

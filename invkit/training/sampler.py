@@ -1,4 +1,4 @@
-"""Which rows each step trains on."""
+"""The sampler: the rows of each training step."""
 
 from __future__ import annotations
 
@@ -12,13 +12,23 @@ from invkit.utils.random import generator_for
 
 __all__ = ["batch_rows"]
 
-_BLOCK, _WINDOW = 1024, 64 * 1024  # rows that lie together, and rows between which an order is drawn
+_BLOCK, _WINDOW = 1024, 64 * 1024  # rows of a contiguous block, and rows that are shuffled together
 
 
 def batch_rows(rows: int, size: int, step: int, seed: int) -> Tensor:
-    """Return the rows of a step: without replacement within an epoch, the same whenever the step is reached.
+    """Return the rows of a step, drawn without replacement within an epoch and determined by step and seed alone.
 
-    Of very many, an epoch goes through windows of blocks, so that what is read from files in a while lies together.
+    Of more than 65,536 rows, an epoch goes through windows of contiguous blocks, so that consecutive steps read nearby
+    parts of files.
+
+    Args:
+        rows: number of rows.
+        size: of a batch.
+        step: number of the step.
+        seed: of the order.
+
+    Returns:
+        Row indices, (size,).
     """
     size = min(size, rows)
     blocks = rows // _BLOCK
@@ -37,7 +47,7 @@ def batch_rows(rows: int, size: int, step: int, seed: int) -> Tensor:
 
 @lru_cache(maxsize=2)
 def _order(rows: int, first: int, last: int, seed: int, epoch: int) -> Tensor:
-    """Return rows of the blocks that come first to last in an epoch, in random order; the last take the remainder."""
+    """Return the rows of blocks `first` to `last` of an epoch, shuffled; the last block takes the remainder."""
     blocks = rows // _BLOCK
     if last - first == blocks:
         return torch.randperm(rows, generator=generator_for(seed, "epoch", epoch))

@@ -1,4 +1,4 @@
-"""One step of training, and all that it changes."""
+"""One training step, and the state that it changes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Snapshot = tuple[dict[str, Tensor], dict[str, Any]]  # tensors and counters
 
 
 class _Loss(nn.Module):
-    """A task's loss as a forward pass, which is what data-parallel training wraps."""
+    """A task's loss as a module, which data-parallel training can wrap."""
 
     def __init__(self, task: Task) -> None:
         super().__init__()
@@ -34,11 +34,11 @@ class _Loss(nn.Module):
 
 
 class State:
-    """All that a checkpoint holds: weights, their average, the best average, optimiser and counters.
+    """What a checkpoint holds: weights, their average, the best average, optimiser and counters.
 
     Attributes:
-        loss: the loss, with gradients averaged over all processes where there are several.
-        pieces: in how many a batch is computed, one after the other, for lack of memory.
+        loss: the loss, with gradients averaged over all processes.
+        pieces: number of pieces in which a batch is computed, one after the other, for lack of memory.
     """
 
     def __init__(self, task: Task, settings: FitSettings, chosen: Format | None = None, *, shared: bool = True) -> None:
@@ -61,12 +61,12 @@ class State:
         self.rate_factor = 1.0
 
     def average_in(self, decay: float, step: int) -> None:
-        """Move the average towards the weights, further in the first steps."""
+        """Move the average towards the weights, faster in the first steps."""
         with torch.no_grad():
             torch._foreach_lerp_(self._averaged, self._current, 1 - min(decay, (1 + step) / (10 + step)))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Copy all tensors, for a checkpoint."""
+        """Return copies of all tensors."""
         out: dict[str, Tensor] = {}
         for name, state in (
             ("module", self.module.state_dict()), ("average", self.average.state_dict()), ("best", self.best)
@@ -77,7 +77,7 @@ class State:
         return out
 
     def counters(self) -> dict[str, Any]:
-        """Return all else that a checkpoint holds, JSON-able."""
+        """Return everything else that a checkpoint holds, as JSON-able values."""
         return {"result": asdict(self.result), "rate_factor": self.rate_factor}
 
     def snapshot(self) -> Snapshot:
@@ -85,7 +85,7 @@ class State:
         return self.tensors(), self.counters()
 
     def restore(self, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
-        """Go back to what :meth:`tensors` and :meth:`counters` gave."""
+        """Restore what :meth:`tensors` and :meth:`counters` returned."""
 
         def part(name: str) -> dict[str, Tensor]:
             return {k.removeprefix(name + "/"): v for k, v in tensors.items() if k.startswith(name + "/")}
@@ -98,7 +98,7 @@ class State:
         for key, value in part("optimizer").items():
             index, slot = key.split("/")
             like = parameters[int(index)]
-            # in the memory format of its parameter, which the fused optimiser takes for granted
+            # in the memory format of its parameter, which the fused optimiser assumes
             own = torch.empty_like(like, dtype=value.dtype) if value.shape == like.shape else torch.empty_like(value)
             slots.setdefault(int(index), {})[slot] = own.copy_(value)
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
@@ -107,7 +107,7 @@ class State:
 
 
 def take_step(task: Task, state: State, settings: FitSettings, seed: int) -> float:
-    """Do one optimiser step and give its loss; nothing is changed if the loss isn't finite."""
+    """Take one optimiser step and return its loss; if that is not finite, change nothing."""
     step = task.step = state.result.steps
     rows = batch_rows(task.rows, settings.batch_size, step, seed)[distributed.rank() :: distributed.world_size()]
     loss = _gradients(task, state, settings, rows, seed)
@@ -122,7 +122,7 @@ def take_step(task: Task, state: State, settings: FitSettings, seed: int) -> flo
 
 
 def _gradients(task: Task, state: State, settings: FitSettings, rows: Tensor, seed: int) -> float:
-    """Return the loss of a batch, with its gradients set; in ever smaller pieces while memory is too small."""
+    """Return the loss of a batch and set its gradients; halve the pieces while memory is too small."""
     own = (distributed.rank(),) if distributed.world_size() > 1 else ()  # each process draws its own noise
     device = next(task.module.parameters()).device
     bf16 = state.result.format.precision == "bfloat16"

@@ -1,4 +1,4 @@
-"""What is trained, how, and how it went."""
+"""A training task, its settings and its result."""
 
 from __future__ import annotations
 
@@ -20,19 +20,24 @@ class FitSettings:
 
     Attributes:
         steps: optimiser steps.
-        batch_size: rows a step.
-        learning_rate: its maximum; it rises over the first `warmup` of the steps, then falls to 0 as a cosine.
+        batch_size: rows per step.
+        learning_rate: its maximum; it rises linearly over the first `warmup` of the steps, then falls to 0 as a cosine.
         weight_decay: decoupled weight decay of AdamW.
         betas: of AdamW.
         warmup: share of the steps.
         clip: largest norm of the gradient.
-        ema: decay of the exponential moving average of the weights; the average is what is kept.
-        evaluate_every: steps between held-out evaluations and checkpoints.
+        ema: decay of the exponential moving average of the weights, which is the result.
+        evaluate_every: steps between evaluations, each followed by a checkpoint.
         patience: evaluations without improvement after which training stops early.
         precision: `float32`; `bfloat16`, the forward pass under autocast; or `auto`, whichever is faster on this
             machine (:func:`invkit.training.choose_format`). Pin it, and `memory_format`, for the same weights to the
             last bit on another day.
         memory_format: of 4-D weights, and thereby of the maps of convolutions: `contiguous`, `channels_last` or `auto`.
+
+    Example:
+        >>> settings = FitSettings(steps=100, learning_rate=1e-3, warmup=0.1)
+        >>> f"{settings.rate(0):.4f} {settings.rate(10):.4f} {settings.rate(100):.4f}"
+        '0.0001 0.0010 0.0000'
     """
 
     steps: int
@@ -53,6 +58,13 @@ class FitSettings:
         """Return the settings of which `dataclasses.asdict` made these values, also after JSON."""
         return cls(**{**values, "betas": tuple(values["betas"])})
 
+    @classmethod
+    def paper(cls) -> FitSettings:
+        """Return the training of flows in the authors' code."""
+        return cls(
+            steps=250_000, batch_size=16, learning_rate=7.2e-5, betas=(0.5, 0.9), evaluate_every=1000, patience=250
+        )
+
     def rate(self, step: int) -> float:
         """Return the learning rate at a step."""
         rise = max(1.0, self.warmup * self.steps)
@@ -69,6 +81,10 @@ class Format(NamedTuple):
         precision: `float32`, or `bfloat16` for autocast to it.
         memory_format: of 4-D weights: `contiguous` or `channels_last`. Convolutions pass the format of their weights on
             to their outputs, so that a loss needs no code for it.
+
+    Example:
+        >>> Format("bfloat16", "channels_last").precision
+        'bfloat16'
     """
 
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -76,16 +92,16 @@ class Format(NamedTuple):
 
 
 class Task(ABC):
-    """What is trained: a module, rows of data, a loss.
+    """A module to train, rows of data and a loss. See :func:`invkit.training.fit` for an example.
 
     Attributes:
-        title: shown with the progress.
+        title: name in messages and on the progress bar.
         module: the module to train.
         rows: number of training rows.
-        step: number of the step that the loop is at, for a loss that changes with it.
-        terms: what the last loss was made of, by name; their means are kept in the history.
-        keep_last: keep the last average instead of the best: for a loss, such as an adversarial one, that the held-out
-            metric does not tell all of.
+        step: number of the current step, set by the loop, for a loss that depends on it.
+        terms: terms of the last loss by name; their means are kept in the history.
+        keep_last: keep the last averaged weights instead of the best: for a loss, such as an adversarial one, that the
+            validation loss does not cover.
     """
 
     title: str
@@ -97,16 +113,22 @@ class Task(ABC):
 
     @property
     def parts(self) -> list[nn.Module]:
-        """Parts of the module whose gradients are clipped each on its own."""
+        """Parts of the module whose gradients are clipped separately."""
         return [self.module]
 
     @abstractmethod
     def loss(self, module: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the mean loss of some rows (B,), every draw from the generator."""
+        """Return the mean loss of a batch.
+
+        Args:
+            module: the task's module, or a copy of it.
+            rows: indices of the batch, (B,).
+            generator: of every random draw.
+        """
 
     @abstractmethod
     def validation_loss(self, module: nn.Module) -> float:
-        """Return the mean loss of the validation data, lower is better; the same noise at every call."""
+        """Return the mean loss on the validation data, lower is better, with the same noise in every call."""
 
 
 @dataclass
@@ -114,15 +136,19 @@ class FitResult:
     """How training went.
 
     Attributes:
-        best: held-out metric of the weights that were kept, the lowest, or the last where the task keeps the last.
-        best_step: when it was reached.
-        steps: steps done.
-        history: (step, mean training loss since the last entry, held-out metric).
-        terms: for each entry of the history the mean of each term of the loss.
+        best: validation loss of the kept weights: the lowest, or the last if the task keeps the last.
+        best_step: its step.
+        steps: number of steps taken.
+        history: (step, mean training loss since the previous entry, validation loss).
+        terms: mean of each term of the loss, for each entry of the history.
         seconds: time spent, over all resumed runs.
         stopped: `done`, `early` (no improvement) or `interrupted` (Ctrl-C).
-        recoveries: how often a non-finite loss was rolled back.
+        recoveries: number of returns to an earlier state after a non-finite loss.
         format: number format and memory format of the steps.
+
+    Example:
+        >>> FitResult(steps=40, stopped="interrupted").complete
+        False
     """
 
     best: float = math.inf
@@ -144,5 +170,5 @@ class FitResult:
 
     @property
     def complete(self) -> bool:
-        """Whether training came to its own end."""
+        """Whether training was not interrupted."""
         return self.stopped != "interrupted"

@@ -18,7 +18,7 @@ def test_a_built_in_one_comes_in_evaluation_mode(tmp_path):
 @pytest.mark.parametrize(
     ("manifest", "words"),
     [
-        ({}, "not an autoencoder of invkit's own"),
+        ({}, "not a built-in autoencoder"),
         ({"autoencoder": {"class": "ConvAutoencoder", "image_size": 28, "norm": "group"}}, "another version.*'norm'"),
     ],
 )

@@ -8,7 +8,7 @@ from PIL import Image
 
 import invkit
 from invkit.autoencoders import AutoencoderSettings, BigAutoencoder, as_autoencoder, build_autoencoder
-from invkit.autoencoders.building import load_encoder
+from invkit.autoencoders.build import load_encoder
 from invkit.errors import ArtefactError, DataError, LayerError, SettingsError
 from invkit.evaluation import Features
 from invkit.interpretees import ModuleInterpretee, PerceptualDistance
@@ -149,7 +149,7 @@ def test_an_explanation_is_loaded_with_the_one_that_it_was_made_with(photographs
 
 def test_a_found_one_needs_no_weights_of_others(photographs, tmp_path, monkeypatch):
     settings = replace(BIG, encoder_weights="DEFAULT")
-    monkeypatch.setattr("invkit.autoencoders.fitting.load_encoder", lambda *_: None)
+    monkeypatch.setattr("invkit.autoencoders.fit.load_encoder", lambda *_: None)
     first = invkit.train_autoencoder(photographs, settings=settings, cache=tmp_path)
     monkeypatch.undo()
     monkeypatch.setattr("torch.hub.download_url_to_file", lambda *_, **__: (_ for _ in ()).throw(OSError("offline")))

@@ -352,7 +352,7 @@ def test_what_is_made_after_an_interruption_is_not_kept(model, digits, tiny, tmp
         return result
 
     monkeypatch.setattr(module, "fit", cut_short)
-    monkeypatch.setattr("invkit.autoencoders.fitting.fit", cut_short)
+    monkeypatch.setattr("invkit.autoencoders.fit.fit", cut_short)
     invkit.explain(model, "2", digits, settings=tiny, cache=tmp_path)
     kept = {file.name.partition("-")[0] for file in tmp_path.glob("[!.]*")}
     assert (

@@ -39,7 +39,7 @@ def trained(monkeypatch):
         return whole(task, *args, **options)
 
     monkeypatch.setattr(module, "fit", noted)
-    monkeypatch.setattr("invkit.autoencoders.fitting.fit", noted)
+    monkeypatch.setattr("invkit.autoencoders.fit.fit", noted)
     return titles
 
 

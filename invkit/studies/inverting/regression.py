@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invkit.autoencoders import AutoencoderSettings, BigAutoencoder, ConvAutoencoder, ImageMetric
-from invkit.autoencoders.building import build_autoencoder, perceptual_of
+from invkit.autoencoders.build import build_autoencoder, perceptual_of
 from invkit.core import Autoencoder, Embedder
 from invkit.data import ImageSet, Rows, evenly_spaced
 from invkit.explainer import Explainer

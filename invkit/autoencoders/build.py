@@ -1,4 +1,4 @@
-"""From settings to an autoencoder with its initial weights, and to the metric that it is trained by."""
+"""Build the autoencoder and the image metric that settings describe."""
 
 from __future__ import annotations
 
@@ -16,10 +16,20 @@ __all__ = ["build_autoencoder", "check_size", "load_encoder", "perceptual_of"]
 
 
 def build_autoencoder(settings: AutoencoderSettings, size: int, seed: int = 0) -> Autoencoder:
-    """Build an autoencoder of some settings for images of `size` px; its random weights hang on the seed.
+    """Build an untrained autoencoder for images of `size` px.
+
+    Args:
+        settings: the architecture.
+        size: side of the images in px.
+        seed: of the random weights.
 
     Raises:
-        SettingsError: a size that the architecture does not make.
+        SettingsError: the architecture does not exist, or does not make images of that size.
+
+    Example:
+        >>> import invkit
+        >>> build_autoencoder(invkit.AutoencoderSettings(latent_dim=16, width=8), size=32).latent_shape
+        (16,)
     """
     if settings.architecture == "conv":
         with seeded(seed, "build", "autoencoder"):
@@ -31,10 +41,10 @@ def build_autoencoder(settings: AutoencoderSettings, size: int, seed: int = 0) -
 
 
 def load_encoder(autoencoder: Autoencoder, settings: AutoencoderSettings) -> None:
-    """Put the weights that settings name into the trunk of the encoder.
+    """Load the weights that settings name into the trunk of the encoder.
 
     Raises:
-        ArtefactError: they cannot be had; says what else there is.
+        ArtefactError: they are not available; the message names alternatives.
     """
     if settings.encoder_weights == "random" or not isinstance(autoencoder, BigAutoencoder):
         return
@@ -43,7 +53,7 @@ def load_encoder(autoencoder: Autoencoder, settings: AutoencoderSettings) -> Non
         trained = load_model(f"torchvision:{settings.encoder}", weights=weights)
     except (ArtefactError, PluginError) as error:
         raise ArtefactError(
-            f"The encoder starts from weights of {settings.encoder}, which cannot be had",
+            f"The encoder starts from weights of {settings.encoder}, which are not available",
             expected="torchvision's weights, a file of them, or random ones",
             got=str(error),
             hint="Set encoder_weights='random' or to a file in the settings, or `--encoder-weights`.",
@@ -54,20 +64,27 @@ def load_encoder(autoencoder: Autoencoder, settings: AutoencoderSettings) -> Non
 
 
 def check_size(settings: AutoencoderSettings | None, size: int) -> None:
-    """Refuse a size that the settings' architecture does not make, before anything is read.
+    """Check that the architecture makes images of that size, without building its weights.
+
+    Args:
+        settings: None for those that suit the size.
+        size: side of the images in px.
 
     Raises:
         SettingsError: it does not.
+
+    Example:
+        >>> check_size(None, 28)
     """
     with torch.device("meta"):
         build_autoencoder(settings or AutoencoderSettings.for_images(size), size)
 
 
 def perceptual_of(settings: AutoencoderSettings, device: torch.device) -> PerceptualDistance | None:
-    """Return the perceptual distance that settings name, its network on a device; None where they name none.
+    """Return the perceptual distance that settings name, with its network on a device; None if they name none.
 
     Raises:
-        ArtefactError: LPIPS's network has no weights here; says what else there is.
+        ArtefactError: the weights of LPIPS's network are not available; the message names alternatives.
     """
     if settings.perceptual == "none":
         return None
@@ -75,7 +92,7 @@ def perceptual_of(settings: AutoencoderSettings, device: torch.device) -> Percep
         return PerceptualDistance.lpips(device=device)
     except (ArtefactError, PluginError) as error:
         raise ArtefactError(
-            "LPIPS needs VGG-16's weights, which cannot be had",
+            "LPIPS needs VGG-16's weights, which are not available",
             expected="torchvision's weights of vgg16, or another metric",
             got=str(error),
             hint="Train by pixels alone (perceptual='none' in the settings, `--perceptual none`), or by features of a "

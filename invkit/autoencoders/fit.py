@@ -1,4 +1,4 @@
-"""Training an autoencoder, or finding the one that was trained before."""
+"""Train an autoencoder, or load from the cache the one that was trained before."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from invkit.autoencoders.building import build_autoencoder, load_encoder, perceptual_of
+from invkit.autoencoders.build import build_autoencoder, load_encoder, perceptual_of
 from invkit.autoencoders.discriminator import PatchDiscriminator
 from invkit.autoencoders.metric import ImageMetric
 from invkit.autoencoders.settings import AutoencoderSettings
@@ -32,7 +32,7 @@ __all__ = ["device_of", "file_of", "fit_autoencoder", "key_of"]
 
 
 def key_of(train: ImageSet, held_out: ImageSet, seed: int) -> tuple[str, list[str]]:
-    """Return the hash of all that decides an autoencoder beside its settings, and those of the pixels of both sets."""
+    """Return the hash of everything beside the settings that determines an autoencoder, and each image set's hash."""
     pixels = [part.fingerprint(with_concepts=False) for part in (train, held_out)]
     return content_hash(pixels, seed, version("invkit")), pixels
 
@@ -49,10 +49,28 @@ def fit_autoencoder(
     sheets: Path | None = None,
     device: str | torch.device | None = None,
 ) -> tuple[Autoencoder, FitResult]:
-    """Train an autoencoder on images, or find one that was trained on them with the same settings.
+    """Train an autoencoder on images, or load the one that was trained on them with the same settings.
 
-    `key` is the images' :func:`key_of`; all else as of :func:`train_autoencoder`, with the metric of the settings where
-    no `perceptual` is given. What is found needs no weights of VGG-16 or of a ResNet.
+    One that is loaded needs no weights of VGG-16 or of a ResNet.
+
+    Args:
+        train: training images.
+        held_out: validation images.
+        settings: architecture, image metric and training.
+        key: of the images, by :func:`key_of`.
+        perceptual: a distance in place of the settings'.
+        seed: of every random draw.
+        cache: folder of the weights and checkpoints; None keeps nothing.
+        sheets: folder for a picture at each evaluation; None for none.
+        device: where to train; None for a GPU, if any.
+
+    Returns:
+        The autoencoder in evaluation mode, and how training went.
+
+    Raises:
+        ArtefactError: weights that the settings ask for are not available, or a file cannot be written.
+        TrainingError: training diverged.
+        SettingsError: the architecture does not make images of that size, or there is no such device.
     """
     where = device_of(device)
     path = None if cache is None else file_of(settings, key, cache, perceptual)
@@ -62,7 +80,7 @@ def fit_autoencoder(
         _make_trainable(autoencoder, task, settings, perceptual)
         count = sum(p.numel() for p in autoencoder.parameters()) / 1e6
         kind = type(autoencoder).__name__
-        once = ", once for all that is explained on these images" if path is not None else ""
+        once = ", once for every explanation on these images" if path is not None else ""
         log(
             f"autoencoder: {kind} at {train.size} px, {count:.1f} million parameters; "
             f"{settings.fit.steps} steps on {where.type}{once}"
@@ -80,7 +98,14 @@ def fit_autoencoder(
 
 
 def file_of(settings: AutoencoderSettings, key: str, cache: Path, perceptual: PerceptualDistance | None = None) -> Path:
-    """Name the file of an autoencoder after all that decides its weights; `key` is the images' :func:`key_of`."""
+    """Return the file of an autoencoder, named by a hash of everything that determines its weights.
+
+    Args:
+        settings: of the autoencoder.
+        key: of the images, by :func:`key_of`.
+        cache: its folder.
+        perceptual: a distance in place of the settings'.
+    """
     name = content_hash(
         key, asdict(settings), _content(settings.encoder_weights), perceptual and perceptual.fingerprint()
     )
@@ -90,7 +115,7 @@ def file_of(settings: AutoencoderSettings, key: str, cache: Path, perceptual: Pe
 def _untrained(
     train: ImageSet, held_out: ImageSet, settings: AutoencoderSettings, seed: int, where: torch.device
 ) -> tuple[Autoencoder, AutoencoderTask]:
-    """Build an autoencoder and its training without what others trained: enough for weights to be loaded."""
+    """Build an autoencoder and its task without pretrained weights: enough to load trained ones."""
     autoencoder, critic = build_autoencoder(settings, train.size, seed), None
     if settings.discriminator:
         with seeded(seed, "build", "discriminator"):
@@ -112,17 +137,17 @@ def _make_trainable(
     settings: AutoencoderSettings,
     perceptual: PerceptualDistance | None,
 ) -> None:
-    """Load the encoder's first weights and the network of the metric."""
+    """Load the encoder's pretrained weights and the network of the metric."""
     load_encoder(autoencoder, settings)
     perceptual = perceptual or perceptual_of(settings, autoencoder.device)
     task.metric = ImageMetric(settings.pixel, perceptual, settings.perceptual_weight)
 
 
 def device_of(device: str | torch.device | None) -> torch.device:
-    """Return the device of that name, or this process's GPU if there is one.
+    """Return the device of that name, or this process's GPU, if any.
 
     Raises:
-        SettingsError: there is none of that name here.
+        SettingsError: this machine has no such device.
     """
     try:
         where = torch.device(device or distributed.device())
@@ -133,13 +158,13 @@ def device_of(device: str | torch.device | None) -> torch.device:
 
 
 def _content(weights: str) -> str:
-    """Hash a file of weights; a name stands for itself."""
+    """Return the hash of a file of weights, or the name of weights as it is."""
     file = Path(weights)
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else weights
 
 
 def _sheet_writer(folder: Path | None, held_out: ImageSet) -> Callable[[int, nn.Module], None] | None:
-    """Return what draws a sheet of reconstructions and of prior samples at each evaluation."""
+    """Return a callback that writes reconstructions and prior samples as a picture at each evaluation."""
     if folder is None:
         return None
     images = examples(held_out)
