@@ -85,7 +85,7 @@ def test_missing_or_more_tensors_are_told(tmp_path):
 
 
 def test_our_own_weights_load_by_the_same_name(tmp_path):
-    with pytest.raises(ArtefactError, match=r"No weights of 'big-64'.*authors"):
+    with pytest.raises(ArtefactError, match=r"'big-64' has no default weights.*authors"):
         invkit.load_autoencoder("invkit:big-64")
     model = invkit.load_autoencoder("invkit:big-64", weights="random")
     assert isinstance(model, BigAutoencoder)

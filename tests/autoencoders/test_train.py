@@ -126,7 +126,7 @@ def test_what_the_metrics_need_is_told_before_training(photographs, network, mon
     interpretee = ModuleInterpretee(network, invkit.Preprocess())
     cases = [
         ({"features": Features(interpretee, "99")}, LayerError, "No layer '99'"),
-        ({"perceptual": PerceptualDistance(interpretee, ["4"])}, SettingsError, "'4' does not"),
+        ({"perceptual": PerceptualDistance(interpretee, ["4"])}, SettingsError, "'4' is not one"),
         ({"device": "gpu"}, SettingsError, "No such device"),
     ]
     for options, error, message in cases:
