@@ -49,7 +49,7 @@ from invkit.explainer.validation import (
     read_images,
 )
 from invkit.explanation import Explanation, Profile
-from invkit.flows import InvarianceFlow, SemanticFlow
+from invkit.flows import SemanticFlow
 from invkit.interpretees import as_interpretee
 from invkit.settings import Settings, expect_settings
 from invkit.training import FitResult, FitSettings, Task, fit
@@ -391,10 +391,12 @@ class Explainer:
         if together and missing:
             missing = [*folders]
         z_of = self.representations(interpretee, missing) if z is None else {layer: z[layer] for layer in missing}
-        trained = self._each_t(z_of, key, f"t of {name}{' ' if name else ''}", whole)
+        title = f"t of {name}{' ' if name else ''}"
+        shared = train_together(self, z_of, key, f"{title}all layers", whole) if together else {}
         for layer, found in kept.items():
             if layer in missing:
-                t, complete = next(trained)
+                own = content_hash(key[layer], layer)
+                t, complete = shared.get(layer) or train_t(self, z_of[layer], own, f"{title}{layer}", whole=whole)
                 found = explanation_of(self, interpretee, layer, t, z_of.pop(layer), complete=complete)
                 folder = folders[layer]
                 if folder is not None and complete and distributed.is_main():
@@ -412,17 +414,6 @@ class Explainer:
             for name, part in (("train", self.train_copies), ("held-out", self.held_out))
         )
         return {layer: (train[layer], held_out[layer]) for layer in layers}
-
-    def _each_t(
-        self, z: Mapping[str, tuple[Rows, Rows]], key: Mapping[str, str], title: str, whole: bool
-    ) -> Iterator[tuple[InvarianceFlow, bool]]:
-        """Train t of each layer, or one for all layers; return each, and whether its training is complete."""
-        if self.settings.amortised and len(z) > 1:
-            found, complete = train_together(self, z, content_hash(*key.values()), f"{title}all layers", whole)
-            yield from ((t, complete) for t in found.values())
-        else:
-            for layer in [*z]:
-                yield train_t(self, z[layer], content_hash(key[layer], layer), f"{title}{layer}", whole=whole)
 
     def _explanation_folder(self, key: str, layer: str, *more: Any) -> Path | None:
         decisive: list[Any] = [self.settings.to_dict(), *self.labels, *more]

@@ -80,21 +80,27 @@ def train_t(
 
 
 def train_together(
-    explainer: Explainer, z: Mapping[str, tuple[Rows, Rows]], key: str, title: str, whole: bool = False
-) -> tuple[dict[str, InvarianceFlow], bool]:
+    explainer: Explainer,
+    z: Mapping[str, tuple[Rows, Rows]],
+    key: Mapping[str, str],
+    title: str,
+    whole: bool = False,
+) -> dict[str, tuple[InvarianceFlow, bool]]:
     """Train one t for several layers, each with its own H, for half as many steps as all of theirs would take.
 
-    Arguments as in :func:`train_t`, with z by layer.
+    Arguments as in :func:`train_t`, with z and hashes by layer.
 
     Returns:
-        t of each layer, and whether training ended by itself.
+        t of each layer, and whether training ended by itself. Nothing for a single layer.
     """
+    if len(z) < 2:
+        return {}
     settings = explainer.settings
     tasks = [_t_task(explainer, each, layer, None) for layer, each in z.items()]
     how = replace(settings.fit_t, steps=max(1, settings.fit_t.steps * len(z) // 2))
-    path = explainer.path("t", key, [*z], _plain(settings), asdict(how), settings.noise_floor)
+    path = explainer.path("t", *key.values(), [*z], _plain(settings), asdict(how), settings.noise_floor)
     complete = explainer.fit_part(AmortisedTask(tasks, title), how, path, whole=whole)
-    return {layer: task.module.cpu() for layer, task in zip(z, tasks, strict=True)}, complete
+    return {layer: (task.module.cpu(), complete) for layer, task in zip(z, tasks, strict=True)}
 
 
 def prior_nll(explainer: Explainer, whole: bool = False) -> tuple[InvarianceFlow, float]:
