@@ -167,12 +167,14 @@ def _colours(text: str) -> tuple[float, ...]:
 
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options for the weights of a plugin's model and for its preprocessing, to a :class:`ModelCommand`."""
-    colours: dict[str, Any] = {"type": _colours, "metavar": "GREY | R G B"}
+    colours: dict[str, Any] = {"type": _colours, "metavar": "[GREY|R G B]"}
     for option in (
-        click.option("--channels", type=int, help="Channels that MODEL takes, 1 (grey) or 3; the default is known."),
-        click.option("--std", **colours, help="Standard deviation of the colours that MODEL expects."),
-        click.option("--mean", **colours, help="Mean of the colours that MODEL expects, such as .485 .456 .406 or .5."),
-        click.option("--input-size", type=int, help="Side in px of what MODEL sees; the default is its own."),
+        click.option("--channels", type=int, help="Channels of MODEL's input, 1 (grey) or 3."),
+        click.option("--std", **colours, help="Standard deviations of MODEL's input, such as .229 .224 .225 or .5."),
+        click.option("--mean", **colours, help="Means of MODEL's input, such as .485 .456 .406, or .5 for grey."),
+        click.option(
+            "--input-size", type=int, help="Side of MODEL's input in px; the default is known or that of the images."
+        ),
         LOCAL_FILES_ONLY,
         click.option("--weights", help="random, a name that the library knows, a file, a folder or hf-hub:owner/name."),
     ):

@@ -182,6 +182,11 @@ def test_a_grey_network_is_explained_end_to_end(digits, tiny, tmp_path):
     assert samples.shape == (2, 3, 3, 28, 28)
     assert 0 <= float(samples.min()) <= float(samples.max()) <= 1
     assert explanation.invariance() is not None
+    maps = explanation.attribute(images, methods=("integrated gradients",), layer="3", n=2).maps
+    assert maps["integrated gradients"].abs().amax((1, 2)).min() > 0
+    explanation.save(tmp_path / "saved")
+    again = invkit.Explanation.load(tmp_path / "saved", explanation.interpretee.module, preprocess=GREY)
+    torch.testing.assert_close(again.represent(images), explanation.represent(images))
 
 
 def test_a_grey_network_without_its_preprocessing_is_refused_before_any_training(digits, tiny, tmp_path):
