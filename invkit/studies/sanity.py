@@ -130,7 +130,7 @@ def _study_of(found: Mapping[str, Explanation], changes: Mapping[str, Estimate])
     """Return the study of these explanations."""
     most = max(changes, key=lambda name: abs(changes[name].value) / max(changes[name].standard_error, 1e-12))
     gains = {name: _gain(found[name]) for name in (ORIGINAL, SHUFFLED)}
-    maps = {name: _likeness(found[ORIGINAL], other) for name, other in found.items() if name != ORIGINAL}
+    maps = _likeness(found)
     return Study(
         "sanity",
         "Whether the explanation depends on the model",
@@ -181,16 +181,26 @@ def _changes(a: Explanation, b: Explanation) -> dict[str, Estimate]:
     }
 
 
-def _likeness(a: Explanation, b: Explanation) -> Estimate:
-    """Return the mean rank correlation of two explanations' maps of what is open, over held-out images."""
+def _likeness(found: Mapping[str, Explanation]) -> dict[str, Estimate]:
+    """Return the mean rank correlation of each explanation's maps of what is open with the original's."""
     from scipy.stats import spearmanr
 
-    data = a.held_out.data
+    data = found[ORIGINAL].held_out.data
     rows = evenly_spaced(len(data), _MAPS)
-    maps = [x.sample_from(x.held_out.z[rows], _DRAWS).std(1).mean(1).flatten(1) for x in (a, b)]
-    found = torch.tensor([float(spearmanr(p, q).statistic) for p, q in zip(*maps, strict=True)]).nan_to_num()
     groups = None if data.groups is None else data.groups[rows]
-    return mean_estimate(found, groups)
+    maps = {name: _open_maps(each, rows) for name, each in found.items()}
+    likeness = {}
+    for name, other in maps.items():
+        if name != ORIGINAL:
+            pairs = zip(maps[ORIGINAL], other, strict=True)
+            ranks = torch.tensor([float(spearmanr(own, its).statistic) for own, its in pairs])
+            likeness[name] = mean_estimate(ranks.nan_to_num(), groups)
+    return likeness
+
+
+def _open_maps(explanation: Explanation, rows: Tensor) -> Tensor:
+    """Return the standard deviation of samples of held-out images at each pixel, (B, S²)."""
+    return explanation.sample_from(explanation.held_out.z[rows], _DRAWS).std(1).mean(1).flatten(1)
 
 
 def _changes_section(changes: Mapping[str, Estimate], most: str) -> Section:

@@ -64,12 +64,15 @@ def test_the_rise_is_the_difference_of_the_invariances_for_any_seed(digits, netw
 
 
 def test_a_study_over_seeds_has_the_mean_and_its_standard_error(digits, network, tiny, tmp_path):
+    studies = {}
+
     def run(seed):
-        explainer = Explainer(digits, settings=tiny, seed=seed, cache=tmp_path / "cache")
-        return layers(explainer, network, ["0", "4"], preprocess=lambda x: x)
+        explainer = Explainer(digits, settings=tiny, seed=seed)
+        studies[seed] = layers(explainer, network, ["0", "4"], preprocess=lambda x: x)
+        return studies[seed]
 
     both = over_seeds(run, [0, 1])
-    values = [run(seed).headline["last less first"].value for seed in (0, 1)]
+    values = [studies[seed].headline["last less first"].value for seed in (0, 1)]
     assert both.headline["last less first"].value == pytest.approx(sum(values) / 2)
     assert both.headline["last less first"].standard_error == pytest.approx(abs(values[0] - values[1]) / 2)
     assert both.metrics["seed 1"]["headline"]["last less first"]["value"] == values[1]
