@@ -29,6 +29,13 @@ class Fewer(nn.Module):
         return self.third(self.second(self.first(x))).flatten(1)
 
 
+class Background(nn.Module):
+    """Keeps the colour of the first pixel."""
+
+    def forward(self, x):
+        return x[:, :, 0, 0]
+
+
 class Centre(nn.Module):
     """Return a mixture of where the ink is, whatever its colour, and of the mean colour: `turn` from 0 to 1."""
 
@@ -41,6 +48,12 @@ class Centre(nn.Module):
         ink = nn.functional.adaptive_avg_pool2d((x - corner).square().sum(1, keepdim=True).sqrt(), 7).flatten(1)
         ink = ink / ink.norm(dim=1, keepdim=True).clamp(min=1e-6)
         return self.seen(torch.cat([self.turn * ink, (1 - self.turn) * corner.flatten(1)], 1))
+
+
+def test_a_layer_that_keeps_only_the_background(shared):
+    explanation = shared.explain(nn.Sequential(Background()), "0", preprocess=lambda x: x)
+    found = {name: share.value for name, share in explanation.concepts().items()}
+    assert found["background"] - max(found["digit"], found["foreground"]) >= 0.3
 
 
 def test_invariance_grows_if_each_layer_keeps_a_part_of_the_one_before(shared):
@@ -59,10 +72,6 @@ def test_the_share_of_the_digit_grows_as_checkpoints_turn_from_colour_to_ink(sha
 
 def test_samples_beat_regressed_images_if_a_layer_keeps_only_the_background(shared):
     """Digit and its colour are free, so that regression returns one blur for all."""
-
-    class Background(nn.Module):
-        def forward(self, x):
-            return x[:, :, 0, 0]
 
     study = comparison(shared, nn.Sequential(Background()), "0", latent_dim=64, preprocess=lambda x: x)
     assert study.holds

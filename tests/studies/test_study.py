@@ -7,10 +7,11 @@ import sys
 import pytest
 from matplotlib.figure import Figure
 
+from invkit import Explainer
 from invkit.core import Estimate
 from invkit.errors import ArtefactError, PluginError
 from invkit.report import Picture, Section, Table
-from invkit.studies import Study
+from invkit.studies import Study, dynamics, layers
 from invkit.studies.study import shows
 
 
@@ -115,3 +116,14 @@ def test_a_studys_representation_is_short_and_escaped(study):
     assert repr(study) == "Study('name', holds=True, headline=['known', 'unknown'])"
     assert len(repr(many)) < 120
     assert "A &lt;title&gt;" in study._repr_html_()
+
+
+def test_studies_with_one_cache_train_nothing_twice(digits, network, tiny, tmp_path):
+    def explainer():
+        return Explainer(digits, settings=tiny, cache=tmp_path)
+
+    layers(explainer(), network, ["0", "4"], preprocess=lambda x: x)
+    trained = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.safetensors")}
+    assert trained
+    dynamics(explainer(), {0: network, 9: network}, "4", task="digit", preprocess=lambda x: x)
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.safetensors")} == trained
