@@ -8,7 +8,8 @@ from invkit import Explainer
 from invkit.core import Interpretee
 from invkit.data import color_digits
 from invkit.explanation import Explanation, HeldOut
-from invkit.studies.demo.run import edit_rates, trained_judge
+from invkit.studies.demo.judged import edit_rates
+from invkit.studies.judging import trained_judge
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 

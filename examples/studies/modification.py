@@ -21,7 +21,7 @@ from __future__ import annotations
 from subjects import arguments, digits, explainer, run_study
 
 from invkit.studies import Study, modification
-from invkit.studies.demo.run import legible
+from invkit.studies.demo.judged import legible
 
 
 def main() -> None:

@@ -10,8 +10,7 @@ from invkit.data import ImageSet, color_digits
 from invkit.explainer import Explainer
 from invkit.interpretees import ModuleInterpretee
 from invkit.studies import Study, over_seeds
-from invkit.studies.demo.network import PREPROCESS, train_checkpoints
-from invkit.studies.demo.run import CHECKPOINTS, NETWORK
+from invkit.studies.demo.network import CHECKPOINTS, NETWORK, PREPROCESS, train_checkpoints
 from invkit.utils.io import write_json
 
 

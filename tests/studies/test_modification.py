@@ -14,7 +14,7 @@ from invkit.data import Concept, Generated, ImageSet
 from invkit.errors import DataError, SettingsError
 from invkit.evaluation import Features, Judge
 from invkit.interpretees import ModuleInterpretee
-from invkit.studies.demo.run import legible
+from invkit.studies.demo.judged import legible
 from invkit.studies.editing.arithmetic import AttributeArithmetic
 from invkit.studies.editing.edits import Edited, Editor, judged_edits, partners
 from invkit.studies.editing.shares import judged_shares, shares_text, trusted
