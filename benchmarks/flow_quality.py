@@ -16,8 +16,8 @@ from invkit.explainer.invariance import train_t
 from invkit.explanation import Explanation, HeldOut
 from invkit.interpretees import ModuleInterpretee
 from invkit.settings import Settings
-from invkit.studies.demo.network import LAYER, PREPROCESS
 from invkit.studies.demo.judged import agreement
+from invkit.studies.demo.network import LAYER, PREPROCESS
 from invkit.studies.demo.run import prepared
 from invkit.studies.judging import trained_judge
 from invkit.training import held_out_nll
