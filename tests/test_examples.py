@@ -12,7 +12,7 @@ from invkit.data import color_digits
 from invkit.interpretees import ModuleInterpretee
 from invkit.settings import Settings
 from invkit.studies import judging
-from invkit.studies.demo.network import PREPROCESS, squeezenet
+from invkit.studies.demo.network import CHECKPOINTS, PREPROCESS, squeezenet
 from invkit.training import FitSettings
 from invkit.utils.io import read_json
 
@@ -39,7 +39,7 @@ def example(monkeypatch, tiny, out):
         spec.loader.exec_module(module)
         return module
 
-    networks = {step: ModuleInterpretee(model, PREPROCESS) for step in (0, 200, 400, 1400)}
+    networks = {step: ModuleInterpretee(model, PREPROCESS) for step in CHECKPOINTS}
     subjects = load("subjects")
     monkeypatch.setattr(subjects, "digits", lambda *_: (train, test))
     monkeypatch.setattr(subjects, "digits_checkpoints", lambda *_: (networks, train, test))
