@@ -13,7 +13,7 @@ def images(count, size):
     return invkit.ImageSet(torch.zeros(count, 3, 1, 1).expand(-1, -1, size, size))
 
 
-def test_presets_are_found_by_name_and_settings_stay_as_they_are():
+def test_presets_have_names_and_settings_are_returned_unchanged():
     data, own = images(100, 28), Settings(rho=0.5)
     assert Settings.of(own, data) is own
     assert Settings.of(None, data) == Settings.for_images(data) == Settings()
@@ -32,7 +32,7 @@ def test_a_first_look_at_few_photographs_has_their_flows_and_autoencoder_with_fe
 
 
 @pytest.mark.parametrize("wrong", ["fast", 3])
-def test_an_unknown_preset_is_told_before_images_are_read(network, tmp_path, wrong):
+def test_an_unknown_preset_is_refused_before_images_are_read(network, tmp_path, wrong):
     with pytest.raises(SettingsError, match="few, quick, paper"):
         invkit.explain(network, "0", tmp_path / "nowhere", preprocess=lambda x: x, settings=wrong)
 

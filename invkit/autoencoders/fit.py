@@ -32,7 +32,15 @@ __all__ = ["device_of", "file_of", "fit_autoencoder", "key_of"]
 
 
 def key_of(train: ImageSet, held_out: ImageSet, seed: int) -> tuple[str, list[str]]:
-    """Return the hash of everything beside the settings that determines an autoencoder, and each image set's hash."""
+    """Return the hash of everything beside the settings that determines an autoencoder, and each image set's hash.
+
+    Example:
+        >>> import torch
+        >>> images = ImageSet(torch.zeros(4, 3, 28, 28))
+        >>> key, (train, held_out) = key_of(images, images, seed=0)
+        >>> len(key), train == held_out
+        (16, True)
+    """
     pixels = [part.fingerprint(with_concepts=False) for part in (train, held_out)]
     return content_hash(pixels, seed, version("invkit")), pixels
 
@@ -71,6 +79,14 @@ def fit_autoencoder(
         ArtefactError: weights that the settings ask for are not available, or a file cannot be written.
         TrainingError: training diverged.
         SettingsError: the architecture does not make images of that size, or there is no such device.
+
+    Example:
+        >>> import torch, invkit
+        >>> images = ImageSet(torch.rand(16, 3, 28, 28))
+        >>> settings = AutoencoderSettings(latent_dim=8, width=4, fit=invkit.FitSettings(steps=2, batch_size=8))
+        >>> autoencoder, result = fit_autoencoder(images, images, settings, key=key_of(images, images, seed=0)[0])
+        >>> autoencoder.latent_shape, result.steps
+        ((8,), 2)
     """
     where = device_of(device)
     path = None if cache is None else file_of(settings, key, cache, perceptual)
@@ -105,6 +121,10 @@ def file_of(settings: AutoencoderSettings, key: str, cache: Path, perceptual: Pe
         key: of the images, by :func:`key_of`.
         cache: its folder.
         perceptual: a distance in place of the settings'.
+
+    Example:
+        >>> file_of(AutoencoderSettings(), "0123456789abcdef", Path("cache")).suffix
+        '.safetensors'
     """
     name = content_hash(
         key, asdict(settings), _content(settings.encoder_weights), perceptual and perceptual.fingerprint()

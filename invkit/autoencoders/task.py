@@ -37,6 +37,14 @@ class AutoencoderTask(Task):
 
     Attributes:
         metric: as above; it may be set until training begins.
+
+    Example:
+        >>> import torch, invkit
+        >>> images = invkit.ImageSet(torch.rand(8, 3, 28, 28))
+        >>> task = AutoencoderTask(invkit.ConvAutoencoder(28, latent_dim=8, width=4), images, images)
+        >>> loss = task.loss(task.module, torch.arange(4), torch.Generator().manual_seed(0))
+        >>> sorted(task.terms)
+        ['KL', 'pixel', 'γ']
     """
 
     def __init__(

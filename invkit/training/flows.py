@@ -33,6 +33,19 @@ class InvarianceTask(Task):
         z: their representations, (N, …).
         held_out: the same two of validation images.
         title: name in messages and on the progress bar.
+
+    Example:
+        >>> import torch
+        >>> from invkit.data import Codes
+        >>> from invkit.flows import FlowSettings, InvarianceFlow
+        >>> settings, drawn = FlowSettings(n_flow=2, width=8), torch.randn(32, 4)
+        >>> h = settings.build_embedder((3,), 4)
+        >>> t = InvarianceFlow(settings.blocks(4, h.condition_dim), h, noise_floor=0.01)
+        >>> codes, z = Codes(drawn, torch.full_like(drawn, 0.1)), torch.randn(32, 3)
+        >>> t.initialize(drawn, z)
+        >>> task = InvarianceTask(t, codes, z, held_out=(codes, z))
+        >>> task.loss(t, torch.arange(8), torch.Generator().manual_seed(0)).shape
+        torch.Size([])
     """
 
     module: InvarianceFlow
@@ -89,6 +102,21 @@ class AmortisedTask(Task):
     Args:
         tasks: one for each layer, on the same images; their flows get the blocks of the first.
         title: name in messages and on the progress bar.
+
+    Example:
+        >>> import torch
+        >>> from invkit.data import Codes
+        >>> from invkit.flows import FlowSettings, InvarianceFlow
+        >>> settings, drawn = FlowSettings(n_flow=2, width=8), torch.randn(32, 4)
+        >>> h = settings.build_embedder((3,), 4)
+        >>> t = InvarianceFlow(settings.blocks(4, h.condition_dim), h, noise_floor=0.01)
+        >>> codes, z = Codes(drawn, torch.full_like(drawn, 0.1)), torch.randn(32, 3)
+        >>> t.initialize(drawn, z)
+        >>> other = InvarianceFlow(settings.blocks(4, h.condition_dim), h, noise_floor=0.01)
+        >>> other.initialize(drawn, z)
+        >>> task = AmortisedTask([InvarianceTask(each, codes, z, held_out=(codes, z)) for each in (t, other)])
+        >>> t.blocks is other.blocks
+        True
     """
 
     def __init__(self, tasks: Sequence[InvarianceTask], title: str = "t of all layers") -> None:
@@ -111,7 +139,25 @@ class AmortisedTask(Task):
 
 @torch.no_grad()
 def held_out_nll(module: InvarianceFlow, codes: Codes, z: Rows) -> Tensor:
-    """Return −log p(z̄ | z̃) of each image in nats per dimension, (N,), with the same noise in every call."""
+    """Return −log p(z̄ | z̃) of each image in nats per dimension, (N,), with the same noise in every call.
+
+    Args:
+        module: t.
+        codes: of the images, (N, D).
+        z: their representations, (N, …).
+
+    Example:
+        >>> import torch
+        >>> from invkit.data import Codes
+        >>> from invkit.flows import FlowSettings, InvarianceFlow
+        >>> settings, drawn = FlowSettings(n_flow=2, width=8), torch.randn(32, 4)
+        >>> h = settings.build_embedder((3,), 4)
+        >>> t = InvarianceFlow(settings.blocks(4, h.condition_dim), h, noise_floor=0.01)
+        >>> codes, z = Codes(drawn, torch.full_like(drawn, 0.1)), torch.randn(32, 3)
+        >>> t.initialize(drawn, z)
+        >>> held_out_nll(t, codes, z).shape
+        torch.Size([32])
+    """
     generator = generator_for(0, "held-out")
 
     def nll(rows: slice) -> Tensor:
@@ -171,6 +217,17 @@ class AnchorTask(_ConceptTask):
     encodes, so that a concept without any linear trace at first (a digit in random colours) is learnt late or never.
     Here a factor is N(√ρ · anchor, 1 − ρ). Its gradient does not vanish at the start, and two images of one value have
     correlation ρ. Training then continues with eq. 12.
+
+    Example:
+        >>> import torch
+        >>> from invkit.data import Codes, as_concept
+        >>> from invkit.flows import FlowSettings, SemanticFlow
+        >>> drawn = torch.randn(32, 4)
+        >>> codes, concepts = Codes(drawn, torch.zeros_like(drawn)), {"kind": as_concept("kind", torch.arange(32) % 2)}
+        >>> e = SemanticFlow(FlowSettings(n_flow=2, width=8).blocks(4, 0), {"residual": 3, "kind": 1})
+        >>> task = AnchorTask(e, codes, concepts, held_out=(codes, concepts))
+        >>> task.loss(e, torch.arange(8), torch.Generator().manual_seed(0)).shape
+        torch.Size([])
     """
 
     title = "e, towards its concepts"
@@ -196,7 +253,19 @@ class AnchorTask(_ConceptTask):
 
 
 class SemanticTask(_ConceptTask):
-    """Maximise the likelihood of pairs that share one concept, each concept equally often (eq. 12)."""
+    """Maximise the likelihood of pairs that share one concept, each concept equally often (eq. 12).
+
+    Example:
+        >>> import torch
+        >>> from invkit.data import Codes, as_concept
+        >>> from invkit.flows import FlowSettings, SemanticFlow
+        >>> drawn = torch.randn(32, 4)
+        >>> codes, concepts = Codes(drawn, torch.zeros_like(drawn)), {"kind": as_concept("kind", torch.arange(32) % 2)}
+        >>> e = SemanticFlow(FlowSettings(n_flow=2, width=8).blocks(4, 0), {"residual": 3, "kind": 1})
+        >>> task = SemanticTask(e, codes, concepts, held_out=(codes, concepts))
+        >>> task.loss(e, torch.arange(8), torch.Generator().manual_seed(0)).shape
+        torch.Size([])
+    """
 
     title = "e"
 

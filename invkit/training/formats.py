@@ -1,8 +1,11 @@
 """The number format and the memory format of a training run, chosen by timing a few of its own steps.
 
-What a processor advertises does not decide: with avx512_bf16 but without AMX, a step of t under bfloat16 autocast takes
-1.7 times as long as in float32, while ``channels_last`` makes a SqueezeNet's step 1.5 times as fast
-(`benchmarks/precision.py`).
+A processor's flags do not decide: with avx512_bf16 but without AMX, a step of t under bfloat16 autocast has taken 1.7
+times as long as in float32 on one machine and 0.6 times as long on another (`benchmarks/precision.py`).
+
+On one machine the same settings and seed give the same weights as long as the measurement gives the same choice. It may
+differ between runs only where two formats differ in speed by about the margin. A run that resumes keeps its format.
+Pin `precision` and `memory_format` in :class:`FitSettings` where weights must be equal to the last bit.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from invkit.training.step import State, take_step
 from invkit.training.task import FitSettings, Format, Task
 from invkit.utils import distributed
 from invkit.utils.progress import log
+from invkit.utils.resources import is_out_of_memory
 
 __all__ = ["candidates", "choose_format", "in_memory_format", "seconds_per_step", "time_formats"]
 
@@ -44,6 +48,15 @@ def choose_format(task: Task, settings: FitSettings) -> Format:
     Args:
         task: on a copy of whose module the steps are taken; the task, its module and the random state are unchanged.
         settings: `precision` and `memory_format` are followed unless they are `auto`.
+
+    Example:
+        >>> import torch
+        >>> from invkit.data import ImageSet
+        >>> from invkit.autoencoders import AutoencoderTask, ConvAutoencoder
+        >>> images = ImageSet(torch.rand(8, 3, 28, 28))
+        >>> task = AutoencoderTask(ConvAutoencoder(28, latent_dim=8, width=4), images, images)
+        >>> choose_format(task, FitSettings(steps=1000, precision="bfloat16", memory_format="contiguous"))
+        Format(precision='bfloat16', memory_format='contiguous')
     """
     possible = candidates(task.module, settings)
     if len(possible) == 1 or settings.steps < _SHORT:
@@ -52,7 +65,12 @@ def choose_format(task: Task, settings: FitSettings) -> Format:
     run = (settings.batch_size, _device(task.module).type, torch.get_num_threads(), distributed.world_size())
     signature = (type(task).__name__, possible, shapes, run)
     if signature not in _chosen:
-        taken = time_formats(task, settings, possible)
+        try:
+            taken = time_formats(task, settings, possible)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            taken = dict.fromkeys(possible, float("inf"))  # there is no space for a copy of the module
         _chosen[signature] = found = distributed.broadcast(_fastest(taken))
         if found != possible[0]:
             ratio = taken[found] / taken[possible[0]]
@@ -105,6 +123,15 @@ def seconds_per_step(task: Task, settings: FitSettings, chosen: Format | None = 
         task: it, its module and the random state are left unchanged.
         settings: of the training.
         chosen: the format; None measures which one training would choose.
+
+    Example:
+        >>> import torch
+        >>> from invkit.data import ImageSet
+        >>> from invkit.autoencoders import AutoencoderTask, ConvAutoencoder
+        >>> images = ImageSet(torch.rand(8, 3, 28, 28))
+        >>> task = AutoencoderTask(ConvAutoencoder(28, latent_dim=8, width=4), images, images)
+        >>> seconds_per_step(task, FitSettings(steps=10, batch_size=4)) > 0
+        True
     """
     chosen = chosen or choose_format(task, settings)
     taken = []
@@ -164,7 +191,7 @@ def _seconds(probe: Task, state: State, settings: FitSettings, chosen: Format) -
     begun = clock()
     try:
         loss = take_step(probe, state, settings, seed=0)  # reads the loss, and so waits for a GPU
-    except RuntimeError:
+    except (RuntimeError, MemoryError):
         return float("inf")
     taken = clock() - begun
     return taken if abs(loss) < float("inf") else float("inf")

@@ -77,7 +77,7 @@ def test_decoder_and_critic_learn_from_their_own_losses_only():
     assert not gradients(autoencoder)
 
 
-def test_cross_entropies_of_a_critic_that_knows_nothing_are_log_2():
+def test_cross_entropies_of_a_constant_critic_are_log_2():
     blind = nn.Sequential(nn.Flatten(), nn.Linear(3 * 28 * 28, 1))
     nn.init.zeros_(blind[1].weight)
     nn.init.zeros_(blind[1].bias)
@@ -92,7 +92,7 @@ def test_the_adaptive_weight_is_a_ratio_of_norms():
     assert adaptive_weight(last.sum(), 0 * last.sum(), last).item() == pytest.approx(1e4)
 
 
-def test_a_critic_counts_from_its_step_on_and_every_term_is_logged(data):
+def test_a_critic_contributes_from_its_step_and_every_term_is_logged(data):
     task = task_of(data, critic_from=4)
     result = fit(task, FEW)
     assert [step for step, *_ in result.history] == [2, 4, 6, 8, 10]

@@ -81,14 +81,14 @@ def test_a_trained_one_explains_other_images(photographs, network, tiny, tmp_pat
     assert torch.equal(found.autoencoder.encode(photographs[:2]).mean, trained.autoencoder.encode(photographs[:2]).mean)
 
 
-def test_what_it_costs_is_said_before_it_starts(photographs, capsys):
+def test_size_and_steps_are_logged_before_training(photographs, capsys):
     invkit.train_autoencoder(photographs, settings=SMALL)
     told = capsys.readouterr().err
     assert "ConvAutoencoder at 32 px" in told
     assert "4 steps on cpu" in told
 
 
-def test_the_preset_goes_by_the_size():
+def test_the_preset_depends_on_the_image_size():
     assert AutoencoderSettings.for_images(28) == AutoencoderSettings()
     assert AutoencoderSettings.for_images(64) == AutoencoderSettings.tiny()
     assert AutoencoderSettings.for_images(128) == AutoencoderSettings.small()
@@ -115,13 +115,13 @@ def test_an_encoder_starts_from_published_weights(tmp_path):
     assert built.trunk.fc.out_features == 24
 
 
-def test_without_weights_for_the_metric_it_says_what_else_there_is(photographs, monkeypatch):
+def test_missing_weights_of_the_metric_are_reported_with_alternatives(photographs, monkeypatch):
     monkeypatch.setattr("torch.hub.download_url_to_file", lambda *_, **__: (_ for _ in ()).throw(OSError("offline")))
     with pytest.raises(ArtefactError, match=r"LPIPS needs VGG-16.*offline.*pixels alone.*PerceptualDistance"):
         invkit.train_autoencoder(photographs, settings=replace(SMALL, perceptual="lpips"))
 
 
-def test_what_the_metrics_need_is_told_before_training(photographs, network, monkeypatch):
+def test_what_the_metrics_need_is_checked_before_training(photographs, network, monkeypatch):
     monkeypatch.setattr("invkit.autoencoders.train.fit_autoencoder", lambda *_, **__: pytest.fail("training began"))
     interpretee = ModuleInterpretee(network, invkit.Preprocess())
     cases = [
@@ -134,7 +134,7 @@ def test_what_the_metrics_need_is_told_before_training(photographs, network, mon
             invkit.train_autoencoder(photographs, settings=SMALL, **options)
 
 
-def test_an_explanation_is_loaded_with_the_one_that_it_was_made_with(photographs, network, tiny, tmp_path):
+def test_an_explanation_loads_only_with_its_own_autoencoder(photographs, network, tiny, tmp_path):
     trained = invkit.train_autoencoder(photographs, settings=SMALL)
     other = invkit.train_autoencoder(photographs, settings=SMALL, seed=1)
     options = {"preprocess": invkit.Preprocess()}
@@ -147,7 +147,7 @@ def test_an_explanation_is_loaded_with_the_one_that_it_was_made_with(photographs
         invkit.Explanation.load(folder, network, autoencoder=other.save(tmp_path / "other"), **options)
 
 
-def test_a_found_one_needs_no_weights_of_others(photographs, tmp_path, monkeypatch):
+def test_a_cached_autoencoder_needs_no_pretrained_weights(photographs, tmp_path, monkeypatch):
     settings = replace(BIG, encoder_weights="DEFAULT")
     monkeypatch.setattr("invkit.autoencoders.fit.load_encoder", lambda *_: None)
     first = invkit.train_autoencoder(photographs, settings=settings, cache=tmp_path)
@@ -159,7 +159,7 @@ def test_a_found_one_needs_no_weights_of_others(photographs, tmp_path, monkeypat
         invkit.train_autoencoder(photographs, settings=settings, seed=1, cache=tmp_path)
 
 
-def test_where_a_file_of_another_network_lies_training_starts_as_ever(photographs, network, tmp_path, capsys):
+def test_a_cached_file_of_another_network_is_replaced(photographs, network, tmp_path, capsys):
     import torchvision
 
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), tmp_path / "resnet18.pth")
@@ -187,12 +187,12 @@ def test_where_a_file_of_another_network_lies_training_starts_as_ever(photograph
         ({"settings": "nice"}, SettingsError, "No such preset"),
     ],
 )
-def test_what_cannot_be_done_is_told_before_anything_is_read(photographs, options, error, message):
+def test_invalid_arguments_are_refused_before_images_are_read(photographs, options, error, message):
     with pytest.raises(error, match=message):
         invkit.train_autoencoder(photographs, **options)
 
 
-def test_a_folder_that_holds_none_is_told(tmp_path):
+def test_a_folder_without_an_autoencoder_is_refused(tmp_path):
     with pytest.raises(ArtefactError, match=r"No trained autoencoder in .*another folder"):
         invkit.load_autoencoder(tmp_path)
     with pytest.raises(ArtefactError, match="no such folder"):

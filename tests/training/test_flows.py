@@ -1,4 +1,4 @@
-"""The tasks of t and e: what a training is judged by stands for all held-out images, in whatever order they come."""
+"""The tasks of t and e: validation losses represent all validation images, whatever their order."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def by_class():
 
 
 @pytest.mark.parametrize("fit", [64, 2048])
-def test_t_is_judged_by_images_from_all_of_the_held_out_ones(by_class, monkeypatch, fit):
+def test_the_validation_loss_of_t_covers_all_validation_images(by_class, monkeypatch, fit):
     codes, _ = by_class
     h = FLOW.build_embedder((3,), 4)
     t = InvarianceFlow(FLOW.blocks(4, h.condition_dim), h, noise_floor=0.01)
@@ -34,7 +34,7 @@ def test_t_is_judged_by_images_from_all_of_the_held_out_ones(by_class, monkeypat
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", [AnchorTask, SemanticTask])
-def test_e_is_judged_by_images_from_all_of_the_held_out_ones(by_class, kind):
+def test_the_validation_loss_of_e_covers_all_validation_images(by_class, kind):
     codes, concept = by_class
     e = SemanticFlow(FLOW.blocks(4), {"residual": 1, "class": 3})
     e.initialize(codes.mean[::60])
@@ -43,7 +43,7 @@ def test_e_is_judged_by_images_from_all_of_the_held_out_ones(by_class, kind):
     assert task.validation_loss(e) == pytest.approx(float(everywhere), rel=0.1)
 
 
-def test_where_all_have_room_all_are_judged_in_their_order(by_class):
+def test_if_all_fit_in_memory_all_are_evaluated_in_order(by_class):
     codes, _ = by_class
     few = Codes(codes.mean[:500], codes.std[:500] + 0.1)
     h = FLOW.build_embedder((3,), 4)

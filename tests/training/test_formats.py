@@ -204,6 +204,14 @@ def test_a_format_that_fails_or_overflows_is_not_chosen(monkeypatch):
         assert taken[FLOAT] < taken[HALF] == float("inf")
 
 
+def test_a_copy_that_exceeds_memory_is_not_measured(monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(formats, "time_formats", full)
+    assert choose_format(Product(), LONG) == FLOAT
+
+
 @pytest.mark.parametrize("chosen", [LAST, HALF, HALF_LAST])
 def test_a_resumed_run_keeps_its_format_and_ends_like_an_uninterrupted_one(monkeypatch, tmp_path, chosen):
     monkeypatch.setattr(formats, "_SHORT", 1)

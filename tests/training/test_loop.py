@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not():
     assert not torch.equal(runs[0], runs[2])
 
 
-def test_it_trains_where_the_caller_has_gradients_switched_off():
+def test_it_trains_although_the_caller_has_disabled_gradients():
     task, same = Line(), Line()
     with torch.no_grad():
         fit(task, SETTINGS)
@@ -83,7 +83,7 @@ def test_it_trains_where_the_caller_has_gradients_switched_off():
     assert torch.equal(weights(task), weights(same))
 
 
-def test_to_measure_a_training_changes_nothing():
+def test_measuring_a_step_changes_nothing():
     task = Line()
     task.module = nn.Sequential(nn.BatchNorm1d(1), *task.module)
     before = {name: value.clone() for name, value in task.module.state_dict().items()}
@@ -144,17 +144,17 @@ def test_a_second_interrupt_stops_at_once():
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_passing_nan_is_recovered_from():
+def test_training_recovers_from_one_nan():
     result = fit(Line(lambda step, loss: loss * float("nan") if step == 25 else loss), SETTINGS)
     assert (result.recoveries, result.steps, result.stopped) == (1, 60, "done")
 
 
-def test_a_lasting_nan_is_reported_with_its_cause():
+def test_a_persistent_nan_is_reported_with_its_cause():
     with pytest.raises(TrainingError, match=r"line diverged.*step 1\b.*first non-finite gradient: 0.weight"):
         fit(Line(lambda _, loss: loss * float("nan")), SETTINGS)
 
 
-def test_a_batch_with_fewer_rows_than_processes_is_told(monkeypatch):
+def test_a_batch_with_fewer_rows_than_processes_is_refused(monkeypatch):
     monkeypatch.setattr("invkit.utils.distributed.world_size", lambda: 17)
     with pytest.raises(SettingsError, match=r"line: some processes.*Expected: batch_size of 17 or more.*Got: 16"):
         fit(Line(), SETTINGS)
@@ -181,7 +181,7 @@ def test_a_truncated_checkpoint_is_refused(tmp_path):
         load_checkpoint(path, "any")
 
 
-def test_finished_work_is_found_again_and_not_repeated(tmp_path):
+def test_finished_weights_are_loaded_and_not_trained_again(tmp_path):
     path = tmp_path / "line.safetensors"
     first, second = Line(), Line()
     made = fit(first, SETTINGS, path=path)
@@ -245,7 +245,7 @@ def test_a_full_disk_is_reported_and_the_old_file_kept(tmp_path):
 
 
 @pytest.mark.parametrize("rows", [100, 5000, 200_000, 200_300])
-def test_an_epoch_meets_each_row_at_most_once_and_nearly_all(rows):
+def test_an_epoch_draws_each_row_at_most_once_and_nearly_all(rows):
     size = 512
     batches = [batch_rows(rows, size, step, seed=0) for step in range(rows // min(size, rows) - rows // 65_536)]
     seen = torch.cat(batches)
@@ -255,7 +255,7 @@ def test_an_epoch_meets_each_row_at_most_once_and_nearly_all(rows):
     assert not torch.equal(batches[0], batch_rows(rows, size, 0, seed=1))
 
 
-def test_of_very_many_rows_those_of_a_while_lie_together():
+def test_with_many_rows_consecutive_steps_draw_nearby_rows():
     rows = torch.cat([batch_rows(1_000_000, 512, step, seed=0) for step in range(100)])
     assert len((rows // 1024).unique()) < 80
     assert rows.min() < 100_000
