@@ -599,7 +599,7 @@ def test_a_layer_that_overflows_for_some_images_is_told_at_the_first_and_nothing
 
 
 def test_a_disk_without_room_for_the_latents_is_told_before_any_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "fit_autoencoder", lambda *_, **__: pytest.fail("training began"))
+    monkeypatch.setattr(loop, "_train", lambda *_, **__: pytest.fail("training began"))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: namedtuple("usage", "free")(300 * 16 * 4 - 1))
     with pytest.raises(ArtefactError, match=r"Too little disk space.*Got: 19 KiB"):
         explained(tmp_path / "cache")

@@ -52,7 +52,6 @@ from invkit.explanation import Explanation, Profile
 from invkit.flows import SemanticFlow
 from invkit.interpretees import as_interpretee
 from invkit.settings import Settings, expect_settings
-from invkit.training import FitResult, FitSettings, Task, fit
 from invkit.utils import distributed
 from invkit.utils.io import clear_partials, content_hash, file_lock
 from invkit.utils.progress import log
@@ -183,11 +182,11 @@ class Explainer:
 
     # ---- what all explanations share
 
-    def fit(self, *, whole: bool = False) -> Self:
+    def fit(self, *, strict: bool = False) -> Self:
         """Train what does not depend on the explained model; does nothing if that was done before.
 
         Args:
-            whole: raise KeyboardInterrupt when a training is interrupted, instead of going on with its best weights.
+            strict: raise KeyboardInterrupt when a training is interrupted, instead of going on with its best weights.
 
         Returns:
             the Explainer itself.
@@ -196,7 +195,7 @@ class Explainer:
             >>> explainer.fit().metrics["nll_prior"] > 0
             True
         """
-        if self.is_fitted and (self.complete or not whole):
+        if self.is_fitted and (self.complete or not strict):
             return self
         key, pixels = key_of(self.train, self.held_out, self.seed)
         self._reset()
@@ -208,15 +207,17 @@ class Explainer:
             self.autoencoder, result = fit_autoencoder(
                 self.train, self.held_out, chosen, key=key, seed=self.seed, cache=self.cache
             )
-            self.complete = _is_whole(result, whole)
+            self.complete = result.complete
+            if strict and not self.complete:
+                raise KeyboardInterrupt
         self._encode(key, pixels)
         if self.autoencoder.has_encoder:
             rows = evenly_spaced(len(self.held_out), 512)
             seen = decode_all(self.autoencoder, self.held_out_codes.mean[rows])
             self.metrics["psnr"] = float(psnr(self.held_out.images(rows), seen).mean())
-        self.prior, self.metrics["nll_prior"] = prior_nll(self, whole)
+        self.prior, self.metrics["nll_prior"] = prior_nll(self, strict)
         if self.train.concepts:
-            self.e = train_e(self, whole)
+            self.e = train_e(self, strict)
         self.is_fitted = True
         return self
 
@@ -232,32 +233,6 @@ class Explainer:
     def about_autoencoder(self) -> dict[str, Any]:
         """Class, config and hash of the weights of the autoencoder."""
         return {**describe(self.autoencoder), "weights": content_hash(self.autoencoder.state_dict())}
-
-    def fit_part(
-        self,
-        task: Task,
-        how: FitSettings,
-        path: Path | None,
-        *,
-        whole: bool = False,
-        seed: int | None = None,
-        begin: Callable[[], None] | None = None,
-    ) -> bool:
-        """Train a part, or load it from its file.
-
-        Args:
-            task: what to train.
-            how: settings of the training.
-            path: file of the weights; None to keep nothing.
-            whole: as in :meth:`fit`.
-            seed: of the training; None for the Explainer's.
-            begin: called before training.
-
-        Returns:
-            whether training ended by itself.
-        """
-        seed = self.seed if seed is None else seed
-        return _is_whole(fit(task, how, path=path, seed=seed, on_begin=begin), whole)
 
     def path(self, kind: str, *decisive: Any) -> Path | None:
         """Return the file of a trained part, named by a hash of all that decides it; None if it is not to be kept."""
@@ -372,7 +347,7 @@ class Explainer:
         *,
         name: str = "",
         z: Mapping[str, tuple[Rows, Rows]] | None = None,
-        whole: bool = False,
+        strict: bool = False,
     ) -> Iterator[Explanation]:
         """Explain layers of one model, one after the other, from one pass over the images.
 
@@ -381,7 +356,7 @@ class Explainer:
             layers: addresses.
             name: of the model, shown with the progress.
             z: result of :meth:`representations`, if it was computed before.
-            whole: as in :meth:`fit`.
+            strict: as in :meth:`fit`.
         """
         key = model_key(self, interpretee, layers)
         together = [[*layers]] if self.settings.amortised and len(layers) > 1 else []
@@ -392,11 +367,11 @@ class Explainer:
             missing = [*folders]
         z_of = self.representations(interpretee, missing) if z is None else {layer: z[layer] for layer in missing}
         title = f"t of {name}{' ' if name else ''}"
-        shared = train_together(self, z_of, key, f"{title}all layers", whole) if together else {}
+        shared = train_together(self, z_of, key, f"{title}all layers", strict) if together else {}
         for layer, found in kept.items():
             if layer in missing:
                 own = content_hash(key[layer], layer)
-                t, complete = shared.get(layer) or train_t(self, z_of[layer], own, f"{title}{layer}", whole=whole)
+                t, complete = shared.get(layer) or train_t(self, z_of[layer], own, f"{title}{layer}", strict=strict)
                 found = explanation_of(self, interpretee, layer, t, z_of.pop(layer), complete=complete)
                 folder = folders[layer]
                 if folder is not None and complete and distributed.is_main():
@@ -534,13 +509,6 @@ class Explainer:
             other._given_autoencoder, other._trained_by = autoencoder, trained_by
         other._validate()
         return other
-
-
-def _is_whole(result: FitResult, whole: bool) -> bool:
-    """Return whether a training ended by itself; raise KeyboardInterrupt if it has to and did not."""
-    if whole and not result.complete:
-        raise KeyboardInterrupt
-    return result.complete
 
 
 def as_explainer(data: Any) -> Explainer:

@@ -13,7 +13,7 @@ from invkit.core import Interpretee
 from invkit.data import Codes, Rows
 from invkit.flows import InvarianceFlow
 from invkit.settings import Settings
-from invkit.training import AmortisedTask, InvarianceTask, held_out_nll
+from invkit.training import AmortisedTask, InvarianceTask, fit, held_out_nll
 from invkit.utils import distributed
 from invkit.utils.io import content_hash
 from invkit.utils.random import generator_for, seeded
@@ -57,7 +57,7 @@ def train_t(
     title: str,
     *,
     codes: Codes | None = None,
-    whole: bool = False,
+    strict: bool = False,
 ) -> tuple[InvarianceFlow, bool]:
     """Train t on representations of the training images, with early stopping on those of the held-out images.
 
@@ -67,7 +67,7 @@ def train_t(
         key: hash of the model, the layer and all else that decides z.
         title: shown with the progress.
         codes: of the training images; None for the explainer's.
-        whole: as in :meth:`Explainer.fit`.
+        strict: as in :meth:`Explainer.fit`.
 
     Returns:
         t, and whether its training ended by itself.
@@ -75,8 +75,8 @@ def train_t(
     settings = explainer.settings
     task = _t_task(explainer, z, title, codes)
     path = explainer.path("t", key, _plain(settings), asdict(settings.fit_t), settings.noise_floor)
-    complete = explainer.fit_part(task, settings.fit_t, path, whole=whole)
-    return task.module.cpu(), complete
+    result = fit(task, settings.fit_t, path=path, seed=explainer.seed, strict=strict)
+    return task.module.cpu(), result.complete
 
 
 def train_together(
@@ -84,7 +84,7 @@ def train_together(
     z: Mapping[str, tuple[Rows, Rows]],
     key: Mapping[str, str],
     title: str,
-    whole: bool = False,
+    strict: bool = False,
 ) -> dict[str, tuple[InvarianceFlow, bool]]:
     """Train one t for several layers, each with its own H, for half as many steps as all of theirs would take.
 
@@ -99,19 +99,19 @@ def train_together(
     tasks = [_t_task(explainer, each, layer, None) for layer, each in z.items()]
     how = replace(settings.fit_t, steps=max(1, settings.fit_t.steps * len(z) // 2))
     path = explainer.path("t", *key.values(), [*z], _plain(settings), asdict(how), settings.noise_floor)
-    complete = explainer.fit_part(AmortisedTask(tasks, title), how, path, whole=whole)
+    complete = fit(AmortisedTask(tasks, title), how, path=path, seed=explainer.seed, strict=strict).complete
     return {layer: (task.module.cpu(), complete) for layer, task in zip(z, tasks, strict=True)}
 
 
-def prior_nll(explainer: Explainer, whole: bool = False) -> tuple[InvarianceFlow, float]:
+def prior_nll(explainer: Explainer, strict: bool = False) -> tuple[InvarianceFlow, float]:
     """Return a flow like t with a constant condition, and its held-out −log p(z̄) in nats per dimension.
 
     Args:
         explainer: autoencoder and codes.
-        whole: as in :meth:`Explainer.fit`.
+        strict: as in :meth:`Explainer.fit`.
     """
     nothing = (torch.zeros(len(explainer.train_copies), 1), torch.zeros(len(explainer.held_out), 1))
-    flow, complete = train_t(explainer, nothing, "prior", "z̄ alone", whole=whole)
+    flow, complete = train_t(explainer, nothing, "prior", "z̄ alone", strict=strict)
     explainer.complete = explainer.complete and complete
     return flow, float(held_out_nll(flow, explainer.held_out_codes, nothing[1]).mean())
 

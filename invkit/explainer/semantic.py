@@ -14,7 +14,7 @@ from invkit.explainer.invariance import SOME
 from invkit.explainer.validation import with_residual
 from invkit.flows import SemanticFlow, estimate_factor_sizes
 from invkit.settings import Settings
-from invkit.training import AnchorTask, SemanticTask
+from invkit.training import AnchorTask, SemanticTask, fit
 from invkit.utils import distributed
 from invkit.utils.random import generator_for, seeded
 
@@ -34,7 +34,7 @@ def build_e(
     return e
 
 
-def train_e(explainer: Explainer, whole: bool = False) -> SemanticFlow:
+def train_e(explainer: Explainer, strict: bool = False) -> SemanticFlow:
     """Train e for the concepts of the images: first towards anchors, then on pairs."""
     settings, codes, seed = explainer.settings, explainer.codes, explainer.seed
     concepts = explainer.train_copies.concepts
@@ -56,6 +56,6 @@ def train_e(explainer: Explainer, whole: bool = False) -> SemanticFlow:
         ("e", SemanticTask(e, codes, concepts, held_out), settings.fit_e),
     ):
         decisive.append(asdict(how))
-        complete = explainer.fit_part(task, how, explainer.path(kind, *decisive), whole=whole)
-        explainer.complete = explainer.complete and complete
+        result = fit(task, how, path=explainer.path(kind, *decisive), seed=seed, strict=strict)
+        explainer.complete = explainer.complete and result.complete
     return e.cpu()

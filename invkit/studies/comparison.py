@@ -94,7 +94,7 @@ def comparison(
     explainer.check([(interpretee, addresses)])
     if gradient:
         interpretee.features(explainer.train.images(slice(2)), addresses)
-    explainer.fit(whole=True)
+    explainer.fit(strict=True)
     training = explainer.autoencoder_settings
     size = explainer.train.size
     theirs = training or explainer.settings.autoencoder or AutoencoderSettings.for_images(size)

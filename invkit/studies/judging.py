@@ -12,7 +12,7 @@ from invkit.data import Codes, Concept, ImageSet, concatenate_images, decode_all
 from invkit.evaluation import Features, Judge, JudgeTask
 from invkit.explainer import Explainer
 from invkit.interpretees import ModuleInterpretee
-from invkit.training import FitSettings
+from invkit.training import FitSettings, fit
 from invkit.utils import distributed
 from invkit.utils.random import seeded
 
@@ -38,7 +38,7 @@ def trained_judge(explainer: Explainer, *, redrawn: bool = True, settings: FitSe
     parts = [(explainer.train_copies, explainer.codes), (explainer.held_out, explainer.held_out_codes)]
     sets = [_half_redrawn(explainer, *part) if redrawn else part[0] for part in parts]
     judge.to(distributed.device())
-    explainer.fit_part(JudgeTask(judge, *sets), settings, path, whole=True, seed=explainer.seed + 1)
+    fit(JudgeTask(judge, *sets), settings, path=path, seed=explainer.seed + 1, strict=True)
     return judge.cpu()
 
 

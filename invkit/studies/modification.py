@@ -79,7 +79,7 @@ def modification(
     if isinstance(explainer.train.pixels, Generated) or not explainer.has_encoder:
         raise SettingsError("Only images that can be encoded can be edited", expected="an autoencoder with an encoder")
     _check_partners(explainer.held_out, edits, fit, explainer.seed)
-    explainer.fit(whole=True)
+    explainer.fit(strict=True)
     judge = judge or trained_judge(explainer)
     features = features or judge_features(trained_judge(explainer, redrawn=False))
     ways = _ways(explainer, star_gan)

@@ -122,7 +122,7 @@ def explain_shuffled(explainer: Explainer, interpretee: ModuleInterpretee, layer
     rows = torch.randperm(len(explainer.train_copies), generator=generator_for(explainer.seed, "shuffled"))
     codes = Codes(explainer.codes.mean[rows], explainer.codes.std[rows])
     key = content_hash(model_key(explainer, interpretee, [layer])[layer], layer, "shuffled")
-    t, _ = train_t(explainer, z, key, f"t {SHUFFLED}", codes=codes, whole=True)
+    t, _ = train_t(explainer, z, key, f"t {SHUFFLED}", codes=codes, strict=True)
     return explanation_of(explainer, interpretee, layer, t, z)
 
 

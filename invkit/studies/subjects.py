@@ -60,9 +60,9 @@ def explain_layers(
         name: name of the model in progress messages.
         z: result of :meth:`Explainer.representations`, if it was computed before.
     """
-    explainer.fit(whole=True)
+    explainer.fit(strict=True)
     found = {}
-    for explanation in explainer.explain_each(interpretee, layers, name=name, z=z, whole=True):
+    for explanation in explainer.explain_each(interpretee, layers, name=name, z=z, strict=True):
         found[explanation.layer] = explanation
         log(f"{name} {explanation.layer}: invariance {explanation.invariance()}".strip())
     return found

@@ -37,6 +37,7 @@ def fit(
     seed: int = 0,
     on_begin: Callable[[], None] | None = None,
     on_evaluate: Callable[[int, nn.Module], None] | None = None,
+    strict: bool = False,
 ) -> FitResult:
     """Train the task's module, or load its weights from `path`; it then holds the best averaged weights.
 
@@ -55,6 +56,7 @@ def fit(
             needs.
         on_evaluate: called at step 0 and after each evaluation, by the main process, with the step and the averaged
             module.
+        strict: raise KeyboardInterrupt if training is interrupted, instead of returning.
 
     Returns:
         The validation loss, the history, and how training ended.
@@ -102,6 +104,8 @@ def fit(
                 save_weights(path, task.module, result)
             distributed.barrier()
     task.module.eval()
+    if strict and not result.complete:
+        raise KeyboardInterrupt
     return result
 
 

@@ -12,10 +12,10 @@ import invkit
 from invkit.core import Posterior
 from invkit.data import as_image_set
 from invkit.errors import ArtefactError, DataError, LayerError, SettingsError
-from invkit.explainer import explainer as module
 from invkit.explanation import fidelity
 from invkit.flows import VectorEmbedder
 from invkit.testing import check_autoencoder
+from invkit.training import loop
 from invkit.utils import resources as room
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unknown preprocessing")  # how a plain module's images are normalised
@@ -188,7 +188,7 @@ def test_the_same_seed_gives_the_same_and_another_does_not(model, digits, tiny, 
     [("7", "No layer '7'"), ("4[3]@1", "No layer"), ("zz*", "No layer"), ("2@1", "never fires")],
 )
 def test_a_bad_layer_is_told_before_any_training(model, digits, layer, words, monkeypatch):
-    monkeypatch.setattr("invkit.explainer.explainer.fit_autoencoder", None)
+    monkeypatch.setattr("invkit.training.loop._train", None)
     with pytest.raises(LayerError, match=words):
         invkit.explain(model, layer, digits)
 
@@ -341,18 +341,15 @@ def test_new_labels_need_no_new_autoencoder_and_another_noise_no_new_e(model, di
 
 @pytest.mark.parametrize("stage", ["AutoencoderTask", "AnchorTask", "InvarianceTask"])
 def test_what_is_made_after_an_interruption_is_not_kept(model, digits, tiny, tmp_path, monkeypatch, stage):
-    whole = module.fit
+    whole = loop._train
 
-    def cut_short(task, *args, **options):
-        result = whole(task, *args, **options)
+    def cut_short(task, *args):
+        result = whole(task, *args)
         if type(task).__name__ == stage:
             result.stopped = "interrupted"
-            if options["path"] is not None:
-                options["path"].unlink(missing_ok=True)
         return result
 
-    monkeypatch.setattr(module, "fit", cut_short)
-    monkeypatch.setattr("invkit.autoencoders.fit.fit", cut_short)
+    monkeypatch.setattr(loop, "_train", cut_short)
     invkit.explain(model, "2", digits, settings=tiny, cache=tmp_path)
     kept = {file.name.partition("-")[0] for file in tmp_path.glob("[!.]*")}
     assert (
@@ -414,16 +411,13 @@ def test_an_explanation_that_was_saved_in_part_is_made_again(model, digits, tiny
     ],
 )
 def test_a_layer_without_an_embedder_or_finite_values_is_told_before_any_training(
-    build, layer, words, digits, tiny, monkeypatch
+    build, layer, words, digits, tiny, no_training
 ):
-    monkeypatch.setattr(module, "fit_autoencoder", lambda *_, **__: pytest.fail("training began"))
     with pytest.raises(LayerError, match=words):
         invkit.explain(build(), layer, digits, settings=tiny)
 
 
-def test_factors_that_do_not_fit_are_told_before_any_training(model, digits, tiny, monkeypatch):
-    monkeypatch.setattr(module, "fit", lambda *_, **__: pytest.fail("training began"))
-    monkeypatch.setattr(module, "fit_autoencoder", lambda *_, **__: pytest.fail("training began"))
+def test_factors_that_do_not_fit_are_told_before_any_training(model, digits, tiny, no_training):
     for sizes, words in (({"digit": 12}, "do not fit"), ({"digt": 2}, "No labels for digt")):
         with pytest.raises(SettingsError, match=words):
             invkit.explain(model, "2", digits, settings=replace(tiny, factor_sizes=sizes))

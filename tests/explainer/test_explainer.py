@@ -10,6 +10,7 @@ import invkit
 from invkit.data import Concept, ImageSet
 from invkit.errors import ArtefactError, DataError
 from invkit.explainer import explainer as module
+from invkit.training import loop
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unknown preprocessing")
 
@@ -32,14 +33,13 @@ def fitted(digits, tiny):
 def trained(monkeypatch):
     """Titles of all trainings, in order."""
     titles = []
-    whole = module.fit
+    whole = loop._train
 
-    def noted(task, *args, **options):
+    def noted(task, *args):
         titles.append(task.title)
-        return whole(task, *args, **options)
+        return whole(task, *args)
 
-    monkeypatch.setattr(module, "fit", noted)
-    monkeypatch.setattr("invkit.autoencoders.fit.fit", noted)
+    monkeypatch.setattr(loop, "_train", noted)
     return titles
 
 
@@ -132,9 +132,9 @@ def test_an_interrupted_part_is_trained_again_where_whole_parts_are_needed(digit
     interrupt("z̄ alone")
     assert not explainer.fit().complete
     with pytest.raises(KeyboardInterrupt):
-        explainer.fit(whole=True)
+        explainer.fit(strict=True)
     interrupt(None)
-    assert explainer.fit(whole=True).complete
+    assert explainer.fit(strict=True).complete
 
 
 def test_classes_that_no_image_has_give_another_e(pixels, tiny, tmp_path):

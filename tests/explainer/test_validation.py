@@ -14,13 +14,6 @@ from invkit.explainer.validation import with_residual
 pytestmark = pytest.mark.filterwarnings("ignore:Unknown preprocessing")
 
 
-@pytest.fixture
-def untrained(monkeypatch):
-    """Fail the test if a training begins."""
-    for name in ("fit_autoencoder", "fit"):
-        monkeypatch.setattr(f"invkit.explainer.explainer.{name}", lambda *_, **__: pytest.fail("training began"))
-
-
 def quantities(n, rows):
     return {f"q{k}": as_concept("q", torch.rand(rows)) for k in range(n)}
 
@@ -39,7 +32,7 @@ def shapes(names, rows=100):
     ],
 )
 def test_unusable_data_are_reported_before_any_training(
-    untrained, network, tiny, rows, concepts, sizes, held_out, error, words
+    no_training, network, tiny, rows, concepts, sizes, held_out, error, words
 ):
     data = ImageSet(torch.rand(rows, 3, 28, 28), quantities(concepts, rows))
     with pytest.raises(error, match=words):
@@ -81,7 +74,9 @@ def test_the_residual_fills_what_the_others_leave():
     assert with_residual({"a": 2, "residual": 7}, 9) == {"residual": 7, "a": 2}
 
 
-def test_too_little_disk_space_is_reported_before_any_training(untrained, network, digits, tiny, tmp_path, monkeypatch):
+def test_too_little_disk_space_is_reported_before_any_training(
+    no_training, network, digits, tiny, tmp_path, monkeypatch
+):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     with pytest.raises(ArtefactError, match="latents"):
         invkit.explain(network, "2", digits, settings=tiny, cache=tmp_path)

@@ -139,7 +139,7 @@ def test_trained_explanation_is_green_and_each_of_three_defects_red(quick, tmp_p
     broken = colours(explain(autoencoder=collapsed.eval()).fidelity())
     assert broken["The images' codes"] == broken["What t finds in the layer"] == "red"
 
-    explainer = invkit.Explainer(data, settings=quick, cache=tmp_path).fit(whole=True)
+    explainer = invkit.Explainer(data, settings=quick, cache=tmp_path).fit(strict=True)
     shuffled = explain_shuffled(explainer, as_interpretee(model, lambda x: x), "seen")
     wrong = colours(shuffled.fidelity())
     assert wrong["What t finds in the layer"] == wrong["Samples look the same to the layer"] == "red"

@@ -158,7 +158,7 @@ def test_a_targeted_attack_leaves_images_of_the_target_alone(linear):
 def plain(tiny):
     """An Explainer of grey noise without concepts."""
     torch.manual_seed(0)
-    return Explainer(ImageSet(grey(200)), settings=tiny).fit(whole=True)
+    return Explainer(ImageSet(grey(200)), settings=tiny).fit(strict=True)
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ def squares(n=400, seed=0):
 
 @pytest.fixture(scope="module")
 def explainer(tiny):
-    return Explainer(squares(), settings=tiny).fit(whole=True)
+    return Explainer(squares(), settings=tiny).fit(strict=True)
 
 
 def test_the_headline_is_the_difference_of_the_differences(explainer, tmp_path):

@@ -54,12 +54,12 @@ def prepared(cache: Path, *, seed: int) -> tuple[dict[int, nn.Module], Explainer
     """Return SqueezeNet at its checkpoints, by training step, and a fitted Explainer of ColorDigits."""
     train, test = color_digits("train", seed=seed), color_digits("test", copies=4, seed=seed)
     models = train_checkpoints(train, test, NETWORK, CHECKPOINTS, seed=seed, cache=cache)
-    return models, Explainer(train, held_out=test, seed=seed, cache=cache).fit(whole=True)
+    return models, Explainer(train, held_out=test, seed=seed, cache=cache).fit(strict=True)
 
 
 def _explain(explainer: Explainer, models: Mapping[int, nn.Module], step: int) -> Explanation:
     interpretee = ModuleInterpretee(models[step], PREPROCESS)
-    found = next(explainer.explain_each(interpretee, [LAYER], name=f"step {step},", whole=True))
+    found = next(explainer.explain_each(interpretee, [LAYER], name=f"step {step},", strict=True))
     log(f"step {step}: {found!r}")
     return found
 

@@ -11,7 +11,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from invkit.data import ImageSet, evenly_spaced
 from invkit.explainer import Explainer
-from invkit.training import FitSettings, Task
+from invkit.training import FitSettings, Task, fit
 from invkit.utils import distributed
 from invkit.utils.autograd import frozen
 from invkit.utils.random import seeded
@@ -151,7 +151,7 @@ def trained_star_gan(explainer: Explainer, concept: str, settings: FitSettings =
         module = StarGAN(explainer.train_copies.concepts[concept].classes)
     path = explainer.path("stargan", asdict(settings), concept, *explainer.labels)
     task = StarGANTask(module.to(distributed.device()), explainer.train_copies, explainer.held_out, concept)
-    explainer.fit_part(task, settings, path, whole=True)
+    fit(task, settings, path=path, seed=explainer.seed, strict=True)
     return module.cpu()
 
 

@@ -15,7 +15,7 @@ from invkit.core import Autoencoder, Embedder
 from invkit.data import ImageSet, Rows, evenly_spaced
 from invkit.explainer import Explainer
 from invkit.flows import InvarianceFlow, embedder_for
-from invkit.training import Task
+from invkit.training import Task, fit
 from invkit.utils import distributed
 from invkit.utils.random import generator_for, seeded
 from invkit.utils.resources import rows_in_memory
@@ -147,7 +147,7 @@ def trained_regressor(
         module.to(device)
         task.metric = ImageMetric(settings.pixel, perceptual_of(settings, device), settings.perceptual_weight)
 
-    explainer.fit_part(task, settings.fit, path, whole=True, begin=begin)
+    fit(task, settings.fit, path=path, seed=explainer.seed, on_begin=begin, strict=True)
     return module.cpu()
 
 
