@@ -45,7 +45,7 @@ def test_a_prefix_that_is_taken_is_refused(install, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_folder_that_is_there_is_left_alone(tmp_path):
+def test_an_existing_folder_is_not_changed(tmp_path):
     new_plugin("zoo", tmp_path)
-    with pytest.raises(SettingsError, match="there already"):
+    with pytest.raises(SettingsError, match="exists already"):
         new_plugin("zoo", tmp_path)

@@ -1,4 +1,4 @@
-"""A new plugin project, ready to run."""
+"""Template of a new plugin project, ready to run."""
 
 from __future__ import annotations
 
@@ -19,14 +19,22 @@ def new_plugin(name: str, into: Path) -> Path:
     """Write the project invkit-NAME into a folder.
 
     Args:
-        name: prefix of what the plugin will offer: lower-case letters, digits and hyphens.
-        into: folder in which the project's own is made.
+        name: prefix of the names that the plugin will offer: lower-case letters, digits and hyphens.
+        into: folder in which the project's folder is created.
 
     Returns:
         the project's folder.
 
     Raises:
-        SettingsError: a name that no package can have, a prefix that is taken, or a folder that is there already.
+        SettingsError: a name that no package can have, a prefix that is taken, or a folder that exists.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from invkit.plugins.scaffold import new_plugin
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     new_plugin("zoo", Path(folder)).name
+        'invkit-zoo'
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise SettingsError(
@@ -36,12 +44,12 @@ def new_plugin(name: str, into: Path) -> Path:
     if name in taken:
         raise SettingsError(
             f"The prefix '{name}' is that of {taken[name]}",
-            expected="one of its own, for of two plugins with one prefix none can be used",
+            expected="another prefix: two plugins with the same prefix cannot be used",
             hint="Choose another name, or uninstall the other plugin.",
         )
     folder = into / f"invkit-{name}"
     if folder.exists():
-        raise SettingsError(f"{folder} is there already", hint="Choose another name or folder.")
+        raise SettingsError(f"{folder} exists already", hint="Choose another name or folder.")
     module = f"invkit_{name.replace('-', '_')}"
     environment = Environment(
         loader=PackageLoader("invkit.plugins.scaffold"),

@@ -1,7 +1,7 @@
 """BigGAN and BigGAN-deep (Brock et al., 2019) as decoders of known codes z̄ = (z̃, Wc).
 
 The classes are in :mod:`invkit_biggan.decoder`, :mod:`invkit_biggan.dequantize` and the two generators in
-:mod:`invkit.autoencoders.biggan` and :mod:`invkit_biggan.deep`; this module imports none of them before it is asked.
+:mod:`invkit.autoencoders.biggan` and :mod:`invkit_biggan.deep`; this module imports them when a name is loaded.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _NAMES = [f"{family}-{size}" for family in ("biggan", "biggan-deep") for size in
 
 @hookimpl
 def list_autoencoders() -> list[str]:
-    """BigGAN and BigGAN-deep at 128, 256 and 512 px; they have no encoder."""
+    """List BigGAN and BigGAN-deep at 128, 256 and 512 px; they have no encoder."""
     return list(_NAMES)
 
 
 @hookimpl
 def load_autoencoder(name: str, weights: str | None, local_files_only: bool) -> Any:
-    """Return a decoder with published weights from a file or folder, or with random ones."""
+    """Load a decoder with published weights from a file or folder, or with random weights."""
     if name not in _NAMES:
         return None
     from invkit_biggan.weights import load

@@ -20,20 +20,20 @@ from invkit_biggan.sampling import truncated_normal
 
 __all__ = ["BigGANDecoder"]
 
-_CHUNK = 16  # images made at once
+_CHUNK = 16  # batch size of decoding
 
 
 class BigGANDecoder(Autoencoder):
     """Codes z̄ = (z̃, Wc) to images: z̃ is noise, Wc the embedding of a class; N = z_dim + 128, 268 for BigGAN at 256 px.
 
-    There is no encoder: instead of images that are encoded there are codes that are drawn, with the images that they
-    make. A model is explained on those images: ``invkit.explain(model, layer, decoder.image_set(20_000))``.
+    There is no encoder: codes are drawn and decoded to images. A model is explained on those images:
+    ``invkit.explain(model, layer, decoder.image_set(20_000))``.
 
     Args:
         architecture: ``biggan-SIZE`` or ``biggan-deep-SIZE`` with 128, 256 or 512.
         width: channels of the last block; None for 96 (BigGAN) or 128 (deep), those of the published files.
         classes: number of classes.
-        truncation: of the codes that are drawn and, for BigGAN-deep, of the batch statistics of :meth:`decode`; see
+        truncation: truncation of drawn codes and, for BigGAN-deep, of the batch statistics of :meth:`decode`; see
             :meth:`sample`.
         swapped_statistics: see :class:`invkit_biggan.deep.BigGANDeep`.
 
@@ -88,7 +88,7 @@ class BigGANDecoder(Autoencoder):
 
     @property
     def truncation(self) -> float:
-        """Of the codes that are drawn, and of BigGAN-deep's batch statistics; set it before you draw."""
+        """Truncation of drawn codes and of BigGAN-deep's batch statistics; set it before drawing."""
         return float(self.config["truncation"])
 
     @truncation.setter
@@ -102,16 +102,16 @@ class BigGANDecoder(Autoencoder):
         return self.generator.embeddings_of_classes
 
     def encode(self, images: Tensor) -> NoReturn:
-        """Refuse: there is no encoder.
+        """Raise an error: there is no encoder.
 
         Raises:
             InvkitError: always.
         """
         raise InvkitError(
             f"{self.config['architecture']} has no encoder",
-            expected="codes that were drawn, with the images that they make",
+            expected="drawn codes, with the images decoded from them",
             got="images to encode",
-            hint="Explain a model on `decoder.image_set(n)`; `decoder.sample(n)` gives codes and images.",
+            hint="Explain a model on `decoder.image_set(n)`; `decoder.sample(n)` returns codes and images.",
         )
 
     def decode(self, latents: Tensor, truncation: float | None = None) -> Tensor:
@@ -119,7 +119,7 @@ class BigGANDecoder(Autoencoder):
 
         Args:
             latents: codes, z̃ first.
-            truncation: with which z̃ was drawn, in (0, 1]; None for the decoder's own. It chooses the batch
+            truncation: truncation with which z̃ was drawn, in (0, 1]; None for the decoder's own. It selects the batch
                 statistics of BigGAN-deep; BigGAN has one set of them.
 
         Raises:
@@ -144,24 +144,24 @@ class BigGANDecoder(Autoencoder):
         classes: Tensor | None = None,
         dequantizer: EmbeddingVAE | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Draw codes and make their images.
+        """Draw codes and decode them.
 
         z̃ = truncation · (standard normal values, those beyond ±`bound` drawn again). For the truncation of Brock et
         al., by a threshold alone, leave `truncation` at 1 and set `bound`.
 
         Args:
-            n: how many.
-            truncation: in (0, 1]: smaller gives better but more similar images; None for the decoder's own.
-            seed: of every draw.
+            n: number of codes.
+            truncation: in (0, 1]: a smaller value has better but more similar images; None for the decoder's own.
+            seed: seed of all random numbers.
             classes: (n,) integers; None draws them uniformly.
-            dequantizer: spreads each class embedding; images are made of the code as given back.
+            dequantizer: adds noise to each class embedding; images are decoded from the codes that are returned.
 
         Returns:
             codes (n, N) and their images (n, 3, S, S) in [0, 1], on the decoder's device.
 
         Raises:
             SettingsError: truncation outside (0, 1].
-            DataError: classes that are none.
+            DataError: unknown classes.
         """
         return self._draw(n, truncation, generator_for(seed, "biggan"), classes, dequantizer)
 
@@ -173,17 +173,17 @@ class BigGANDecoder(Autoencoder):
         classes: Sequence[int] | None = None,
         dequantizer: EmbeddingVAE | None = None,
     ) -> ImageSet:
-        """Return the data to explain a model on: n codes, whose images are made whenever they are asked for.
+        """Return data to explain a model on: n codes, decoded to images whenever these are read.
 
         Args:
-            n: how many; 20,000 and more for metrics to rely on.
-            seed: of every draw.
-            classes: draw these alone, and make them the concept `class`; None draws all, without a concept.
-            dequantizer: spreads each class embedding; None trains that of table S17 at a width of 512, about a minute
-                on a CPU. Without one, t could put all its density on as many points as there are classes.
+            n: number of codes; at least 20,000 for reliable metrics.
+            seed: seed of all random numbers.
+            classes: draw only these, as the concept `class`; None draws all classes, without a concept.
+            dequantizer: adds noise to each class embedding; None trains that of table S17 at a width of 512, about a
+                minute on a CPU. Without it t could put all its density on as many points as there are classes.
 
         Raises:
-            DataError: classes that are none.
+            DataError: unknown classes.
         """
         generator = generator_for(seed, "biggan image set")
         chosen = torch.as_tensor(range(len(self.embeddings)) if classes is None else classes)
@@ -203,14 +203,14 @@ class BigGANDecoder(Autoencoder):
         start: int = 0,
         dequantizer: EmbeddingVAE | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Return batches of codes and images as :meth:`sample` does, one at a time, so that no data set is stored.
+        """Yield batches of codes and images as :meth:`sample` draws them; no data set is stored.
 
         Args:
-            batch_size: of each.
+            batch_size: size of each batch.
             truncation: see :meth:`sample`.
-            seed: batch k is the same whenever it is reached.
-            batches: how many; None for no end.
-            start: number of the first batch, to go on where one stopped.
+            seed: seed; batch k depends on it and on k only.
+            batches: number of batches; None for an endless stream.
+            start: number of the first batch, to continue a stream.
             dequantizer: see :meth:`sample`.
         """
         for k in islice(count(start), batches):

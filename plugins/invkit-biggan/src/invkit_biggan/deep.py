@@ -12,14 +12,14 @@ from invkit.autoencoders.spectral import StoredVectors, attend, bounded
 
 __all__ = ["BigGANDeep"]
 
-#: size: (channels going into each block and out of the last, in multiples of the width); every second block doubles
-#: the side
+#: by size: input channels of each block and output channels of the last, in multiples of the width; every second block
+#: doubles the side
 _PLANS = {
     128: (16, 16, 16, 16, 8, 8, 4, 4, 2, 2, 1),
     256: (16, 16, 16, 16, 8, 8, 8, 8, 4, 4, 2, 2, 1),
     512: (16, 16, 16, 16, 8, 8, 8, 8, 4, 4, 2, 2, 1, 1, 1),
 }
-_ATTENTION = 8  # its place in the list of layers, at 64×64 px in all sizes
+_ATTENTION = 8  # its position in the list of layers, at 64×64 px for all sizes
 _STATISTICS = 51  # for truncation 0, 0.02, …, 1
 _EPS = 1e-4
 _Z = _EMBEDDING = 128
@@ -28,8 +28,8 @@ _Z = _EMBEDDING = 128
 class _Norm(nn.Module):
     """Batch normalisation by statistics stored for 51 truncations, with a learned or a conditional affine map.
 
-    Between two of them the statistics are interpolated linearly. The published code swaps the two weights: at
-    truncation 0.405, a quarter of the way from entry 20 to 21, it takes three quarters. `swapped` does so too.
+    Between two truncations the statistics are interpolated linearly. The published code swaps the two weights: at
+    truncation 0.405, a quarter of the way from entry 20 to 21, it uses three quarters. `swapped` does the same.
     """
 
     running_means: Tensor
@@ -50,7 +50,7 @@ class _Norm(nn.Module):
 
     def statistics(self, truncation: float) -> tuple[Tensor, Tensor]:
         """Return mean and variance of each channel at a truncation in [0, 1]."""
-        # the division is the published one, which decides on which side of an entry a rounded value falls
+        # the division of the published code, which decides on which side of an entry a rounded value lies
         position = truncation / (1.0 / (_STATISTICS - 1))
         low = int(position)
         share = position - low
@@ -69,7 +69,7 @@ class _Norm(nn.Module):
 
 
 class _Block(nn.Module):
-    """A bottleneck block; where channels get fewer the shortcut drops the last ones."""
+    """A bottleneck block; if it reduces the channels the shortcut drops the last ones."""
 
     def __init__(self, channels: int, out: int, condition: int, double: bool) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class _Trunk(nn.Module):
         self.layers = nn.ModuleList(_Block(a, b, condition, double=i % 2 == 1) for i, (a, b) in enumerate(pairs))
         self.layers.insert(_ATTENTION, _Attention(channels[_ATTENTION]))
         self.bn = _Norm(channels[-1])
-        self.conv_to_rgb = StoredVectors(channels[-1], channels[-1], 3, 3)  # of its channels three are used
+        self.conv_to_rgb = StoredVectors(channels[-1], channels[-1], 3, 3)  # three of its channels are used
 
     def forward(self, condition: Tensor, truncation: float) -> Tensor:
         x = self.gen_z(condition).unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2)  # channels are last, as in TensorFlow
@@ -123,7 +123,7 @@ class _Trunk(nn.Module):
 
 
 class BigGANDeep(nn.Module):
-    """The generator: z and the class embedding, whole, go to the first map and to every block.
+    """The generator: all of z and of the class embedding go into the first map and into every block.
 
     Args:
         image_size: 128, 256 or 512.

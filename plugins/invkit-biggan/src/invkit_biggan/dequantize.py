@@ -1,4 +1,4 @@
-"""A class embedding takes 1,000 values; a VAE spreads each, so that a flow has a density to learn (table S17)."""
+"""Dequantisation of class embeddings by a VAE (table S17): a flow cannot fit the density of 1,000 points."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class EmbeddingVAE(nn.Module):
     with a learned one the VAE would learn the 1,000 points by heart and undo what it is for.
 
     Args:
-        dim: of the embedding and of the latent.
-        width: of the hidden layers; 4096 in the paper (156 million parameters).
+        dim: dimension of the embedding and of the latent.
+        width: width of the hidden layers; 4096 in the paper (156 million parameters).
         noise: standard deviation of the output, relative to the scale of the embeddings.
     """
 
@@ -66,7 +66,7 @@ class EmbeddingVAE(nn.Module):
         self.register_buffer("scale", torch.ones(()))
 
     def fit_scale(self, embeddings: Tensor) -> None:
-        """Set centre and scale to those of the embeddings (K, dim)."""
+        """Set centre and scale from the embeddings (K, dim)."""
         self.center.copy_(embeddings.mean(0))
         self.scale.copy_((embeddings - self.center).square().mean().sqrt())
 
@@ -82,7 +82,7 @@ class EmbeddingVAE(nn.Module):
 
     @torch.no_grad()
     def dequantize(self, embeddings: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw a value near each embedding (B, dim): encode, draw a latent, decode, add the output's noise."""
+        """Draw a value near each embedding (B, dim): encode, draw a latent, decode, add noise."""
         mean = self.decode(self.encode(embeddings).sample(generator))
         return mean + self.noise * self.scale * _normal(mean, generator)
 
@@ -95,12 +95,12 @@ class EmbeddingVAE(nn.Module):
 
 
 def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal values on any device from a CPU generator, so that a seed means the same everywhere."""
+    """Draw standard normal values for any device from a CPU generator, so that results do not depend on the device."""
     return torch.randn(like.shape, generator=generator).to(like)
 
 
 class DequantizerTask(Task):
-    """Train the VAE on the embeddings of all classes; there are no others, so that these judge it too.
+    """Train the VAE on the embeddings of all classes, which are also its validation data: there are no others.
 
     Args:
         module: the VAE.
@@ -117,7 +117,7 @@ class DequantizerTask(Task):
         return module.loss(self._embeddings[rows.to(self._embeddings.device)], generator)
 
     def validation_loss(self, module: nn.Module) -> float:
-        """Return the same of all classes, with the same noise at every call."""
+        """Return the loss of all classes, with the same noise at every call."""
         assert isinstance(module, EmbeddingVAE)
         return float(module.loss(self._embeddings, generator_for(0, "held-out")))
 
@@ -135,11 +135,11 @@ def train_dequantizer(
 
     Args:
         embeddings: (K, dim), for instance ``decoder.embeddings``.
-        width: of the hidden layers; 256 to 512 is quick on a CPU.
+        width: width of the hidden layers; 256 to 512 is quick on a CPU.
         noise: see :class:`EmbeddingVAE`.
         settings: None for 3,000 steps.
-        path: file to keep it in, see :func:`invkit.training.fit`.
-        seed: of every draw.
+        path: file to store it in, see :func:`invkit.training.fit`.
+        seed: seed of all random numbers.
 
     Raises:
         DataError: embeddings of another shape.

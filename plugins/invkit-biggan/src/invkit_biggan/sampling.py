@@ -1,4 +1,4 @@
-"""Draws of z̃: a normal distribution whose far values are drawn again."""
+"""z̃ from a truncated normal distribution."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from invkit.errors import SettingsError
 
 __all__ = ["truncated_normal"]
 
-_SMALLEST = 0.05  # 4 % of normal values lie within; below it drawing again takes long
+_SMALLEST = 0.05  # 4 % of normal values are smaller; below, rejection sampling is slow
 
 
 def truncated_normal(count: int, dim: int, bound: float, generator: torch.Generator) -> Tensor:
     """Draw standard normal values, and draw each again until it lies in [−bound, bound] (Brock et al., sec. 3.1).
 
     Args:
-        count: rows.
-        dim: columns.
+        count: number of rows.
+        dim: number of columns.
         bound: largest magnitude, at least 0.05.
-        generator: of every draw.
+        generator: source of the random numbers.
 
     Returns:
         (count, dim).

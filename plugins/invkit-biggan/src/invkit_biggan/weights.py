@@ -16,15 +16,15 @@ __all__ = ["calibrate", "load"]
 
 
 def _file(name: str) -> str:
-    """The name of the published file."""
+    """Return the name of the published file."""
     return f"{name}-pytorch_model.bin" if "deep" in name else f"{name}.pth"
 
 
 def load(name: str, weights: str | None, *, local_files_only: bool = False) -> BigGANDecoder:
-    """Return a decoder in eval mode.
+    """Load a decoder, in evaluation mode.
 
     Args:
-        name: of the architecture.
+        name: the architecture.
         weights: ``random``; or a file, a folder or ``hf-hub:owner/name`` with a published file. Width and number of
             classes are read off the file.
         local_files_only: never download.
@@ -58,7 +58,7 @@ def _origin(name: str) -> str:
 
 
 def _telling(name: str, state: dict[str, Tensor], source: str) -> tuple[Tensor, Tensor]:
-    """Return two tensors that tell the number of classes and the width."""
+    """Return two tensors whose shapes contain the number of classes and the width."""
     if "deep" in name:
         keys = ["embeddings.weight", "generator.bn.weight"]
     else:
@@ -75,12 +75,12 @@ def _telling(name: str, state: dict[str, Tensor], source: str) -> tuple[Tensor, 
 
 @torch.no_grad()
 def calibrate(decoder: BigGANDecoder) -> None:
-    """Set the statistics of batch normalisation from a batch (Brock et al., sec. 4.1), so that random weights show."""
+    """Set the statistics of batch normalisation from a batch (Brock et al., sec. 4.1), for random weights."""
 
     def measure(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         variance, mean = torch.var_mean(inputs[0], (0, 2, 3))
         for name, buffer in _statistics(norm).items():
-            buffer.copy_((mean if "mean" in name else variance).expand_as(buffer))  # of every truncation
+            buffer.copy_((mean if "mean" in name else variance).expand_as(buffer))  # for every truncation
 
     norms = [module for module in decoder.generator.modules() if _statistics(module)]
     handles = [norm.register_forward_pre_hook(measure) for norm in norms]

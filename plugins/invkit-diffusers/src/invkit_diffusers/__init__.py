@@ -18,13 +18,13 @@ _SIZES = (64, 128, 256)
 
 @hookimpl
 def list_autoencoders() -> list[str]:
-    """Each class at 64, 128 and 256 px; any other side that the network can halve as often as it does works too."""
+    """List each class at 64, 128 and 256 px; other multiples of the network's downsampling factor work too."""
     return [f"{family}-{size}" for family in PUBLISHED for size in _SIZES]
 
 
 @hookimpl
 def load_autoencoder(name: str, weights: str | None, local_files_only: bool) -> Any:
-    """Return an autoencoder with the published weights, others, or random ones; None for any other name.
+    """Load an autoencoder with published, other or random weights; None for an unknown name.
 
     Args:
         name: ``autoencoder-kl-SIZE``, ``autoencoder-tiny-SIZE`` or ``vq-model-SIZE``, SIZE being the side of the

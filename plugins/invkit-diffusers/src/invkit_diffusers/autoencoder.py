@@ -17,11 +17,11 @@ from invkit_diffusers.codes import CODES
 
 __all__ = ["DiffusersAutoencoder"]
 
-_PIXELS = 2**18  # worked on at once: 64 images of 64 px, 4 of 256; a map of 128 channels is then 128 MiB
+_PIXELS = 2**18  # batch size in pixels: 64 images of 64 px, 4 of 256 px; a map of 128 channels then takes 128 MiB
 
 
 class DiffusersAutoencoder(Autoencoder):
-    """AutoencoderKL, AutoencoderTiny or VQModel of diffusers; its codes are maps (C, S / f, S / f).
+    """AutoencoderKL, AutoencoderTiny or VQModel of diffusers, with codes that are maps (C, S / f, S / f).
 
     The networks are convolutional, so that one works at any side that is a multiple of f, though best at about the
     one that it was trained at. Codes have about unit variance; see :mod:`invkit_diffusers.codes` for how, and for the
@@ -33,7 +33,7 @@ class DiffusersAutoencoder(Autoencoder):
         image_size: S, side of the images in pixels.
 
     Attributes:
-        network: that of diffusers.
+        network: the network of diffusers.
 
     Raises:
         SettingsError: a network of another class or not of RGB images, or a side that does not fit.
@@ -91,7 +91,7 @@ class DiffusersAutoencoder(Autoencoder):
 
 
 def _live(module: nn.Module | Mapping[str, Any]) -> Any:
-    """Return a module as it is, and build one of a config."""
+    """Return a module as it is, or build it from a config."""
     if not isinstance(module, Mapping):
         return module
     name = module.get("_class_name")
@@ -122,7 +122,7 @@ def _check_colours(class_name: str, options: Mapping[str, Any]) -> None:
 
 
 def _side(image_size: int, down: int, up: int) -> int:
-    """Return the codes' side."""
+    """Return the side of the codes."""
     if down != up:
         raise SettingsError(
             "This network makes images of another size than it takes",

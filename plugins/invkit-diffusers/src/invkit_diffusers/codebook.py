@@ -1,4 +1,4 @@
-"""The codebook of a VQModel: how far its entries lie apart, and a random one that the codes reach."""
+"""The codebook of a VQModel: distances between its entries, and random entries on the scale of the codes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from invkit.utils.random import generator_for
 
 __all__ = ["neighbour_distance", "scatter"]
 
-_ROWS = 1024  # entries that are compared with all at once: 32 MiB for 8,192
+_ROWS = 1024  # entries compared with all others at once: 32 MiB for 8,192
 
 
 @torch.no_grad()
 def neighbour_distance(codebook: Tensor, entries: Tensor) -> Tensor:
-    """Return the distance from some entries to the nearest other that differs.
+    """Return the distance from entries to the nearest different entry.
 
     Args:
-        codebook: (K, D), two different rows at least.
-        entries: (M,) their numbers, in any order.
+        codebook: (K, D), with at least two different rows.
+        entries: (M,) indices of rows, in any order.
 
     Returns:
         (M,) float32, positive.
@@ -32,16 +32,16 @@ def neighbour_distance(codebook: Tensor, entries: Tensor) -> Tensor:
 
 
 def _nearest_other(points: Tensor, codebook: Tensor) -> Tensor:
-    # without products of matrices, whose rounding is as large as what lies between entries far from zero
+    # without matrix products, whose rounding errors reach the distance between entries far from zero
     distance = torch.cdist(points, codebook, compute_mode="donot_use_mm_for_euclid_dist")
     return distance.masked_fill(distance == 0, torch.inf).amin(1)
 
 
 @torch.no_grad()
 def scatter(network: Any) -> None:
-    """Draw the codebook of a random VQModel anew: normal, with the mean and deviation of what it makes of noise.
+    """Draw a new codebook for a random VQModel: normal, with mean and standard deviation of its codes of noise.
 
-    diffusers' own entries lie within 1/K of zero, far from all codes, so that every image would get the same few.
+    diffusers' own entries lie within 1/K of zero, far from all codes, so that all images would share a few entries.
     """
     generator = generator_for(0, "codebook")
     codes = network.encode(2 * torch.rand(2, 3, 64, 64, generator=generator) - 1).latents

@@ -1,4 +1,4 @@
-"""What differs between the classes: the shape of their codes, and how certain the encoder is of them."""
+"""Codes of each class of diffusers: their shape, scale and standard deviation."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ __all__ = ["CODES", "Codes", "KLCodes", "TinyCodes", "VQCodes"]
 
 
 class Codes(ABC):
-    """How one class of diffusers makes codes; `config` is a network's, `network` is any of that class."""
+    """The codes of one class of diffusers; `network` is a network of this class, `config` its config."""
 
     @abstractmethod
     def posterior(self, network: Any, images: Tensor) -> Posterior:
         """Return the distribution of codes (B, C, H, W), unscaled, of images (B, 3, S, S) in [−1, 1]."""
 
     def channels(self, config: Mapping[str, Any]) -> int:
-        """Return C."""
+        """Return C, the number of channels of a code."""
         return int(config["latent_channels"])
 
     def factors(self, config: Mapping[str, Any]) -> tuple[int, int]:
-        """Return how often smaller the codes' sides are than the images', and how often larger D makes them."""
+        """Return by which factor E reduces the side of images, and by which D enlarges that of codes."""
         factor = 2 ** (len(config["block_out_channels"]) - 1)
         return factor, factor
 
     def shift_and_scale(self, config: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-        """Return what is taken off a code and what it is multiplied by then, for about unit variance; (), or (C, 1, 1).
+        """Return the shift to subtract from a code and the factor of the result, for unit variance; () or (C, 1, 1).
 
-        By channel where a config has `latents_mean` and `latents_std`, as diffusers' pipeline for SDXL does it.
+        Both are by channel if a config has `latents_mean` and `latents_std`, as diffusers' pipeline for SDXL does it.
         """
         scale = torch.tensor(float(config.get("scaling_factor") or 1))
         mean, std = config.get("latents_mean"), config.get("latents_std")
@@ -45,7 +45,7 @@ class Codes(ABC):
 
 
 class KLCodes(Codes):
-    """AutoencoderKL: the encoder gives mean and deviation itself."""
+    """AutoencoderKL: the encoder returns mean and standard deviation."""
 
     def posterior(self, network: Any, images: Tensor) -> Posterior:
         """Return its `latent_dist`."""
@@ -54,14 +54,14 @@ class KLCodes(Codes):
 
 
 class TinyCodes(Codes):
-    """AutoencoderTiny: its encoder is deterministic, and the deviation is that of rounding codes to 8 bits.
+    """AutoencoderTiny: its encoder is deterministic; the standard deviation is that of rounding codes to 8 bits.
 
-    Its `forward` rounds codes to 256 values in ±`latent_magnitude` (`scale_latents`), which its decoder bears without
-    a visible difference. Values that fall anywhere within a step of 2 · magnitude / 255 deviate by step / √12.
+    Its `forward` rounds codes to 256 values in ±`latent_magnitude` (`scale_latents`), without a visible
+    difference in the images. Uniform values within a step of 2 · magnitude / 255 have a deviation of step / √12.
     """
 
     def factors(self, config: Mapping[str, Any]) -> tuple[int, int]:
-        """Each stage but one halves the sides, or multiplies them by `upsampling_scaling_factor`."""
+        """Return the factors; each stage but one halves the sides or multiplies by `upsampling_scaling_factor`."""
         up = int(config["upsampling_scaling_factor"])
         return 2 ** (len(config["num_encoder_blocks"]) - 1), up ** (len(config["num_decoder_blocks"]) - 1)
 
@@ -73,7 +73,7 @@ class TinyCodes(Codes):
 
 
 class VQCodes(Codes):
-    """VQModel: codes before they are quantised, which decoding does.
+    """VQModel: codes before quantisation, which is part of decoding.
 
     The deviation at a position is a twentieth (`share`) of the distance between the entry that the code there is
     rounded to and the entry nearest to that one. A code that lies anywhere in a cell as wide as this distance leaves it
@@ -87,11 +87,11 @@ class VQCodes(Codes):
     share = 0.05
 
     def channels(self, config: Mapping[str, Any]) -> int:
-        """`vq_embed_dim`, by default as many as the encoder's."""
+        """Return `vq_embed_dim`, by default the encoder's number of channels."""
         return int(config["vq_embed_dim"] or config["latent_channels"])
 
     def shift_and_scale(self, config: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-        """Leave the codes as they are."""
+        """Return 0 and 1: codes are not scaled."""
         return torch.tensor(0.0), torch.tensor(1.0)
 
     def posterior(self, network: Any, images: Tensor) -> Posterior:
@@ -104,5 +104,5 @@ class VQCodes(Codes):
         return Posterior(mean, std.expand_as(mean))
 
 
-#: by the name of the class
+#: codes by the name of the class
 CODES: Mapping[str, Codes] = {"AutoencoderKL": KLCodes(), "AutoencoderTiny": TinyCodes(), "VQModel": VQCodes()}

@@ -20,23 +20,23 @@ __all__ = ["load"]
 _HUB = "hf-hub:"
 _CONFIG = "config.json"
 _WEIGHTS = tuple(f"diffusion_pytorch_model.{end}" for end in ("safetensors", "bin", "fp16.safetensors"))
-#: once the names of attention's layers, which many published files still have; diffusers renames them when it loads
+#: former names of the attention layers, which many published files have; diffusers renames them when it loads them
 _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 def load(family: str, image_size: int, weights: str | None, *, local_files_only: bool = False) -> DiffusersAutoencoder:
-    """Return an autoencoder in eval mode, in float32.
+    """Load an autoencoder in evaluation mode, in float32.
 
     Args:
         family: a key of :data:`invkit_diffusers.published.PUBLISHED`.
         image_size: side of the images in pixels.
         weights: None for the default ones from the hub; ``random``, with the config of those, drawn from torch's
             global generator; a folder as `save_pretrained` writes it, of the network or of a pipeline that has it;
-            or ``hf-hub:owner/name`` of the same, ``@revision`` after it where it is not the newest.
+            or ``hf-hub:owner/name`` of the same, followed by ``@revision`` if it is not the newest.
         local_files_only: never download; HF_HUB_OFFLINE is honoured in any case.
 
     Raises:
-        ArtefactError: nothing there, a config of another class or of none, or weights that don't fit it.
+        ArtefactError: no such weights, a config of another class or of none, or weights that don't fit it.
         SettingsError: the side of the images does not fit, or the network is not of RGB images.
     """
     published = PUBLISHED[family]
@@ -49,7 +49,7 @@ def load(family: str, image_size: int, weights: str | None, *, local_files_only:
     if weights is None:
         weights, folders = _HUB + published.repository, (published.folder,)
     config = _find_config(weights, folders, local_files_only)
-    autoencoder = _built(config, published.class_name, image_size)  # refuses a wrong size before the long download
+    autoencoder = _built(config, published.class_name, image_size)  # raises for a wrong size before the long download
     state = read_weights(_find_weights(weights, config, folders, local_files_only))
     fit_weights(autoencoder.network, _renamed(state), weights)
     return autoencoder.eval()
@@ -72,7 +72,7 @@ def _find_config(weights: str, folders: Sequence[str], local_files_only: bool) -
 
 
 def _find_weights(weights: str, config: Path, folders: Sequence[str], local_files_only: bool) -> Path:
-    """Return the file of weights beside a config."""
+    """Return the file of weights next to a config."""
     if weights.startswith(_HUB):
         folder = config.parent.name if config.parent.name in folders else ""
         files = [str(PurePosixPath(folder, name)) for name in _WEIGHTS]
@@ -110,6 +110,6 @@ def _built(config: Path, class_name: str, image_size: int) -> DiffusersAutoencod
 
 
 def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors by today's names."""
+    """Return tensors by their current names."""
     old = re.compile(rf"(?<=\.attentions\.)(\d+)\.({'|'.join(_OLD_NAMES)})\.")
     return {old.sub(lambda found: f"{found[1]}.{_OLD_NAMES[found[2]]}.", name): t for name, t in state.items()}

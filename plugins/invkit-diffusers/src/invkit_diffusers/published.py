@@ -1,4 +1,4 @@
-"""What is published of each class: where it lies on the hub, and how large it is."""
+"""Published networks of each class: their repository on the hub and their config."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Published:
 
     Attributes:
         class_name: as a config states it.
-        repository: of the default weights on the hub.
-        folder: where they lie in it.
-        folders: where a network of this class may lie in anybody's folder or repository, a pipeline's among them.
-        config: of the default network, as published beside its weights.
+        repository: repository of the default weights on the hub.
+        folder: their folder in it.
+        folders: folders in which a network of this class may be, in any repository or pipeline.
+        config: config of the default network, as published with its weights.
     """
 
     class_name: str
@@ -29,7 +29,7 @@ class Published:
 
 
 def _blocks(*channels: int) -> dict[str, Any]:
-    """Options of an encoder and a decoder with these channels, from the largest maps to the smallest."""
+    """Return the options of an encoder and a decoder with these channels, from the largest to the smallest maps."""
     return {
         "block_out_channels": channels,
         "down_block_types": ("DownEncoderBlock2D",) * len(channels),
@@ -40,7 +40,7 @@ def _blocks(*channels: int) -> dict[str, Any]:
     }
 
 
-#: by the family that a name begins with
+#: by the first part of a name
 PUBLISHED: Mapping[str, Published] = {
     # Stable Diffusion's, its decoder trained on by Stability AI for a small squared error; MIT
     "autoencoder-kl": Published(

@@ -1,4 +1,4 @@
-"""FaceNet and the three nets of the MTCNN face detector, as facenet-pytorch has them: ``facenet:vggface2``."""
+"""FaceNet and the three nets of the MTCNN face detector, of facenet-pytorch: ``facenet:vggface2``."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ INVKIT_API = 1
 
 @hookimpl
 def list_models() -> list[str]:
-    """FaceNet by the faces it was trained on, and the three stages of MTCNN."""
+    """List FaceNet by its training data, and the three stages of MTCNN."""
     return ["vggface2", "casia-webface", "pnet", "rnet", "onet"]
 
 
 @hookimpl
 def load_model(name: str, weights: str | None, local_files_only: bool) -> Any:
-    """Return one of :func:`list_models`, or None.
+    """Load one of :func:`list_models`; None for an unknown name.
 
     Args:
-        name: of the model.
-        weights: None for the published ones; MTCNN's come with facenet-pytorch, FaceNet's are downloaded to its cache.
-            ``random``, or a file, a folder or ``hf-hub:owner/name``.
+        name: name of the model.
+        weights: None for the published weights: MTCNN's are part of facenet-pytorch, FaceNet's are downloaded to its
+            cache. ``random``, or a file, a folder or ``hf-hub:owner/name``.
         local_files_only: never download.
 
     Raises:
-        ArtefactError: the weights cannot be had, or do not fit.
+        ArtefactError: the weights cannot be found or downloaded, or do not fit.
     """
     if name not in list_models():
         return None
@@ -56,8 +56,8 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
     """Return the Euclidean distance between embeddings: small for one person, large for two.
 
     Args:
-        a: embeddings (…, 512) of length 1, as FaceNet's `decide` gives them.
-        b: others; leading axes broadcast, so that ``distance(a[:, None], b)`` has all pairs.
+        a: embeddings (…, 512) of length 1, as FaceNet's `decide` returns them.
+        b: other embeddings; leading axes broadcast, so that ``distance(a[:, None], b)`` has all pairs.
 
     Returns:
         (…), from 0 to 2. FaceNet's paper (Schroff et al., 2015) sets its threshold on the square of it.

@@ -29,9 +29,9 @@ _CLASSES = {
 }
 #: side of the images that each class was trained on, in pixels
 _SIZES = {"InceptionResnetV1": 160, "PNet": 12, "RNet": 24, "ONet": 48}
-#: where each stage of MTCNN gives the probabilities of (no face, face)
+#: layer of each stage of MTCNN with the probabilities of (no face, face)
 _PROBABILITIES = {"PNet": "softmax4_1", "RNet": "softmax5_1", "ONet": "softmax6_1"}
-#: what facenet-pytorch downloads, and the names under which it keeps them
+#: the files that facenet-pytorch downloads, by the names in its cache
 _RELEASE = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/"
 _PUBLISHED = {"vggface2": "20180402-114759-vggface2.pt", "casia-webface": "20180408-102900-casia-webface.pt"}
 
@@ -63,17 +63,17 @@ FACENET_LAYERS = {
 
 
 def _best_window(probabilities: Tensor) -> Tensor:
-    """Return (B, 2) at the window with the likeliest face; R- and O-Net, which give (B, 2), see one window."""
+    """Return (B, 2) at the window with the likeliest face; R- and O-Net, which return (B, 2), have one window."""
     windows = probabilities.reshape(*probabilities.shape[:2], -1)
     best = windows[:, 1].argmax(1)
     return windows[torch.arange(len(windows), device=best.device), :, best]
 
 
 class FaceDetector(ModuleInterpretee):
-    """A stage of MTCNN (Zhang et al., 2016); it decides on the probabilities of no face and of a face, (B, 2).
+    """A stage of MTCNN (Zhang et al., 2016); its decision is the probabilities of no face and face, (B, 2).
 
-    Images go in upright, as (B, 3, rows, columns): `detect_face` crops (B, 3, H, W) and does not transpose them. What
-    is transposed is inside R- and O-Net: a `permute(0, 3, 2, 1)` before the first dense layer puts the features in
+    Images are upright, (B, 3, rows, columns): `detect_face` crops (B, 3, H, W) and does not transpose them. Only
+    features are transposed, inside R- and O-Net: a `permute(0, 3, 2, 1)` before the first dense layer puts the features in
     the column-major order in which the original nets were written.
 
     The nets return tuples: (boxes, probabilities), and O-Net (boxes, landmarks, probabilities), where landmarks are
@@ -98,12 +98,12 @@ def as_interpretee(module: nn.Module, preprocess: Callable[[Tensor], Tensor] | N
     preprocess = preprocess or standardise(_SIZES[kind])
     if kind in _PROBABILITIES:
         return FaceDetector(module, preprocess)
-    scores_classes = bool(module.classify)  # of people; else it gives an embedding
+    scores_classes = bool(module.classify)  # of people; otherwise the output is an embedding
     return ModuleInterpretee(module, preprocess, named=FACENET_LAYERS, scores_classes=scores_classes)
 
 
 def load(name: str, weights: str | None, local_files_only: bool) -> ModuleInterpretee | None:
-    """Build a net and read its weights; arguments and errors as of the hook."""
+    """Build a net and read its weights; arguments and errors as of the hook `load_model`."""
     import facenet_pytorch
 
     module: nn.Module = getattr(facenet_pytorch, _CLASSES[name])(pretrained=None).eval()
@@ -114,7 +114,7 @@ def load(name: str, weights: str | None, local_files_only: bool) -> ModuleInterp
 
 
 def _read_into(module: nn.Module, source: str, local_files_only: bool) -> None:
-    """Read weights by name; the head that FaceNet was trained with (`logits`, 8631 or 10575 people) is left out."""
+    """Read weights by name; the head that FaceNet was trained with (`logits`, 8631 or 10575 people) is ignored."""
     state = read_weights(source, local_files_only=local_files_only)
     fit_weights(module, {key: value for key, value in state.items() if not key.startswith("logits.")}, source)
 

@@ -1,4 +1,4 @@
-"""Networks in ONNX files, ``onnx:path/to/network.onnx``, turned into torch modules by onnx2torch."""
+"""Networks in ONNX files, ``onnx:path/to/network.onnx``, converted to torch modules by onnx2torch."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ INVKIT_API = 1
 
 @hookimpl
 def load_model(name: str, weights: str | None) -> Any:
-    """Return the network in a file.
+    """Load the network in a file; None for a name that does not end with .onnx.
 
     Warns:
-        InvkitWarning: an ONNX file does not say how images are normalised; it is given them in [0, 1], at the size that
-            it states, unless :func:`invkit.explain` is given a `preprocess`.
+        InvkitWarning: an ONNX file does not contain how images are normalised. Without the `preprocess` of
+            :func:`invkit.explain` the network gets images in [0, 1] at the size that the file states.
 
     Args:
         name: path of an .onnx file.
-        weights: None; they are in the file.
+        weights: must be None; the weights are in the file.
 
     Raises:
-        ArtefactError: as of :func:`convert`, or other weights are asked for.
+        ArtefactError: as of :func:`convert`, or `weights` is not None.
     """
     if not name.endswith(".onnx"):
         return None
@@ -46,14 +46,14 @@ def load_model(name: str, weights: str | None) -> Any:
 def convert(file: str | Path) -> tuple[nn.Module, tuple[int, int] | None]:
     """Return the network in an ONNX file as a torch module in evaluation mode.
 
-    Its modules are the file's nodes, under their names with slashes for dots.
+    Its modules are the file's nodes, by their names with slashes instead of dots.
 
     Returns:
-        the module, and height and width of its input; None where these are free.
+        the module, and height and width of its input; None if these are free.
 
     Raises:
-        ArtefactError: no such file, no ONNX, an operation that onnx2torch does not have, an input other than images
-            (B, 3, H, W), or one that takes no batches.
+        ArtefactError: no such file, not an ONNX file, an operation that onnx2torch does not have, an input that is not
+            images (B, 3, H, W), or a fixed batch size.
     """
     from invkit_onnx.conversion import convert
 

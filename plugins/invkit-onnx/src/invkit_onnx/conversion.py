@@ -1,4 +1,4 @@
-"""From an ONNX file to a torch module, with an error where that cannot be."""
+"""Conversion of an ONNX file to a torch module."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from invkit.errors import ArtefactError
 
 __all__ = ["convert"]
 
-_ANY = 64  # px of the trial image where height and width are free
+_ANY = 64  # px of the trial image if height and width are free
 
 
 def convert(file: str | Path) -> tuple[nn.Module, tuple[int, int] | None]:
-    """Do what :func:`invkit_onnx.convert` says."""
+    """Convert a file; see :func:`invkit_onnx.convert`."""
     path = Path(file)
     if not path.is_file():
         raise ArtefactError(f"No ONNX network at {path}", expected="the path of an .onnx file", got="no such file")
@@ -55,7 +55,7 @@ def convert(file: str | Path) -> tuple[nn.Module, tuple[int, int] | None]:
 
 
 def _without_aliases(network: Any) -> Any:
-    """Copy weights that stand as `Identity` of others: torch writes equal ones once, which onnx2torch cannot read."""
+    """Copy weights that are an `Identity` of others: torch exports equal weights once, which onnx2torch cannot read."""
     weights = {weight.name: weight for weight in network.graph.initializer}
     for node in [n for n in network.graph.node if n.op_type == "Identity" and n.input[0] in weights]:
         copy = network.graph.initializer.add()
@@ -66,7 +66,7 @@ def _without_aliases(network: Any) -> Any:
 
 
 def _size(network: Any, path: Path) -> tuple[int, int] | None:
-    """Return height and width of the one input that is no weight; None where they are free."""
+    """Return height and width of the one input that is not a weight; None if they are free."""
     weights = {weight.name for weight in network.graph.initializer}
     inputs = [each for each in network.graph.input if each.name not in weights]
     shapes = [[axis.dim_value for axis in each.type.tensor_type.shape.dim] for each in inputs]  # 0: free

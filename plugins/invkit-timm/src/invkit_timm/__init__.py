@@ -1,6 +1,6 @@
 """timm's models for invkit: ``timm:resnet18``, ``timm:vit_tiny_patch16_224.augreg_in21k``, ``timm:hf-hub:owner/name``.
 
-timm itself is imported only when a name of it is asked for.
+timm is imported when a name is listed or loaded.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ INVKIT_API = 1
 
 @hookimpl
 def list_models() -> list[str]:
-    """Every architecture that timm can build, and every one with the tag of its published weights."""
+    """List each architecture of timm, and each with the tags of its published weights."""
     import timm
 
     names = {*timm.list_models(), *timm.list_pretrained()}
@@ -34,18 +34,18 @@ def list_models() -> list[str]:
 
 @hookimpl
 def load_model(name: str, weights: str | None, local_files_only: bool) -> Interpretee | None:
-    """Return a timm model with its preprocessing, tokens and categories; None if timm has none of that name.
+    """Load a timm model with its preprocessing, tokens and categories; None for an unknown name.
 
     Args:
         name: an architecture (``resnet18``), one with a tag (``resnet18.a1_in1k``), or timm's own
             ``hf-hub:owner/name[@revision]`` and ``local-dir:folder``.
-        weights: None for the published ones, ``random`` (drawn from torch's global generator), a tag
-            (``a1_in1k``), or a file, a folder or ``hf-hub:owner/name``; those of another layout that timm itself can
-            convert are converted.
+        weights: None for the published weights, ``random`` (drawn from torch's global generator), a tag
+            (``a1_in1k``), or a file, a folder or ``hf-hub:owner/name``; weights in another layout are
+            converted if timm can convert them.
         local_files_only: never download.
 
     Raises:
-        ArtefactError: the weights cannot be had, or do not fit.
+        ArtefactError: the weights cannot be found or downloaded, or do not fit.
     """
     from invkit_timm.description import describe
     from invkit_timm.loading import build
@@ -56,12 +56,11 @@ def load_model(name: str, weights: str | None, local_files_only: bool) -> Interp
 
 @hookimpl
 def claim_model(module: nn.Module, preprocess: Callable[[Tensor], Tensor] | None) -> Interpretee | None:
-    """Return the interpretee of a live timm model, prepared as its `pretrained_cfg` says; None for any other.
+    """Return the interpretee of a live timm model, with the preprocessing of its `pretrained_cfg`; None for others.
 
     Args:
         module: the user's model.
-        preprocess: the user's own, which then takes the place of timm's; a module of timm's that says nothing of its
-            input is claimed only with it.
+        preprocess: replaces timm's; a module of timm without a description of its input is claimed only with it.
 
     Warns:
         PreprocessWarning: the model takes one channel and timm describes three, whose average is assumed.

@@ -1,4 +1,4 @@
-"""What a timm model says of itself: how its images are prepared, how its tokens lie, what its classes are called."""
+"""The description that a timm model contains: preprocessing, layout of tokens, names of classes."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ __all__ = ["TimmTokens", "categories", "describe", "is_timm", "preprocessing", "
 
 @dataclass(frozen=True)
 class TimmTokens(TokenLayout):
-    """As :class:`~invkit.interpretees.TokenLayout`, for models where the prefix tokens join late or stand alone.
+    """A :class:`~invkit.interpretees.TokenLayout` for models that add prefix tokens in a later block.
 
-    CaiT, XCiT and ConViT add the class token after some blocks: tokens as many as the grid has patches are patches.
+    CaiT, XCiT and ConViT add the class token after some blocks: if the tokens are as many as the patches of the grid,
+    they are patches.
     """
 
     def part(self, tokens: Tensor, name: str) -> Tensor:
         """Return one part of tokens (B, T, C).
 
         Raises:
-            KeyError: there is no such token here.
+            KeyError: there is no such token.
         """
         if self.prefix and self.grid is not None and tokens.shape[1] == self.grid[0] * self.grid[1]:
             return TokenLayout(0, cls=False, grid=self.grid).part(tokens, name)
@@ -39,7 +40,7 @@ def is_timm(module: nn.Module, preprocess: Callable[[Tensor], Tensor] | None) ->
 
 
 def _config(model: nn.Module) -> Mapping[str, Any]:
-    """Timm's `pretrained_cfg` (`default_cfg` in old versions), or nothing."""
+    """Return timm's `pretrained_cfg` (`default_cfg` in old versions), or an empty mapping."""
     for name in ("pretrained_cfg", "default_cfg"):
         config = getattr(model, name, None)
         if isinstance(config, Mapping) and {"input_size", "mean", "std"} <= config.keys():
@@ -51,8 +52,8 @@ def describe(model: nn.Module, preprocess: Callable[[Tensor], Tensor] | None = N
     """Return the interpretee of a timm model.
 
     Args:
-        model: of timm.
-        preprocess: in place of timm's.
+        model: a model of timm.
+        preprocess: replaces timm's.
 
     Warns:
         PreprocessWarning: the model takes one channel and its `pretrained_cfg` describes three, so that the average of
@@ -69,7 +70,7 @@ def describe(model: nn.Module, preprocess: Callable[[Tensor], Tensor] | None = N
             hint="Pass a `preprocess` that makes its input from images (B, 3, H, W) in [0, 1].",
         )
     preprocess = preprocess or preprocessing(model)
-    scores_classes = getattr(model, "num_classes", 1) != 0  # else it gives pooled features
+    scores_classes = getattr(model, "num_classes", 1) != 0  # otherwise the output is pooled features
     return ModuleInterpretee(
         model, preprocess, categories(model), tokens=tokens(model, preprocess), scores_classes=scores_classes
     )
@@ -78,8 +79,8 @@ def describe(model: nn.Module, preprocess: Callable[[Tensor], Tensor] | None = N
 def preprocessing(model: nn.Module) -> Preprocess:
     """Return timm's resize and normalisation.
 
-    The whole image is squashed to the model's size; timm's evaluation crops its centre (`crop_pct`). The size is the
-    one that the model was built for; a model that takes any gets the size that it was trained at.
+    The whole image is resized to the model's size; timm's evaluation crops its centre (`crop_pct`). The size is the one
+    that the model was built for; for a model that takes any size it is the training size.
     """
     from timm.data.config import resolve_model_data_config
     from timm.models import get_model_input_config
@@ -102,14 +103,14 @@ def preprocessing(model: nn.Module) -> Preprocess:
 
 
 def _for_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:
-    """Return a mean or std of each channel: the average where the number differs (`timm.data.loader.adapt_to_chs`)."""
+    """Return a mean or std of each channel: the average if the number differs (`timm.data.loader.adapt_to_chs`)."""
     if len(values) == channels:
         return tuple(float(value) for value in values)
     return (sum(map(float, values)) / len(values),) * channels
 
 
 def tokens(model: nn.Module, preprocess: Callable[[Tensor], Tensor]) -> TokenLayout | None:
-    """Return the layout of a transformer's tokens, or None where timm says nothing of prefix tokens."""
+    """Return the layout of a transformer's tokens, or None if timm does not state the prefix tokens."""
     prefix = getattr(model, "num_prefix_tokens", None)
     if not isinstance(prefix, int):
         return None
@@ -118,8 +119,8 @@ def tokens(model: nn.Module, preprocess: Callable[[Tensor], Tensor]) -> TokenLay
 
 
 def _grid(model: nn.Module, preprocess: Callable[[Tensor], Tensor]) -> tuple[int, int] | None:
-    """Rows and columns of patches at the size that images are prepared to; None if it cannot be told."""
-    names = ("patch_embed", "embeds", "pixel_embed")  # of most, of NaFlexViT, of TNT
+    """Return rows and columns of patches at the size of preprocessed images; None if they are unknown."""
+    names = ("patch_embed", "embeds", "pixel_embed")  # most models, NaFlexViT, TNT
     embed: Any = next((part for name in names if (part := getattr(model, name, None)) is not None), None)
     shape = getattr(preprocess, "shape", None)
     if shape and hasattr(embed, "dynamic_feat_size"):
@@ -133,7 +134,7 @@ def _grid(model: nn.Module, preprocess: Callable[[Tensor], Tensor]) -> tuple[int
 
 
 def categories(model: nn.Module) -> tuple[str, ...]:
-    """Return the names of the classes: the model's own, or ImageNet's where their number tells which of its sets."""
+    """Return the names of the classes: the model's own, or those of the ImageNet subset with as many classes."""
     from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 
     config, classes = _config(model), getattr(model, "num_classes", 0)

@@ -1,4 +1,4 @@
-"""Build a timm model and fetch its weights, with one clear error where they cannot be had."""
+"""Build a timm model and load its weights, with a clear error if they cannot be found or downloaded."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def build(name: str, weights: str | None, local_files_only: bool) -> nn.Module |
 
 
 def _published(name: str) -> Any:
-    """Timm's record of the weights of a name; None if it has no such name."""
+    """Return timm's record of the weights of a name; None for an unknown name."""
     import timm
 
     try:
@@ -88,14 +88,14 @@ def _with_published(name: str, local_files_only: bool) -> nn.Module:
             hint=_HINT,
         )
     published_weights(record.url, local_files_only=local_files_only or constants.HF_HUB_OFFLINE)
-    return _create(name, pretrained=True)  # finds the file there
+    return _create(name, pretrained=True)  # reads the downloaded file
 
 
 def _fitted(name: str, model: nn.Module, state: dict[str, Tensor], source: str) -> nn.Module:
-    """Load a state dict, converted by timm where it has another layout, such as that of a model's authors.
+    """Load a state dict, converted by timm if it has another layout, such as that of a model's authors.
 
     Raises:
-        ArtefactError: it fits neither way.
+        ArtefactError: it fits neither as it is nor converted.
     """
     try:
         model.load_state_dict(state)

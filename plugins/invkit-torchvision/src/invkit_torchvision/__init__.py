@@ -1,4 +1,4 @@
-"""torchvision's models, with their weights, their preprocessing and the layers that the paper looks at."""
+"""torchvision's models, with their weights, their preprocessing and the layers that the paper explains."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INVKIT_API = 1
 
 @hookimpl
 def list_models() -> list[str]:
-    """Name every model for classification, segmentation and detection that torchvision lists."""
+    """List torchvision's models for classification, segmentation and detection."""
     from invkit_torchvision.models import names
 
     return names()
@@ -27,16 +27,16 @@ def list_models() -> list[str]:
 
 @hookimpl
 def load_model(name: str, weights: str | None, local_files_only: bool) -> Interpretee | None:
-    """Return a model with its preprocessing, categories, tokens and the paper's names.
+    """Load a model with its preprocessing, categories, tokens and the paper's names; None for an unknown name.
 
     Args:
         name: as torchvision lists it.
-        weights: None for torchvision's default ones; the name of others of the same model (``IMAGENET1K_V1``);
+        weights: None for torchvision's default weights; the name of other weights of the model (``IMAGENET1K_V1``);
             ``random``, drawn from torch's global generator; or a file, a folder, ``hf-hub:owner/name``.
         local_files_only: never download.
 
     Raises:
-        ArtefactError: the weights are not there and cannot be had, are damaged, or do not fit.
+        ArtefactError: the weights cannot be found or downloaded, are damaged, or do not fit.
     """
     from invkit_torchvision.models import load, names
 
@@ -45,10 +45,10 @@ def load_model(name: str, weights: str | None, local_files_only: bool) -> Interp
 
 @hookimpl
 def claim_model(module: nn.Module, preprocess: Callable[[Tensor], Tensor] | None) -> Interpretee | None:
-    """Return the interpretee of a live model of torchvision; subclasses and parts of models are left alone.
+    """Return the interpretee of a live model of torchvision; None for subclasses and parts of models.
 
     Warns:
-        InvkitWarning: `preprocess` is None, so that the one of the default weights is assumed.
+        InvkitWarning: `preprocess` is None, and that of the default weights is assumed.
     """
     if not type(module).__module__.startswith("torchvision.models."):
         return None

@@ -1,4 +1,4 @@
-"""The layers that the paper looks at, under the paper's names, and the tokens of vision transformers."""
+"""The layers that the paper explains, by the paper's names, and the tokens of vision transformers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["named_layers", "token_layout"]
 
 
 def named_layers(model: nn.Module) -> dict[str, NamedLayer]:
-    """Name a model's layers as the paper does (supplement, tables S11 to S16).
+    """Return a model's layers by the paper's names (supplement, tables S11 to S16).
 
-    Layers that the paper calls as torchvision does (``input``, ``maxpool``, ``layer1`` to ``layer4``, ``fc``) need no
-    name, but the paper's ``avgpool`` is a vector. A segmentation model's ``output``, a dict of maps, becomes the vector
-    that is its decision. A model that was rebuilt so that a layer is gone gets no names.
+    Layers of the same name in paper and torchvision (``input``, ``maxpool``, ``layer1`` to ``layer4``, ``fc``) need no
+    name, but the paper's ``avgpool`` is a vector. A segmentation model's ``output``, a dict of maps, is averaged to
+    the vector that is its decision. A modified model that lacks one of the layers has no names.
     """
     found = _named(model)
     there = {*dict(model.named_modules()), "output.out"}

@@ -21,10 +21,10 @@ __all__ = ["DetectionInterpretee", "claim", "load", "names"]
 
 
 class DetectionInterpretee(ModuleInterpretee):
-    """A detector of objects; it decides by the best score of each category anywhere in the image, (B, C).
+    """An object detector; its decision is the best score of each category anywhere in the image, (B, C).
 
-    It normalises and resizes images itself. What lies before its proposals, the backbone above all, can be explained;
-    what lies behind them has a row for each proposal instead of each image.
+    It normalises and resizes images itself. Layers before its proposals, such as the backbone's, can be explained.
+    Later layers have a row for each proposal instead of each image.
     """
 
     def _captured(self, images: Tensor, layers: Sequence[str], *, gradients: bool) -> dict[str, Tensor]:
@@ -43,7 +43,7 @@ class DetectionInterpretee(ModuleInterpretee):
 
 
 def _categories(detector: nn.Module) -> int:
-    """Number of a detector's categories, background included."""
+    """Return the number of a detector's categories, background included."""
     if isinstance(detector, detection.FasterRCNN):
         return detector.roi_heads.box_predictor.cls_score.out_features
     head: Any = detector.get_submodule("head.classification_head")
@@ -51,15 +51,15 @@ def _categories(detector: nn.Module) -> int:
 
 
 def names() -> list[str]:
-    """Name all models for classification, then those for segmentation and for detection."""
+    """Return the names of models for classification, then for segmentation and detection."""
     return [name for module in (models, models.segmentation, detection) for name in models.list_models(module=module)]
 
 
 def load(name: str, weights: str | None, local_files_only: bool) -> ModuleInterpretee:
-    """Build a model and fill it; arguments and errors as of the plugin's `load_model`."""
+    """Build a model and load its weights; arguments and errors as of the hook `load_model`."""
     known = models.get_model_weights(name)
     member = known.__members__.get(weights or "DEFAULT", known.DEFAULT)
-    file = find(known, weights, local_files_only)  # before the long work
+    file = find(known, weights, local_files_only)  # raises before the model is built
     preprocess = _preprocess(member)
     model = models.get_model(name, weights=None, **_options(_kind(name), preprocess.shape, random=file is None))
     if file is not None:
@@ -68,7 +68,7 @@ def load(name: str, weights: str | None, local_files_only: bool) -> ModuleInterp
 
 
 def claim(module: nn.Module, preprocess: Callable[[Tensor], Tensor] | None) -> ModuleInterpretee | None:
-    """Return the interpretee of a live model, or None if it is none that has a name here."""
+    """Return the interpretee of a live model, or None if torchvision has no name for it."""
     family = [name for name in names() if _kind(name) is type(module)]
     if not family:
         return None
@@ -83,23 +83,23 @@ def _interpretee(
 
 
 def _kind(name: str) -> type[nn.Module]:
-    """Class of a named model, without building it."""
+    """Return the class of a named model, without building it."""
     kind: type[nn.Module] = inspect.signature(models.get_model_builder(name)).return_annotation
     return kind
 
 
 def _task(kind: type[nn.Module]) -> str:
-    """`segmentation`, `detection`, or the name of a file of classifiers."""
+    """Return `segmentation`, `detection`, or the name of a file of classifiers."""
     return kind.__module__.removeprefix("torchvision.models.").partition(".")[0]
 
 
 def _options(kind: type[nn.Module], shape: tuple[int, int] | None, random: bool) -> dict[str, Any]:
-    """What torchvision changes in a model when it loads published weights; `weights=None` would not."""
-    if kind in (models.GoogLeNet, models.Inception3):  # the published ones renormalise their input
+    """Return the options that torchvision sets for published weights, but not with `weights=None`."""
+    if kind in (models.GoogLeNet, models.Inception3):  # published models renormalise their input
         return {"aux_logits": False, "transform_input": True, "init_weights": random}
     if kind is models.VGG:
         return {"init_weights": random}
-    if kind is models.VisionTransformer:  # has as many position embeddings as patches
+    if kind is models.VisionTransformer:  # has a position embedding for each patch
         return {"image_size": shape and shape[0]}
     if _task(kind) in ("segmentation", "detection"):
         return {"weights_backbone": None}
@@ -107,10 +107,10 @@ def _options(kind: type[nn.Module], shape: tuple[int, int] | None, random: bool)
 
 
 def _preprocess(member: Any, size: int | None = None) -> Preprocess:
-    """Preprocessing of published weights.
+    """Return the preprocessing of published weights.
 
-    torchvision resizes the shorter side and crops the centre. Here the whole image is squashed to the square of the
-    crop's size: an explanation must not depend on what a crop has cut off. Detectors prepare images themselves.
+    torchvision resizes the shorter side and crops the centre. Here the whole image is resized to a square of the
+    crop's size: an explanation must not depend on what a crop removes. Detectors preprocess images themselves.
     """
     transforms = member.transforms()
     if not hasattr(transforms, "mean"):
@@ -121,9 +121,9 @@ def _preprocess(member: Any, size: int | None = None) -> Preprocess:
 
 
 def _assume(module: nn.Module, family: Sequence[str]) -> Preprocess:
-    """Preprocessing of the default weights, and a warning that says so: a live module doesn't carry its weights' name.
+    """Return the preprocessing of the default weights, with a warning: a live module has no name of its weights.
 
-    The number of parameters tells which of the family it is; the first one stands for a model with another head.
+    The model of the family is found by its number of parameters; the first is assumed for a model with another head.
     """
     count = sum(parameter.numel() for parameter in module.parameters())
     members = {name: models.get_model_weights(name).DEFAULT for name in family}

@@ -1,4 +1,4 @@
-"""Published weights, where torch.hub keeps them, and weights from elsewhere."""
+"""Published weights, in the folder of torch.hub, and other weights."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from invkit.interpretees import fit_weights, published_weights, read_weights
 
 __all__ = ["fill", "find"]
 
-#: classifiers that help in training only; not built, since they never fire
+#: auxiliary classifiers of training; not built, since they never fire
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.", "aux_classifier.")
-#: published densenets have names of layers with a dot, which torch has forbidden since
+#: published DenseNets have names of layers with a dot, which torch no longer allows
 _DOTTED = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
 
 def find(known: Any, weights: str | None, local_files_only: bool) -> str | None:
-    """Say where the weights are; published ones are downloaded to torch.hub's folder unless they are there already.
+    """Return the path of the weights; published weights are downloaded to torch.hub's folder if they are not there.
 
     Args:
         known: torchvision's enum of the model's weights.
@@ -46,9 +46,9 @@ def find(known: Any, weights: str | None, local_files_only: bool) -> str | None:
 
 
 def fill(model: nn.Module, source: str, local_files_only: bool) -> None:
-    """Load weights of today's or of a published layout.
+    """Load weights in the current or in the published layout.
 
-    Unlike torchvision's own loader this one never executes what is in a file.
+    Unlike torchvision's loader it never executes code in a file.
 
     Raises:
         ArtefactError: as of :func:`invkit.interpretees.load_weights`.
