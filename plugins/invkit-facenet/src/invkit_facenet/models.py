@@ -73,8 +73,8 @@ class FaceDetector(ModuleInterpretee):
     """A stage of MTCNN (Zhang et al., 2016); its decision is the probabilities of no face and face, (B, 2).
 
     Images are upright, (B, 3, rows, columns): `detect_face` crops (B, 3, H, W) and does not transpose them. Only
-    features are transposed, inside R- and O-Net: a `permute(0, 3, 2, 1)` before the first dense layer puts the features in
-    the column-major order in which the original nets were written.
+    features are transposed, inside R- and O-Net: a `permute(0, 3, 2, 1)` before the first dense layer puts the features
+    in the column-major order in which the original nets were written.
 
     The nets return tuples: (boxes, probabilities), and O-Net (boxes, landmarks, probabilities), where landmarks are
     five x, then five y, as shares of the image. Their parts are ``output[0]``, ``output[1]`` and ``output[2]``; the
