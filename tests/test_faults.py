@@ -1,7 +1,7 @@
-"""Whole runs that are killed, interrupted, starved of disk, damaged: each ends as if nothing had been, bit by bit.
+"""Fault injection: runs that are killed, interrupted, out of disk space or damaged still give bitwise the same result.
 
-A script imports everything once, then forks a child for each run. Children tell on a pipe what they do, unit by unit,
-and are killed by that, so that kills fall into every part of a run however fast the machine is.
+A script imports everything once, then forks a child for each run. Children report each unit of work on a pipe and are
+killed by it, so that kills hit every part of a run, however fast the machine is.
 """
 
 import errno
@@ -155,7 +155,7 @@ def child(cache, tell):
 
 
 def watched(tell):
-    """Call `tell` with each unit of work: steps of trainings, batches of latents, metrics, files of the explanation."""
+    """Call `tell` before each unit of work: training steps, batches of latents, metrics, files of the explanation."""
     step, fill, metrics, write = loop.take_step, latents.fill_stores, module.explanation_of, saving.write_tensors
 
     def told_step(task, state, *args):
@@ -327,13 +327,13 @@ def disk_full(base, how):
 
 
 @pytest.mark.slow
-def test_a_run_that_may_write_no_more_says_so_and_a_later_one_goes_on(tmp_path):
+def test_a_run_that_cannot_write_raises_and_a_later_run_resumes(tmp_path):
     told = script(tmp_path, "disk_full", "quota").stderr
     assert told.count("bytes of free space in a writable folder. Got: File too large. Free some space") == 5
 
 
 @pytest.mark.slow
-def test_a_run_on_a_full_disk_says_so_and_a_later_one_goes_on(tmp_path):
+def test_a_run_on_a_full_disk_raises_and_a_later_run_resumes(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk], capture_output=True).returncode:
@@ -385,7 +385,7 @@ def again(cache, file, damage, expected, work, units):
 
 
 @pytest.mark.slow
-def test_what_is_damaged_is_told_and_that_alone_made_again(tmp_path):
+def test_only_damaged_files_are_reported_and_recomputed(tmp_path):
     told = script(tmp_path, "damaged").stderr
     assert len([line for line in told.splitlines() if line.endswith("is damaged and is recomputed")]) == 6
 
@@ -460,7 +460,7 @@ SOME = FitSettings(steps=40, batch_size=16, learning_rate=1e-2, evaluate_every=1
 
 
 @pytest.mark.parametrize("damage", [cut, flip, swap, Path.unlink])
-def test_a_damaged_file_of_a_trained_part_is_made_again(tmp_path, damage, capsys):
+def test_a_trained_part_with_a_damaged_file_is_retrained(tmp_path, damage, capsys):
     path = tmp_path / "line.safetensors"
     first, second, third = Line(), Line(), Line()
     fit(first, SOME, path=path)
@@ -475,7 +475,7 @@ def test_a_damaged_file_of_a_trained_part_is_made_again(tmp_path, damage, capsys
 
 
 @pytest.mark.parametrize("damage", [cut, flip])
-def test_a_damaged_checkpoint_is_told_and_training_begins_anew(tmp_path, damage, capsys):
+def test_training_restarts_after_a_damaged_checkpoint(tmp_path, damage, capsys):
     path = tmp_path / "line.safetensors"
     undisturbed, second = Line(), Line()
     fit(undisturbed, SOME)
@@ -547,7 +547,7 @@ def test_the_gradient_of_a_batch_in_pieces_is_that_of_the_whole(capsys):
     assert "going on with 4 rows at once" in capsys.readouterr().err
 
 
-def test_a_training_for_which_memory_is_too_small_ends_as_any_other():
+def test_training_with_too_little_memory_gives_the_same_result():
     whole, pieces = Line(), Line(short_of_memory)
     expected, found = fit(whole, SOME), fit(pieces, SOME)
     assert pieces.pieces[2:] == [4] * 4 * SOME.steps
@@ -556,7 +556,7 @@ def test_a_training_for_which_memory_is_too_small_ends_as_any_other():
         torch.testing.assert_close(pieces.weights()[name], value, atol=1e-4, rtol=1e-3)
 
 
-def test_a_single_row_for_which_memory_is_too_small_is_told():
+def test_out_of_memory_with_a_single_row_raises():
     def always(rows):
         raise RuntimeError(
             "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: 9"
@@ -577,7 +577,7 @@ class Halves(nn.Module):
         return large - large + level
 
 
-def test_a_layer_that_overflows_for_some_images_is_told_at_the_first_and_nothing_wrong_is_kept(tmp_path, monkeypatch):
+def test_an_overflow_raises_at_the_first_image_and_no_wrong_part_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(store_module, "_PART_ROWS", PART)
     monkeypatch.setattr(latents, "_BATCH", BATCH)
     data = images()
@@ -598,7 +598,7 @@ def test_a_layer_that_overflows_for_some_images_is_told_at_the_first_and_nothing
     assert all(read_tensors(file)[0]["z"].isfinite().all() for file in kept)
 
 
-def test_a_disk_without_room_for_the_latents_is_told_before_any_training(tmp_path, monkeypatch):
+def test_too_little_disk_space_for_the_latents_raises_before_training(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "_train", lambda *_, **__: pytest.fail("training began"))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: namedtuple("usage", "free")(300 * 16 * 4 - 1))
     with pytest.raises(ArtefactError, match=r"Too little disk space.*Got: 19 KiB"):

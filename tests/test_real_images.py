@@ -1,4 +1,4 @@
-"""The networks that users ask for, each explained end to end on photographs or faces, by name."""
+"""End-to-end explanations of well-known networks on photographs and faces."""
 
 from pathlib import Path
 

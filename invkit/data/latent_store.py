@@ -64,13 +64,16 @@ class LatentStore:
         self.rows_per_part = min(_PART_ROWS, 2 ** (most.bit_length() - 1))
         self._parts = range(math.ceil(total / self.rows_per_part))
         self.missing = set(self._parts)
-        one_machine = distributed.world_size() == distributed.local_world_size()
-        self.shared = self.folder is not None or (not in_memory and one_machine)
+        self.shared = self.folder is not None or (not in_memory and _on_one_machine())
         self._begun: dict[int, Mapping[str, Tensor]] = {}
         self._tensors: Mapping[str, Tensor] = {}
         if self.folder is None:
             whole = self._shapes(total)
-            self._tensors = {k: torch.empty(v) for k, v in whole.items()} if in_memory else temporary_tensors(whole)
+            self._tensors = (
+                {name: torch.empty(shape) for name, shape in whole.items()}
+                if in_memory
+                else temporary_tensors(whole, shared=self.shared)
+            )
 
     def _shapes(self, rows: int) -> dict[str, tuple[int, ...]]:
         return {name: (rows, *shape) for name, shape in self.shapes.items()}
@@ -137,7 +140,8 @@ def _path(folder: Path, part: int) -> Path:
 def open_stores(total: int, specs: Mapping[str, LatentSpec]) -> dict[str, LatentStore]:
     """Open stores of the same N images: in folders if given, else in memory, or in temporary files if too large.
 
-    The processes of one machine share temporary files. Small latents each process holds in its own memory.
+    The processes of a run on one machine share temporary files; on several machines each process has its own, as it
+    has of small latents in memory.
 
     Args:
         total: N.
@@ -149,8 +153,10 @@ def open_stores(total: int, specs: Mapping[str, LatentSpec]) -> dict[str, Latent
     size = sum(_bytes_of(total, spec.shapes) for spec in specs.values())
     folders = [spec.folder for spec in specs.values() if spec.folder is not None]
     in_memory = not folders and _fits_memory(size)
-    if not in_memory:
-        check_disk_space(size - _bytes_in(folders), folders[0] if folders else None, "latents")
+    if folders:
+        check_disk_space(size - _bytes_in(folders), folders[0], "latents")
+    elif not in_memory:
+        check_disk_space(size * (1 if _on_one_machine() else distributed.local_world_size()), None, "latents")
     return {name: LatentStore(total, spec, in_memory=in_memory) for name, spec in specs.items()}
 
 
@@ -175,6 +181,10 @@ def check_latents_fit(size: int, cache: Path | None) -> None:
         size -= _bytes_in(cache.glob("representations-*"))
     if cache is not None or not _fits_memory(size):
         check_disk_space(size, cache, "latents")
+
+
+def _on_one_machine() -> bool:
+    return distributed.world_size() == distributed.local_world_size()
 
 
 def _bytes_of(total: int, shapes: Shapes) -> int:

@@ -219,11 +219,15 @@ def _read_into(file: FileIO, content: memoryview) -> None:
         content = content[count:]
 
 
-def temporary_tensors(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """Return float32 tensors in one unlinked temporary file, which all processes of this machine write and read.
+def temporary_tensors(shapes: Mapping[str, tuple[int, ...]], *, shared: bool) -> dict[str, Tensor]:
+    """Return float32 tensors in one unlinked temporary file.
 
     The space is allocated at once, so that a disk that fills up later does no harm. The file is removed with the
     tensors, also after a kill.
+
+    Args:
+        shapes: by name.
+        shared: whether all processes of the run, on one machine, write and read one file; else each has its own.
 
     Raises:
         ArtefactError: the disk is full.
@@ -231,7 +235,7 @@ def temporary_tensors(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor
     sizes = [4 * int(np.prod(shape)) for shape in shapes.values()]
     with ExitStack() as stack:
         name = ""
-        if distributed.is_main():
+        if distributed.is_main() or not shared:
             file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="invkit-"))
             name = file.name
             try:
@@ -239,13 +243,14 @@ def temporary_tensors(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor
                 allocate(file.fileno(), 0, max(1, sum(sizes)))
             except OSError as error:
                 raise _disk_error("latents", error) from error
-        name = distributed.broadcast(name)
+        name = distributed.broadcast(name) if shared else name
         offsets = np.cumsum([0, *sizes]).tolist()
         tensors = {
             key: _mapped(name, np.float32, shape, mode="r+", offset=offset)
             for (key, shape), offset in zip(shapes.items(), offsets, strict=False)
         }
-        distributed.barrier()
+        if shared:
+            distributed.barrier()  # the main process removes the name once all have opened the file
     return tensors
 
 

@@ -113,7 +113,7 @@ def test_anchors_of_equal_quantities_are_equal():
     assert anchors[0] == anchors[2] < anchors[1] == anchors[3] < anchors[4]
 
 
-def test_classes_are_numbered_as_in_another_set():
+def test_classes_are_matched_with_another_set_by_name():
     train = as_concept("animal", np.array(["cat", "dog", "eel"] * 2))
     test = as_concept("animal", np.array(["eel", "dog", "dog", "eel"]))
     assert test.match_classes(train, "animal").values.tolist() == [2, 1, 1, 2]

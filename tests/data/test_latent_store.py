@@ -1,4 +1,4 @@
-"""Latents in files: whatever happens, nothing is lost that was written, and nothing wrong is read."""
+"""Latent stores: finished parts survive every fault, and damaged ones are never read."""
 
 import os
 import resource
@@ -32,7 +32,7 @@ def truth():
 
 
 class Work:
-    """Fills a store with the truth, and counts."""
+    """Fill a store with known values, and record the rows computed."""
 
     def __init__(self, folder, trouble=None, names=("z",), batch=8):
         self.folder, self.trouble, self.names, self.batch = folder, trouble, names, batch
@@ -70,7 +70,7 @@ def partials(folder):
 
 
 @pytest.mark.parametrize("batch", [1, 6, 8, 50, 1000])
-def test_what_is_read_is_what_was_computed_and_it_is_computed_once(tmp_path, batch):
+def test_latents_are_read_as_computed_and_computed_once(tmp_path, batch):
     for folder in (None, tmp_path / "x"):
         work = Work(folder, names=("y", "z"), batch=batch)
         assert work.is_right()
@@ -133,7 +133,7 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_part_alone_is_made_again(tmp_path, damage, capsys):
+def test_only_a_damaged_part_is_recomputed(tmp_path, damage, capsys):
     Work(tmp_path)()
     before = {file: file.read_bytes() for file in parts(tmp_path)}
     times = {file: file.stat().st_mtime_ns for file in before}
@@ -147,7 +147,7 @@ def test_a_damaged_part_alone_is_made_again(tmp_path, damage, capsys):
     assert capsys.readouterr().err.count(f"{bad} is damaged and is recomputed") == (damage is not Path.unlink)
 
 
-def test_a_damaged_word_about_the_files_is_written_anew(tmp_path):
+def test_a_damaged_description_is_rewritten(tmp_path):
     Work(tmp_path)()
     about = tmp_path / "z" / "about.json"
     right = about.read_bytes()
@@ -158,7 +158,7 @@ def test_a_damaged_word_about_the_files_is_written_anew(tmp_path):
     assert work.rows == []
 
 
-def test_no_flipped_bit_of_a_file_goes_unnoticed(tmp_path):
+def test_every_flipped_bit_of_a_file_is_detected(tmp_path):
     path = tmp_path / "x.safetensors"
     write_tensors(path, {"a": torch.arange(6.0).view(2, 3), "b": torch.zeros(1)}, {"result": '{"best": 0.123}'})
     content, known = path.read_bytes(), read_tensors(path)
@@ -178,7 +178,7 @@ def test_no_flipped_bit_of_a_file_goes_unnoticed(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [damage for damage in DAMAGES if damage is not flipped])
-def test_a_part_that_is_damaged_while_it_is_read_is_told(tmp_path, damage):
+def test_a_part_damaged_after_verification_raises_when_read(tmp_path, damage):
     rows = Work(tmp_path)()["z"]["b"]
     assert torch.equal(rows[:8], truth()["b"][:8])
     damage(parts(tmp_path)[3])
@@ -187,7 +187,7 @@ def test_a_part_that_is_damaged_while_it_is_read_is_told(tmp_path, damage):
         rows[20:40]
 
 
-def test_rows_may_come_in_any_order_and_more_than_once(tmp_path):
+def test_rows_are_read_in_any_order_and_repeatedly(tmp_path):
     rows, right = Work(tmp_path)()["z"]["b"], truth()["b"]
     for wanted in (
         torch.tensor([99, 0, 8, 7, 7, 98, 9, 8]),
@@ -210,7 +210,7 @@ def files_of_at_most(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_write_that_fails_keeps_all_before_it_and_leaves_nothing_half_done(tmp_path):
+def test_a_failed_write_keeps_earlier_parts_and_leaves_no_partial_files(tmp_path):
     def limit(rows):
         if rows.start == 40:
             resource.setrlimit(resource.RLIMIT_FSIZE, (300, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
@@ -238,7 +238,7 @@ def mounted(folder, size):
 
 
 @pytest.mark.skipif(not shutil.which("mount"), reason="no mount here")
-def test_a_full_disk_keeps_all_that_was_written_and_leaves_nothing_half_done(tmp_path, monkeypatch):
+def test_a_full_disk_keeps_earlier_parts_and_leaves_no_partial_files(tmp_path, monkeypatch):
     folder = tmp_path / "disk"
     with mounted(folder, "40k"):
         monkeypatch.setattr(store_module, "check_disk_space", lambda *_: None)  # another program takes the room
@@ -254,7 +254,7 @@ def test_a_full_disk_keeps_all_that_was_written_and_leaves_nothing_half_done(tmp
         assert all(file.stat().st_mtime_ns == time for file, time in before.items())
 
 
-def test_an_interrupt_while_a_file_is_written_leaves_the_old_one_and_nothing_else(tmp_path, monkeypatch):
+def test_an_interrupt_during_a_write_leaves_only_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "x.safetensors"
     write_tensors(path, {"a": torch.zeros(1)})
 
@@ -268,13 +268,13 @@ def test_an_interrupt_while_a_file_is_written_leaves_the_old_one_and_nothing_els
     assert read_tensors(path)[0]["a"] == 0
 
 
-def test_no_lock_can_be_made_where_nothing_can_be_written(tmp_path):
+def test_a_lock_in_a_folder_that_is_not_writable_raises(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtefactError, match=r"Cannot write .*\.locks.*another folder"):
         fill_stores(open_stores(N, {"z": LatentSpec({"a": (5,)})}), None, title="x", lock=tmp_path / "file" / "x")
 
 
-def test_too_little_room_is_told_before_anything_is_computed(tmp_path, monkeypatch):
+def test_too_little_disk_space_raises_before_anything_is_computed(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     free = N * 11 * 4 + 1
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, free))
@@ -316,6 +316,21 @@ def test_several_layers_that_fit_memory_one_by_one_only_go_into_a_temporary_file
     assert not list(memory_for_one_layer.iterdir())  # unlinked: nothing is left after a kill either
 
 
+def test_on_several_machines_each_process_has_a_temporary_file_and_computes_all(memory_for_one_layer, monkeypatch):
+    monkeypatch.setattr("invkit.utils.distributed.world_size", lambda: 4)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr("invkit.utils.distributed.rank", lambda: 3)
+    monkeypatch.setattr(store_module, "_SMALL", 0)
+    work = Work(None)
+    stores = work()
+    assert is_in_a_file(stores["z"]["a"])
+    assert torch.equal(stores["z"]["b"], work.truth["b"])
+    assert work.rows == list(range(N))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: namedtuple("usage", "free")(2 * N * 11 * 4 - 1))
+    with pytest.raises(ArtefactError, match=r"Too little disk space for the latents"):  # two files on this machine
+        Work(None)()
+
+
 def test_a_temporary_file_that_does_not_fit_the_disk_is_an_error_before_anything_is_computed(memory_for_one_layer):
     work = Work(None, names=("y", "z"))
     expected = r"Cannot write the latents to a temporary file.*Got: File too large.*TMPDIR"
@@ -351,7 +366,7 @@ ERRORS = [
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_a_batch_for_which_memory_is_too_small_is_halved(tmp_path, error, capsys):
+def test_the_batch_is_halved_when_memory_runs_out(tmp_path, error, capsys):
     sizes = []
 
     def trouble(rows):
@@ -366,7 +381,7 @@ def test_a_batch_for_which_memory_is_too_small_is_halved(tmp_path, error, capsys
     assert Work(tmp_path).is_right()
 
 
-def test_a_single_image_for_which_memory_is_too_small_is_told():
+def test_out_of_memory_with_a_single_image_raises():
     def trouble(rows):
         if rows.start <= 5 < rows.stop:
             raise ERRORS[0]
@@ -377,7 +392,7 @@ def test_a_single_image_for_which_memory_is_too_small_is_told():
     assert work.rows == list(range(5))
 
 
-def test_other_errors_are_not_tried_again():
+def test_other_errors_are_not_retried():
     tries = []
 
     def trouble(rows):
@@ -390,7 +405,7 @@ def test_other_errors_are_not_tried_again():
 
 
 def in_fork(work):
-    """Do work in a process of its own; give the signal that ended it, 0 for none."""
+    """Run work in a fork; return the signal that ended it, 0 for none."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -404,7 +419,7 @@ def in_fork(work):
 
 
 def dies_at(touch, folder, work):
-    """Return work that kills itself where it opens, renames, removes or makes a file or folder for so many times."""
+    """Return work that kills itself when it opens, renames, removes or makes a file or folder for the n-th time."""
     seen = 0
 
     def hook(event, args):
@@ -422,7 +437,7 @@ def dies_at(touch, folder, work):
 
 
 def kill_everywhere(base):
-    """Kill a run at every moment at which it touches a file, and let another end it."""
+    """Kill a run at each of its file operations, and let another run finish it."""
     store_module._PART_ROWS = 32
     torch.set_num_threads(1)
     right = base / "right"
@@ -445,7 +460,7 @@ def kill_everywhere(base):
     print(touch, left)
 
 
-def test_a_run_killed_at_any_touch_of_a_file_loses_nothing_that_was_written(tmp_path):
+def test_a_run_killed_at_any_file_operation_loses_no_finished_part(tmp_path):
     code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from test_latent_store import *\n"
     code += "kill_everywhere(Path(sys.argv[1]))"
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""What models and autoencoders make of all images."""
+"""Latents of all images: batches, evaluation mode."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from invkit.interpretees import ModuleInterpretee, Preprocess
 
 
 @pytest.mark.parametrize("on_gpu", [False, True])
-def test_the_batch_goes_by_where_the_model_is_and_not_by_what_the_machine_has(on_gpu, monkeypatch):
+def test_the_batch_size_depends_on_the_device_of_the_model_not_of_the_machine(on_gpu, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     if on_gpu:
         monkeypatch.setattr(nn.Parameter, "is_cuda", property(lambda _: True), raising=False)
@@ -21,7 +21,7 @@ def test_the_batch_goes_by_where_the_model_is_and_not_by_what_the_machine_has(on
     assert max(seen) == (12 if on_gpu else latents._PIXELS // 256**2)
 
 
-def test_an_autoencoder_in_training_mode_codes_and_decodes_each_image_by_itself_and_learns_nothing():
+def test_autoencoders_in_training_mode_are_used_in_evaluation_mode():
     autoencoder, codes = ConvAutoencoder(28, 8, 8), torch.randn(16, 8)
     images, before = torch.rand(16, 3, 28, 28), {k: v.clone() for k, v in autoencoder.state_dict().items()}
     for work in (

@@ -226,7 +226,7 @@ def test_files_fail_as_items_do(tmp_path, monkeypatch):
         as_image_set(tmp_path)
 
 
-def test_what_can_be_read_only_once_tells_where_it_failed():
+def test_an_error_of_an_iterable_names_the_item():
     class Stream(IterableDataset):
         def __len__(self):
             return 200
@@ -245,7 +245,7 @@ def test_what_can_be_read_only_once_tells_where_it_failed():
         assert isinstance(error.value.__cause__, (OSError, TypeError))
 
 
-def test_a_bad_image_of_a_data_set_is_told_by_its_own_number():
+def test_the_error_names_the_index_of_a_bad_image():
     images = [torch.rand(3, 30, 30) for _ in range(12)]
     images[8][0, 0, 0] = float("nan")
     for source in (images, iter(images), DataLoader(images, batch_size=5)):
@@ -297,7 +297,7 @@ def test_an_array_may_hold_names_of_files_or_images_of_several_sizes(tmp_path):
     assert [centre(as_image_set(images), row)[0] for row in range(2)] == [30, 50]
 
 
-def test_an_image_of_other_channels_is_told_by_its_own_shape():
+def test_the_error_names_the_shape_of_an_image_with_other_channels():
     for shape in [(4, 32, 48), (32, 48, 4), (2, 32, 48)]:
         with pytest.raises(DataError, match=f"shape {re.escape(str((1, *shape)))}"):
             as_image_set([torch.zeros(shape, dtype=torch.uint8)] * 20)
@@ -328,7 +328,7 @@ def test_a_batch_of_targets_that_are_no_labels_has_none(target):
 
 
 @pytest.mark.parametrize("label", [lambda k: f"{k}.jpg", lambda k: k, lambda k: float("nan")])
-def test_labels_that_nobody_asked_for_and_that_are_no_concept_are_left_out_and_told(label):
+def test_labels_of_the_data_that_are_no_concept_are_dropped_with_a_warning(label):
     items = [(torch.rand(3, 28, 28), label(k)) for k in range(6)]
     for source in (items, DataLoader(items, batch_size=4)):
         with pytest.warns(InvkitWarning, match="that come with the data are dropped.*'class'") as told:
@@ -395,7 +395,7 @@ def test_a_loader_of_what_has_no_length_is_read():
     assert found.concepts["class"].values.tolist() == [row % 7 for row in range(20)]
 
 
-def test_a_loader_of_what_is_no_tensor_is_told():
+def test_a_loader_of_other_things_than_tensors_raises():
     loader = DataLoader([{"image": torch.rand(3, 28, 28)}] * 4, batch_size=2)
     with pytest.raises(DataError, match="Batch 0 of the data could not be read"):
         as_image_set(loader)
@@ -468,7 +468,7 @@ def test_bad_images_are_refused_with_what_expected_and_got(data, words):
         assert word in str(error.value)
 
 
-def test_missing_and_empty_folders_are_told_apart(tmp_path):
+def test_missing_and_empty_folders_have_different_errors(tmp_path):
     with pytest.raises(DataError, match="no such folder"):
         as_image_set(tmp_path / "nowhere")
     with pytest.raises(DataError, match="none below it"):
@@ -509,7 +509,7 @@ def test_an_image_set_has_concepts_groups_and_indices_of_each_image_or_none():
             ImageSet(pixels, **wrong)
 
 
-def test_no_concept_has_the_name_of_what_is_left_beside_them(tmp_path):
+def test_the_concept_name_residual_is_reserved(tmp_path):
     labels = {"residual": torch.rand(4)}
     with pytest.raises(DataError, match=r"'residual'.*another name"):
         as_image_set(tmp_path / "nowhere", concepts=labels)  # before anything is read

@@ -1,4 +1,4 @@
-"""Reading ahead in several threads gives what reading in turn gives."""
+"""Reading with retries, in one thread and in several."""
 
 import threading
 import time
@@ -35,7 +35,7 @@ def test_several_are_read_at_once_and_only_some_ahead():
     assert threading.active_count() == before
 
 
-def test_what_fails_is_tried_again_and_then_left_out():
+def test_failing_items_are_retried_and_then_skipped():
     tries = []
 
     def read(number):
@@ -61,7 +61,7 @@ def test_too_many_that_fail_end_it_early():
     assert len(set(begun)) < 200
 
 
-def test_memory_that_ran_out_is_not_tried_again():
+def test_a_memory_error_is_not_retried():
     def read(number):
         raise MemoryError
 

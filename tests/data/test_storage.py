@@ -1,4 +1,4 @@
-"""Images in a file are those in memory, whatever is done with them."""
+"""Images in a temporary file or a large array behave as those in memory."""
 
 import resource
 import subprocess
@@ -38,14 +38,14 @@ def pixels(n=N):
     return torch.randint(0, 256, (n, 3, SIZE, SIZE), dtype=torch.uint8)
 
 
-def test_what_memory_has_room_for_stays_there(little):
+def test_images_that_fit_memory_stay_in_memory(little):
     some = pixels(10)
     assert torch.equal(concatenate_images(some.split(3)), some)
     assert concatenate_images([]).shape == (0, 3, 1, 1)
 
 
 @pytest.mark.parametrize("total", [0, N])
-def test_more_goes_into_a_file_and_can_be_read_by_rows(little, total):
+def test_larger_sets_go_to_a_file_and_are_read_by_rows(little, total):
     some = pixels()
     found = concatenate_images(some.split(7), total)
     assert isinstance(found, StoredImages)
@@ -58,7 +58,7 @@ def test_more_goes_into_a_file_and_can_be_read_by_rows(little, total):
     assert not list(little.iterdir())  # the file has no name, so that nothing is left whatever happens
 
 
-def test_nothing_that_is_written_to_what_was_read_comes_back(little):
+def test_writing_to_images_that_were_read_does_not_change_the_file(little):
     some = pixels()
     found = concatenate_images(some.split(7))
     found[:].zero_()
@@ -84,7 +84,7 @@ def test_images_of_several_sizes_or_types_are_refused(little, n, other):
         concatenate_images([pixels(n), other])
 
 
-def test_a_set_in_a_file_is_the_set_in_memory(little):
+def test_a_set_in_a_file_equals_the_set_in_memory(little):
     some, labels = pixels(), {"kind": as_concept("kind", torch.arange(N) % 3)}
     held, filed = ImageSet(some, labels), ImageSet(concatenate_images(some.split(7)), labels)
     assert isinstance(filed.pixels, StoredImages)
@@ -119,7 +119,7 @@ def arrays():
 
 
 @pytest.mark.parametrize("which", range(12))
-def test_a_large_array_is_the_same_where_it_lies(little, which, monkeypatch):
+def test_a_large_array_is_read_without_a_copy(little, which, monkeypatch):
     array = list(arrays())[which]
     large = as_image_set(array, size=SIZE)
     assert isinstance(large.pixels, StoredImages)
@@ -170,7 +170,7 @@ def test_a_mapped_array_is_not_loaded(tmp_path):
     assert not done.stderr
 
 
-def test_a_disk_without_room_is_told_at_the_first_image(little, monkeypatch):
+def test_too_little_disk_space_raises_at_the_first_image(little, monkeypatch):
     monkeypatch.setattr(storage_module, "check_disk_space", lambda size, *_: room.check_disk_space(size + 2**60, *_))
     seen = []
 
@@ -184,7 +184,7 @@ def test_a_disk_without_room_is_told_at_the_first_image(little, monkeypatch):
     assert len(seen) == 1
 
 
-def test_processes_of_one_machine_need_room_for_a_file_each(little, monkeypatch):
+def test_processes_of_one_machine_need_disk_space_for_a_file_each(little, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: namedtuple("usage", "free")(2 * N * 3 * SIZE**2))
     for here in (1, 2):
         monkeypatch.setenv("LOCAL_WORLD_SIZE", str(here))
@@ -194,7 +194,7 @@ def test_processes_of_one_machine_need_room_for_a_file_each(little, monkeypatch)
         concatenate_images(pixels().split(7), N)
 
 
-def test_a_disk_that_fills_is_told(little):
+def test_a_disk_that_fills_up_raises(little):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30 * 3 * SIZE**2, before[1]))
     try:
@@ -243,7 +243,7 @@ print(own() - before, images.pixels.source.nbytes / 2**20, float(train.images(sl
 """
 
 
-def test_memory_stays_small_however_many_images_there_are():
+def test_memory_does_not_grow_with_the_number_of_images():
     done = subprocess.run([sys.executable, "-c", READER], capture_output=True, text=True, check=True)
     grown, size, mean = (float(word) for word in done.stdout.split())
     assert size > 230

@@ -36,7 +36,7 @@ def test_parts_are_halved_until_they_fit_and_every_row_comes_once():
     assert in_batches(Work(1), 0, 4) == []
 
 
-def test_no_room_for_one_row_and_another_error_are_told():
+def test_out_of_memory_with_one_row_and_other_errors_raise():
     with pytest.raises(MemoryError):
         in_batches(Work(0), 10, 4)
     with pytest.raises(ZeroDivisionError):

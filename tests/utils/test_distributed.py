@@ -126,7 +126,7 @@ def test_two_processes_explain_as_one_does_and_each_sees_half_of_the_images(tmp_
     assert not [file for entry in entries(tmp_path / "cache") for file in damaged_files(entry)]
 
 
-def test_small_latents_without_a_folder_are_each_processes_own_and_large_ones_are_shared(tmp_path):
+def test_processes_compute_small_latents_each_and_share_large_ones(tmp_path):
     launch(
         tmp_path,
         "from invkit.data import latent_store as store\n"

@@ -112,7 +112,7 @@ def test_no_bar_is_shown_if_silent(silent, monkeypatch):
     assert bar.step == 4
 
 
-def test_without_a_terminal_records_tell_the_time_left_every_fifteen_seconds(capsys, clock):
+def test_without_a_terminal_the_time_left_is_logged_every_fifteen_seconds(capsys, clock):
     bar = Progress("training", 100, start=20)
     bar.set_note("validation 0.5")
     for _ in range(40):

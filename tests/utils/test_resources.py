@@ -63,7 +63,7 @@ def test_this_machine_has_some():
     assert 0 < room.free_memory() < 2**50
 
 
-def test_too_little_room_on_disk_is_told(tmp_path, monkeypatch):
+def test_too_little_disk_space_raises(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: namedtuple("usage", "free")(1000))
     room.check_disk_space(1000, tmp_path / "not" / "yet" / "there", "images")
     with pytest.raises(ArtefactError, match=r"Too little disk space for the images\..*Expected: 1001 B free.*TMPDIR"):
