@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from subjects import arguments, digits_network, explainer, run_study
 
-from invkit.studies import Study, adversarial
+from invkit.studies import Attack, Study, adversarial
 
 LAYERS = ["features.5", "features.7", "features.11", "classifier.3"]  # a pool, 4th and 7th Fire, scores
 
@@ -37,8 +37,7 @@ def main() -> None:
             network,
             LAYERS,
             concept="digit",
-            attack=options.attack or "fgsm",
-            target=None if options.target is None else int(options.target),
+            attack=Attack(options.attack or "fgsm", target=options.target),
             judge=True,
         )
 

@@ -213,13 +213,15 @@ def dynamics(model: str, layer: str, data: str | None, checkpoints: tuple[Path, 
     ),
     click.option("--judge", is_flag=True, help="Train a classifier of the samples."),
 )
-def adversarial(model: str, layers: str, data: str | None, target: str | None, concept: str, **options: Any) -> None:
+def adversarial(model: str, layers: str, data: str | None, concept: str, **options: Any) -> None:
     """Where along LAYERS an attack on MODEL shows (section 4.3)."""
+    from invkit.studies import Attack
     from invkit.studies import adversarial as run
 
     expect_effect("--judge", options["judge"], "--concept NAME", concept or None)
+    attack = Attack(*(options.pop(name) for name in ("attack", "epsilon", "steps", "target")))
     opened = open_model(model, **_how(options))
-    _run("adversarial", run, options, data, opened, layers.split(","), target=target, concept=concept or None)
+    _run("adversarial", run, options, data, opened, layers.split(","), attack=attack, concept=concept or None)
 
 
 @_command(
@@ -248,6 +250,8 @@ def texture(
     data: str | None,
     twin_weights: str | None,
     strength: float | None,
+    shape: str,
+    texture: str,
     **options: Any,
 ) -> None:
     """Shape and texture in MODEL and in its stylised-trained TWIN (section 4.3)."""
@@ -261,7 +265,7 @@ def texture(
         twin_weights = how["weights"]
     models = {"plain": open_model(model, **how), "stylised": open_model(twin, **{**how, "weights": twin_weights})}
     own = {} if strength is None else {"strength": strength}
-    _run("texture", run, options, data, models, layers.split(","), **own)
+    _run("texture", run, options, data, models, layers.split(","), concepts=(shape, texture), **own)
 
 
 @_command(

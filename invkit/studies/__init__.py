@@ -1,6 +1,7 @@
-"""The paper's experiments, each a function that a user runs on networks and images of their own."""
+"""The paper's experiments, each a function that a user runs on their own networks and images."""
 
 from invkit.studies.adversarial import adversarial
+from invkit.studies.attacking.attacks import Attack
 from invkit.studies.comparison import comparison
 from invkit.studies.dynamics import dynamics
 from invkit.studies.layers import layers
@@ -12,6 +13,7 @@ from invkit.studies.stylise import cue_conflict, stylised
 from invkit.studies.texture import texture
 
 __all__ = [
+    "Attack",
     "Study",
     "adversarial",
     "comparison",

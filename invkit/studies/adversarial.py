@@ -1,4 +1,4 @@
-"""Adversarial attacks (paper, sec. 4.3, fig. 5): where along the layers does an attack become visible?"""
+"""Adversarial attacks (paper, sec. 4.3, fig. 5): at which layer does an attack become visible?"""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _CLAIM = (
     "An attack that changes the decision changes the samples given the last layer more than those given the first, and "
     "more than noise of the same size does (sec. 4.3)."
 )
-_FEWEST = 8  # images whose decision changed, for a verdict
-_JUDGED = 4  # samples of an image that the judge reads
+_FEWEST = 8  # changed decisions, for a verdict
+_JUDGED = 4  # samples per image that the judge reads
 
 
 def adversarial(
@@ -41,47 +41,43 @@ def adversarial(
     model: str | nn.Module | Interpretee,
     layers: str | nn.Module | Sequence[str | nn.Module],
     *,
+    attack: Attack | Literal["fgsm", "pgd"] = "fgsm",
     concept: str | None = "class",
-    attack: Literal["fgsm", "pgd"] = "fgsm",
-    epsilon: float = 0.02,
-    steps: int | None = None,
-    target: int | str | None = None,
     images: int = 400,
     judge: bool = False,
     preprocess: Callable[[Tensor], Tensor] | None = None,
 ) -> Study:
-    """Attack a network's decisions and see at which layers the samples change (paper, sec. 4.3).
+    """Attack a network's decisions and measure at which layers the samples change (paper, sec. 4.3).
 
-    Held-out images that the network gets right are attacked, and changed by random noise of the same size. For those
-    whose decision the attack changes, each layer tells how far its representation and its samples D(t⁻¹(v | z)), at the
-    same v, move: as a share of how far they move to another image.
+    Held-out images that the network classifies correctly are attacked, and changed by random noise of the same size.
+    For the images whose decision changes, the study measures how far each layer's representation and its samples
+    D(t⁻¹(v | z)), at the same v, move, relative to how far they move to another image.
 
     Args:
         explainer: an :class:`invkit.Explainer`, its folder, or images to make one of with default settings.
-        model: whose decisions are attacked, as in :func:`invkit.profile`; its output are logits (B, C).
-        layers: two or more addresses, modules or globs, from early to late.
-        concept: the classes that the network decides between, by their names where it knows them (its `categories`),
-            else in its order; None takes its own decisions for right.
-        attack: `fgsm` or `pgd`.
-        epsilon: largest change of a value in [0, 1]; the authors' is 0.02.
-        steps: of `pgd`; None for 10.
-        target: class to be decided for, by number or name; None for any but the right one.
-        images: largest number to attack.
-        judge: train an independent reader of the concepts, to say what samples of attacked images show.
+        model: the network, as in :func:`invkit.profile`; its output are logits (B, C).
+        layers: at least two addresses, modules or globs, from early to late.
+        attack: an :class:`Attack`, or the name of one with default settings.
+        concept: the classes that the network predicts, matched by name if it has names (`categories`), else by number;
+            None takes its own decisions as correct.
+        images: largest number of images to attack.
+        judge: train an independent classifier of the concepts, to read the samples of attacked images.
         preprocess: from images in [0, 1] to the model's input.
 
     Raises:
-        SettingsError: fewer than two layers, no such target, steps of `fgsm`, or a judge without a concept.
-        DataError: no such classes, no scores of classes, or too few images that the network gets right, or all of one
-            group.
-        LayerError: also where the model gives no gradients to its images.
-        PluginError: captum is missing.
+        SettingsError: fewer than two layers, no such target, or a judge without a concept.
+        DataError: no such classes, an output that is not scores of classes, or too few images that the network
+            classifies correctly, or all of one group.
+        LayerError: an unknown layer, or a model without gradients.
+        PluginError: captum is not installed.
         InvkitError: as :func:`invkit.profile`.
+
+    Example:
+        >>> study = invkit.studies.adversarial(explainer, network, ["0", "2"], concept=None, images=20)
+        >>> study.name, list(study.metrics["layers"])
+        ('adversarial', ['0', '2'])
     """
-    if steps is not None and attack == "fgsm":
-        raise SettingsError("`fgsm` takes one step alone", expected="attack='pgd', or no `steps`", got=f"steps={steps}")
-    default = 1 if attack == "fgsm" else Attack.steps
-    method = Attack(attack, epsilon, default if steps is None else steps)
+    method = attack if isinstance(attack, Attack) else Attack(attack)
     if judge and concept is None:
         raise SettingsError("There is no concept for a judge to read", expected="`concept`", got="judge=True")
     interpretee = as_interpretee(model, preprocess)
@@ -91,25 +87,40 @@ def adversarial(
     explainer.check([(interpretee, addresses)])
     scores = logits_of(interpretee)(explainer.train.images(slice(2)))  # raises if the model gives no gradients
     decisions = decisions_of(interpretee, scores, explainer.train, concept)
-    goal = None if target is None else decisions.number(target)
-    trial = try_attack(interpretee, explainer.held_out, decisions, method, goal, images, explainer.seed)
+    trial = try_attack(interpretee, explainer.held_out, decisions, method, images, explainer.seed)
     explanations = explain_layers(explainer, interpretee, addresses)
     flipped = trial.take(trial.flipped)
     tried = flipped if len(flipped) >= _FEWEST and len(flipped.groups.unique()) > 1 else trial
     found = {layer: changes(each, tried, explainer.seed) for layer, each in explanations.items()}
-    read: dict[str, dict[str, Estimate]] = {}
-    if judge:
-        reader = trained_judge(explainer)
-        read[BEFORE] = _read(reader, decisions, tried, tried.clean[:, None])
-        for layer, each in explanations.items():
-            codes = found[layer].codes["attack"][:, :_JUDGED]
-            drawn = decode_all(each.autoencoder, codes.flatten(0, 1)).unflatten(0, codes.shape[:2])
-            read[layer] = _read(reader, decisions, tried, drawn)
-    return _told(trial, tried, explanations, found, read, method, decisions)
+    read = _read_all(trained_judge(explainer), decisions, tried, explanations, found) if judge else {}
+    sections = [
+        where_section(found, read, _about(trial, tried, method, decisions)),
+        *pictures_sections(tried, explanations, decisions),
+        *closing_sections(explanations),
+    ]
+    headline, holds = _judged(trial, tried, found, read)
+    metrics = _metrics(trial, tried, method, found, read)
+    return Study("adversarial", "Where an attack becomes visible", _CLAIM, headline, holds, metrics, sections)
+
+
+def _read_all(
+    judge: Judge,
+    decisions: Decisions,
+    trial: Trial,
+    explanations: Mapping[str, Explanation],
+    found: Mapping[str, Changes],
+) -> dict[str, dict[str, Estimate]]:
+    """Return the judge's readings of the clean images, and of samples of the attacked images by layer."""
+    read = {BEFORE: _read(judge, decisions, trial, trial.clean[:, None])}
+    for layer, each in explanations.items():
+        codes = found[layer].codes["attack"][:, :_JUDGED]
+        drawn = decode_all(each.autoencoder, codes.flatten(0, 1)).unflatten(0, codes.shape[:2])
+        read[layer] = _read(judge, decisions, trial, drawn)
+    return read
 
 
 def _read(judge: Judge, decisions: Decisions, trial: Trial, drawn: Tensor) -> dict[str, Estimate]:
-    """Return which shares of images drawn for each of the trial's, (B, n, 3, S, S), are read as what."""
+    """Return the shares of drawn images (B, n, 3, S, S) that the judge reads as the attacked and as the true class."""
     assert decisions.concept is not None
     read = judge.read(drawn.flatten(0, 1))[decisions.concept]
     seen = decisions.outputs[read].unflatten(0, drawn.shape[:2])
@@ -117,22 +128,15 @@ def _read(judge: Judge, decisions: Decisions, trial: Trial, drawn: Tensor) -> di
     return {name: trial.mean((seen == value[:, None]).double().mean(1)) for name, value in known.items()}
 
 
-def _told(
-    trial: Trial,
-    tried: Trial,
-    explanations: Mapping[str, Explanation],
-    found: Mapping[str, Changes],
-    read: Mapping[str, Mapping[str, Estimate]],
-    method: Attack,
-    decisions: Decisions,
-) -> Study:
-    """Put the study together."""
+def _judged(
+    trial: Trial, tried: Trial, found: Mapping[str, Changes], read: Mapping[str, Mapping[str, Estimate]]
+) -> tuple[dict[str, Estimate], bool | None]:
+    """Return the headline and the verdict."""
     first, last = next(iter(found)), list(found)[-1]
-    enough = tried is not trial
     rise, above = _rises(found[first], found[last])
     headline = {
-        "share of right decisions that the attack changes": trial.mean(trial.flipped.double()),
-        "the same for noise of that size": trial.mean(trial.flipped_by_noise.double()),
+        "share of correct decisions that the attack changes": trial.mean(trial.flipped.double()),
+        "share of correct decisions that noise of that size changes": trial.mean(trial.flipped_by_noise.double()),
         f"change of samples at '{first}', attack": found[first].estimate("samples", "attack"),
         f"change of samples at '{last}', attack": found[last].estimate("samples", "attack"),
         f"change of samples at '{last}', noise": found[last].estimate("samples", "noise"),
@@ -141,39 +145,51 @@ def _told(
     }
     if read:
         headline |= {f"samples at '{last}' read as {name}": share for name, share in read[last].items()}
-    holds = verdict(shows(rise), shows(above)) if enough else None
-    metrics = {
-        "attack": {
-            **vars(method),
-            "accuracy": trial.accuracy,
-            "attacked": len(trial),
-            "changed": int(trial.flipped.sum()),
-            "behind the layers' metrics": len(tried),
-        },
+    return headline, verdict(shows(rise), shows(above)) if tried is not trial else None
+
+
+def _metrics(
+    trial: Trial,
+    tried: Trial,
+    attack: Attack,
+    found: Mapping[str, Changes],
+    read: Mapping[str, Mapping[str, Estimate]],
+) -> dict[str, Any]:
+    """Return all metrics as JSON-able values."""
+    about = {
+        **vars(attack),
+        "accuracy": trial.accuracy,
+        "attacked": len(trial),
+        "changed": int(trial.flipped.sum()),
+        "behind the layers' metrics": len(tried),
+    }
+    return {
+        "attack": about,
         "layers": {layer: each.to_dict() for layer, each in found.items()},
         "read": {layer: {n: vars(s) for n, s in shares.items()} for layer, shares in read.items()},
     }
+
+
+def _about(trial: Trial, tried: Trial, attack: Attack, decisions: Decisions) -> str:
+    """Return the page's first paragraph: accuracy, attack, and the images behind the metrics."""
     right = (
-        "The network's own decisions are taken for right."
+        "The network's own decisions are taken as correct."
         if decisions.concept is None
-        else f"The network decides rightly on {trial.accuracy:.1%} of the held-out images."
+        else f"The network classifies {trial.accuracy:.1%} of the held-out images correctly."
     )
-    about = (
-        f"{right} {len(trial)} of them were "
-        f"attacked ({method.name.upper()}, no value changed by more than {method.epsilon}). All that follows is of "
-        + (f"the {len(tried)} images whose decision the attack changed." if enough else
-           "all of them, since the attack changed too few decisions for a verdict.")
-    )  # fmt: skip
-    sections = [
-        where_section(found, read, about),
-        *pictures_sections(tried, explanations, decisions),
-        *closing_sections(explanations),
-    ]
-    return Study("adversarial", "Where an attack becomes visible", _CLAIM, headline, holds, metrics, sections)
+    behind = (
+        "all of them, since the attack changed too few decisions for a verdict"
+        if tried is trial
+        else f"the {len(tried)} images whose decision the attack changed"
+    )
+    return (
+        f"{right} {len(trial)} of them were attacked ({attack.name.upper()}, no value changed by more than "
+        f"{attack.epsilon}). All metrics below are of {behind}."
+    )
 
 
 def _rises(first: Changes, last: Changes) -> tuple[Estimate, Estimate]:
-    """Return by how much samples change more at the last layer than at the first, and more than by noise there."""
+    """Return how much more samples change at the last layer than at the first, and than by noise at the last."""
     units = torch.cat([first.distances["samples"], last.distances["samples"]], 1)
     return (
         jackknife(lambda m: share(m[..., 3], m[..., 5]) - share(m[..., 0], m[..., 2]), units, len(units), first.groups),

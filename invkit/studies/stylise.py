@@ -1,4 +1,4 @@
-"""Images with the shape of one and the texture of another, by mixing Fourier amplitudes."""
+"""Images with the shape of one image and the texture of another, by mixing Fourier amplitudes."""
 
 from __future__ import annotations
 
@@ -16,22 +16,30 @@ _BATCH = 512
 
 
 def stylised(images: Tensor, styles: Tensor, strength: float = 1.0) -> Tensor:
-    """Return each image the amplitude spectrum of another, and let it keep its own phase.
+    """Return images with the phase of one image and the amplitude spectrum of another.
 
-    Edges lie in the phase (Oppenheim & Lim, The importance of phase in signals, 1981); colour, contrast and how they
-    vary from coarse to fine in the amplitude. Each colour channel is mixed on its own, its mean with it. A stand-in for
-    the style transfer of Stylized-ImageNet (Geirhos et al., 2019) that needs no other network.
+    The phase holds edges (Oppenheim & Lim, The importance of phase in signals, 1981), the amplitude colour, contrast
+    and spatial frequencies. Each colour channel is mixed separately, including its mean. This replaces the style
+    transfer of Stylized-ImageNet (Geirhos et al., 2019), without another network.
 
     Args:
-        images: (B, 3, S, S) in [0, 1], whose shape is kept.
-        styles: (B, 3, S, S) in [0, 1], whose texture is taken.
-        strength: share of the amplitude that is the style's, 0 to 1.
+        images: (B, 3, S, S) in [0, 1]; their shape is kept.
+        styles: (B, 3, S, S) in [0, 1]; their texture is taken.
+        strength: share of the style in the amplitude, 0 to 1.
 
     Returns:
         (B, 3, S, S) in [0, 1].
 
     Raises:
-        SettingsError: a strength out of its range.
+        SettingsError: a strength out of range.
+
+    Example:
+        >>> import torch
+        >>> images, styles = torch.rand(2, 2, 3, 16, 16)
+        >>> invkit.studies.stylised(images, styles).shape
+        torch.Size([2, 3, 16, 16])
+        >>> torch.allclose(invkit.studies.stylised(images, styles, strength=0.0), images, atol=1e-5)
+        True
     """
     if not 0 <= strength <= 1:
         raise SettingsError("The strength of the style is out of range", expected="0 to 1", got=strength)
@@ -44,37 +52,44 @@ def stylised(images: Tensor, styles: Tensor, strength: float = 1.0) -> Tensor:
 def cue_conflict(
     data: ImageSet, seed: int = 0, *, concept: str = "class", copies: int = 1, strength: float = 1.0
 ) -> ImageSet:
-    """Return images whose shape is of one class and whose texture is of another, drawn independently.
+    """Return images with the shape of one class and the texture of another, drawn independently.
 
-    The two agree by chance, for about one image in as many as there are classes: the share of variance of one then says
-    nothing of the other. Concepts: `shape`, the class of the image; `texture`, that of its style. Images are dealt into
-    blocks of `copies` + 1, in which each has the style of each other once; a block is one group, since two images made
-    of one content, or of one style, depend on each other.
+    Shape and texture agree by chance only, so that the share of variance of one does not depend on the other. The
+    result has the concepts `shape`, the class of the image, and `texture`, the class of its style. Images are divided
+    into blocks of `copies` + 1, in which each has the style of each other once. A block is one group, since images of
+    one content, or of one style, are not independent.
 
     Args:
-        data: images with a concept of classes; those of one group are dealt into one block.
-        seed: of the blocks.
-        concept: its name.
-        copies: how many styles each image is given.
-        strength: as of :func:`stylised`.
+        data: images with classes; images of one group are put into one block.
+        seed: seed of the blocks.
+        concept: name of the classes.
+        copies: number of styles of each image.
+        strength: strength of the style, as in :func:`stylised`.
+
+    Returns:
+        `copies` images for each image.
 
     Raises:
-        DataError: no such classes, images that a decoder makes, or too few groups for so many styles.
+        DataError: no such classes, generated images, or too few groups for so many styles.
+
+    Example:
+        >>> digits = invkit.color_digits(copies=1)
+        >>> conflicts = invkit.studies.cue_conflict(digits, concept="digit")
+        >>> list(conflicts.concepts), len(conflicts) == len(digits)
+        (['shape', 'texture'], True)
     """
     known = data.concepts.get(concept)
     if known is None or known.kind != "class" or isinstance(data.pixels, Generated):
         raise DataError(
-            "Shape and texture can only be set against each other in images with classes",
+            "Cue conflicts can only be made of images with classes",
             expected=f"stored images, with classes called '{concept}'",
             got=", ".join(f"{name} ({c.kind})" for name, c in data.concepts.items()) or "no labels",
         )
     groups = torch.arange(len(data)) if data.groups is None else data.groups
     if len(groups.unique()) <= copies:
-        raise DataError(
-            "There are too few images to take styles from", expected=f"{copies + 1} groups", got=len(groups.unique())
-        )
+        raise DataError("Too few images to take styles from", expected=f"{copies + 1} groups", got=len(groups.unique()))
     rows = torch.arange(len(data)).repeat(copies)
-    styles, blocks = _dealt(groups, copies, generator_for(seed, "styles"))
+    styles, blocks = _draw_styles(groups, copies, generator_for(seed, "styles"))
     pixels = [
         to_uint8(stylised(data.images(own), data.images(theirs), strength))
         for own, theirs in zip(rows.split(_BATCH), styles.split(_BATCH), strict=True)
@@ -86,11 +101,11 @@ def cue_conflict(
     return ImageSet(torch.cat(pixels), concepts, blocks[rows], data.indices_of(rows))
 
 
-def _dealt(groups: Tensor, copies: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _draw_styles(groups: Tensor, copies: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return the rows of each image's styles, (copies · N,), and the block of each image, (N,).
 
-    Groups are dealt into blocks of `copies` + 1, the last of which takes what is left over; k places further on in its
-    block lies the group of an image's k-th style, any one of its images.
+    Groups are divided into blocks of `copies` + 1; the last block takes the remainder. The k-th style of an image is a
+    random image of the group k places further on in its block.
     """
     group, counts = groups.unique(return_inverse=True, return_counts=True)[1:]
     order = torch.randperm(len(counts), generator=generator)

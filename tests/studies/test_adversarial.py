@@ -53,7 +53,7 @@ def test_on_a_linear_model_an_attack_is_epsilon_times_the_sign_of_w(linear, name
     x, labels = grey(5), torch.tensor([0, 1, 0, 1, 0])
     w = linear[1].weight[0].detach().view(3, 28, 28)
     away = torch.where(labels == 0, -1.0, 1.0)[:, None, None, None] * (-1 if targeted else 1)
-    attacked = Attack(name, 0.05, steps=8)(linear, x, labels, targeted=targeted)
+    attacked = Attack(name, 0.05, target=1 if targeted else None)(linear, x, labels)
     torch.testing.assert_close(attacked - x, 0.05 * away * w.sign(), atol=1e-6, rtol=0)
 
 
@@ -74,7 +74,7 @@ class Shifted(nn.Module):
 @pytest.mark.parametrize("name", ["fgsm", "pgd"])
 def test_attacked_images_stay_in_range_and_near(network, name):
     x = torch.rand(70, 3, 28, 28).round()  # black and white, in two batches
-    attacked = Attack(name, 0.1, steps=3)(network, x, torch.randint(5, (70,)))
+    attacked = Attack(name, 0.1)(network, x, torch.randint(5, (70,)))
     assert attacked.min() >= 0
     assert attacked.max() <= 1
     assert (attacked - x).abs().max() <= 0.1 + 1e-6
@@ -85,8 +85,8 @@ def test_pgd_raises_the_loss_above_fgsm(network):
     network = nn.Sequential(*(nn.Tanh() if isinstance(m, nn.ReLU) else m for m in network))
     x, labels = grey(32), torch.randint(5, (32,))
     losses = {
-        name: F.cross_entropy(network(Attack(name, 0.1, steps=20)(network, x, labels)), labels)
-        for name in ("fgsm", "pgd")
+        attack.name: F.cross_entropy(network(attack(network, x, labels)), labels)
+        for attack in (Attack("fgsm", 0.1), Attack("pgd", 0.1, steps=20))
     }
     assert losses["pgd"] > losses["fgsm"] > F.cross_entropy(network(x), labels)
 
@@ -99,9 +99,15 @@ def test_noise_is_as_large_as_the_attack():
 
 
 @pytest.mark.parametrize("options", [{"name": "deepfool"}, {"epsilon": 0.0}, {"epsilon": 1.5}, {"steps": 0}])
-def test_an_unknown_attack_or_a_number_out_of_range_is_refused(options):
+def test_an_unknown_attack_or_a_number_out_of_range_raises(options):
     with pytest.raises(SettingsError):
         Attack(**options)
+
+
+def test_steps_are_those_of_pgd():
+    assert (Attack("fgsm").steps, Attack("pgd").steps, Attack("pgd", steps=3).steps) == (1, 10, 3)
+    with pytest.raises(SettingsError, match="`fgsm` takes one step"):
+        Attack("fgsm", steps=5)
 
 
 def test_only_images_that_the_network_gets_right_are_attacked(linear):
@@ -140,7 +146,7 @@ def test_classes_are_decisions_by_name_where_the_network_has_names(linear):
     grown = ModuleInterpretee(linear, categories=("left", "right", "up"))
     assert decisions_of(grown, scores, other, "side").names == ("up", "down")
     mixed = ImageSet(x, {"side": Concept("class", scores.argmax(1), ("right", "lefts"))})
-    with pytest.raises(DataError, match="lefts, which it has not"):
+    with pytest.raises(DataError, match="lefts, which it does not know"):
         decisions_of(interpretee, scores, mixed, "side")
     fewer = ImageSet(x, {"side": Concept("class", torch.zeros(60, dtype=torch.long), ("up",))})
     with pytest.raises(DataError, match="does not decide between these classes"):
@@ -149,7 +155,7 @@ def test_classes_are_decisions_by_name_where_the_network_has_names(linear):
 
 def test_a_targeted_attack_leaves_images_of_the_target_alone(linear):
     data = ImageSet(grey(100))
-    found = try_attack(ModuleInterpretee(linear), data, between(None), Attack("fgsm", 0.05), 1, n=1000)
+    found = try_attack(ModuleInterpretee(linear), data, between(None), Attack("fgsm", 0.05, target=1), n=1000)
     assert (found.truth == 0).all()
     assert torch.equal(found.flipped, found.decided == 1)
 
@@ -214,7 +220,9 @@ def test_changes_are_measured_with_few_representations_in_memory(shown, digits, 
 def test_the_study_runs_from_images_to_a_page(tiny, network, tmp_path):
     data = color_digits(copies=1).take(torch.arange(300))
     explainer = Explainer(data, settings=tiny, cache=tmp_path / "cache")
-    study = adversarial(explainer, ModuleInterpretee(network), ["0", "3"], concept=None, epsilon=0.3, images=60)
+    study = adversarial(
+        explainer, ModuleInterpretee(network), ["0", "3"], concept=None, attack=Attack(epsilon=0.3), images=60
+    )
     changed, by_noise = list(study.headline.values())[:2]
     assert changed.value > by_noise.value
     assert study.holds in (True, False, None)
@@ -225,7 +233,7 @@ def test_the_study_runs_from_images_to_a_page(tiny, network, tmp_path):
     assert all(math.isfinite(each.standard_error) for each in study.headline.values())
     page = study.to_html(tmp_path / "page.html").read_text()
     assert "data:image/png" in page
-    assert "own decisions are taken for right" in page
+    assert "own decisions are taken as correct" in page
 
 
 @pytest.fixture
@@ -250,17 +258,15 @@ def test_classes_that_the_network_does_not_know_raise_before_any_training(unfitt
     with pytest.raises(SettingsError, match="no concept for a judge"):
         adversarial(unfitted, ModuleInterpretee(network), ["0", "3"], concept=None, judge=True)
     with pytest.raises(SettingsError, match="No such target"):
-        adversarial(unfitted, ModuleInterpretee(network), ["0", "3"], concept=None, target=5)
-    with pytest.raises(SettingsError, match="one step alone"):
-        adversarial(unfitted, ModuleInterpretee(network), ["0", "3"], concept=None, steps=5)
+        adversarial(unfitted, ModuleInterpretee(network), ["0", "3"], concept=None, attack=Attack(target=5))
 
 
 @pytest.mark.parametrize(
     ("layers", "known", "error", "words"),
     [
         ("3", {}, SettingsError, "two layers or more"),
-        (["0", "3"], {"scores_classes": False}, DataError, "takes no decision.*an embedding"),
-        (["0", "3"], {"named": {"output": NamedLayer("0")}}, DataError, r"takes no decision.*\(2, 4, 13, 13\)"),
+        (["0", "3"], {"scores_classes": False}, DataError, "makes no decision.*an embedding"),
+        (["0", "3"], {"named": {"output": NamedLayer("0")}}, DataError, r"makes no decision.*\(2, 4, 13, 13\)"),
     ],
 )
 def test_one_layer_and_models_that_decide_nothing_are_refused(unfitted, network, layers, known, error, words):
@@ -272,7 +278,7 @@ def test_one_layer_and_models_that_decide_nothing_are_refused(unfitted, network,
 def test_wrongly_numbered_classes_raise_before_any_training(tiny, linear):
     x = grey(200)
     data = ImageSet(x, {"side": Concept("class", 1 - linear(x).argmax(1), ("b", "a"))})
-    with pytest.raises(DataError, match="decides rightly on too few"):
+    with pytest.raises(DataError, match="classifies too few images correctly"):
         adversarial(Explainer(data, settings=tiny), ModuleInterpretee(linear), ["input", "0"], concept="side")
 
 
@@ -311,7 +317,7 @@ def test_changed_decisions_in_one_group_alone_give_no_verdict(tiny, linear):
 
 
 def test_an_attack_that_changes_nothing_gets_no_verdict_and_says_so(plain, linear):
-    study = adversarial(plain, ModuleInterpretee(linear), ["input", "0"], concept=None, epsilon=1e-6)
+    study = adversarial(plain, ModuleInterpretee(linear), ["input", "0"], concept=None, attack=Attack(epsilon=1e-6))
     assert study.holds is None
     attack = study.metrics["attack"]
     assert attack["changed"] == 0
@@ -329,7 +335,9 @@ def test_a_judge_tells_what_samples_of_attacked_images_show(tiny, linear, monkey
     x = grey(200)
     data = ImageSet(x, {"side": Concept("class", linear(x).argmax(1), ("a", "b"))})
     explainer = Explainer(data, settings=tiny)
-    study = adversarial(explainer, ModuleInterpretee(linear), ["input", "0"], concept="side", epsilon=0.2, judge=True)
+    study = adversarial(
+        explainer, ModuleInterpretee(linear), ["input", "0"], concept="side", attack=Attack(epsilon=0.2), judge=True
+    )
     assert next(iter(study.metrics["read"])) == "the images before the attack"
     shares = study.metrics["read"]["0"]
     new, true = (shares[name]["value"] for name in ("the attacked decision", "the true class"))

@@ -5,7 +5,7 @@ import torch
 from invkit.data import Concept, ImageSet
 from invkit.errors import DataError, SettingsError
 from invkit.evaluation.estimate import mean_estimate
-from invkit.studies.stylise import _dealt, cue_conflict, stylised
+from invkit.studies.stylise import _draw_styles, cue_conflict, stylised
 
 
 def smooth(n, size=16, seed=0):
@@ -29,14 +29,14 @@ def test_the_result_has_the_styles_amplitude_and_the_images_phase(size):
     np.testing.assert_allclose((made / np.abs(made))[large], (own / np.abs(own))[large], atol=1e-2)
 
 
-def test_half_the_strength_takes_the_mean_amplitude():
+def test_strength_one_half_mixes_amplitudes_equally():
     x, style = smooth(2), smooth(2, seed=1)
     made = np.abs(np.fft.fft2(stylised(x, style, 0.5).double().numpy()))
     own, theirs = (np.abs(np.fft.fft2(images.double().numpy())) for images in (x, style))
     np.testing.assert_allclose(made, (own + theirs) / 2, atol=1e-3)
 
 
-def test_without_strength_the_image_comes_back():
+def test_strength_0_returns_the_image():
     x = torch.rand(3, 3, 16, 16)
     torch.testing.assert_close(stylised(x, torch.rand(3, 3, 16, 16), 0.0), x, atol=1e-5, rtol=0)
 
@@ -53,7 +53,7 @@ def test_the_result_stays_within_0_and_1():
 
 
 @pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
-def test_a_strength_out_of_range_is_refused(strength):
+def test_a_strength_out_of_range_raises(strength):
     with pytest.raises(SettingsError, match="strength"):
         stylised(smooth(1), smooth(1), strength)
 
@@ -107,12 +107,12 @@ def test_images_of_one_original_have_styles_of_others_and_one_group():
 
 
 @pytest.mark.parametrize("copies", [1, 8])
-def test_the_error_of_what_hangs_on_the_style_is_its_spread(copies):
+def test_the_error_of_what_depends_on_the_style_is_its_spread(copies):
     values, errors = [], []
     for seed in range(200):
         generator = torch.Generator().manual_seed(seed)
         effect = torch.randn(90, generator=generator)
-        styles, blocks = _dealt(torch.arange(90), copies, generator)
+        styles, blocks = _draw_styles(torch.arange(90), copies, generator)
         found = mean_estimate(effect[styles], blocks.repeat(copies))
         values.append(found.value)
         errors.append(found.standard_error)
@@ -127,11 +127,11 @@ def test_copies_of_one_content_are_one_group_and_the_seed_decides_the_styles():
     assert not torch.equal(first.pixels, other.pixels)
 
 
-def test_there_are_more_images_than_styles_for_each():
-    with pytest.raises(DataError, match=r"too few images to take styles from.*9 groups.*8"):
+def test_fewer_images_than_styles_raise():
+    with pytest.raises(DataError, match=r"Too few images to take styles from.*9 groups.*8"):
         cue_conflict(labelled(8), copies=8)
 
 
-def test_images_without_classes_are_refused():
-    with pytest.raises(DataError, match="Shape and texture"):
+def test_images_without_classes_raise():
+    with pytest.raises(DataError, match="Cue conflicts"):
         cue_conflict(ImageSet(smooth(8)))

@@ -112,10 +112,10 @@ def test_what_cannot_be_compared_raises_before_any_training(tiny):
         texture(explainer, one, "pool")
     two = {**one, "stylised": ModuleInterpretee(Place())}
     with pytest.raises(DataError, match="no concept 'outline'"):
-        texture(explainer, two, "pool", shape="outline")
+        texture(explainer, two, "pool", concepts=("outline", "texture"))
     with pytest.raises(DataError, match="no concept 'shape' and 'texture'"):
         texture(Explainer(ImageSet(data.pixels), settings=tiny), two, "pool")
-    with pytest.raises(DataError, match="set against each other"):
+    with pytest.raises(DataError, match="Cue conflicts can only be made"):
         texture(explainer, two, "pool", cues="class")
 
 

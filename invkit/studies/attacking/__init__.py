@@ -1,1 +1,1 @@
-"""Attacks, what becomes of images under them, and where along the layers it shows."""
+"""Adversarial attacks, and the change that they cause at each layer."""

@@ -1,4 +1,4 @@
-"""How far a change of the image moves what a layer represents, and what it shows."""
+"""How far a change of the image moves a layer's representation and its samples."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from invkit.utils.resources import rows_in_memory
 
 __all__ = ["Changes", "changes", "share"]
 
-_EACH, _BATCH, _PART = 16, 64, 256  # draws of v for an image; images at once, in the model and in memory
-_ROUNDING = 1e-10  # of squares in float32, after a flow there and back
+_EACH, _BATCH, _PART = 16, 64, 256  # draws of v per image; images per batch, in the model and in memory
+_ROUNDING = 1e-10  # relative error of squares in float32, after a flow and its inverse
 CAUSES = ("attack", "noise", "another image")
 
 
 @dataclass(frozen=True)
 class Changes:
-    """How far attack, noise and another image move things at one layer.
+    """How far attack, noise and another image move a layer's representation, samples and concepts.
 
     Attributes:
-        distances: by what moves (`representation`, `samples`, each concept), (B, 3), one column for each cause.
+        distances: by quantity (`representation`, `samples`, each concept), (B, 3), one column per cause.
         codes: by cause, samples t⁻¹(v | ·), (B, n, N), at the same v.
-        groups: (B,), images of one group depend on each other.
+        groups: (B,), images of one group are not independent.
     """
 
     distances: dict[str, Tensor]
@@ -38,7 +38,7 @@ class Changes:
     groups: Tensor
 
     def estimate(self, what: str, cause: str) -> Estimate:
-        """Return the mean distance as a share of that to another image."""
+        """Return the mean distance relative to that to another image."""
         units, k = self.distances[what], CAUSES.index(cause)
         return jackknife(lambda m: share(m[..., k], m[..., 2]), units, len(units), self.groups)
 
@@ -50,13 +50,13 @@ class Changes:
 
 
 def share(moved: Tensor, other: Tensor) -> Tensor:
-    """Return a distance as a share of that to another image; 0 where both are: a t that ignores z."""
+    """Return a distance relative to that to another image; 0 if both are 0 (a t that ignores z)."""
     return moved / other.clamp(min=1e-12)
 
 
 @torch.no_grad()
 def changes(explanation: Explanation, trial: Trial, seed: int = 0) -> Changes:
-    """Measure them for every image of a trial; v and the noise on z of an image are the same for all causes."""
+    """Measure the changes of all images of a trial; all causes share v and the noise on z of an image."""
     t, e = explanation.t, explanation.e
     other = other_rows(len(trial), trial.groups, seed)
     far, conditions = _represented(explanation, trial, other, seed)
@@ -78,10 +78,10 @@ def changes(explanation: Explanation, trial: Trial, seed: int = 0) -> Changes:
 
 
 def _represented(explanation: Explanation, trial: Trial, other: Tensor, seed: int) -> tuple[Tensor, list[Tensor]]:
-    """Represent clean images, and what each cause makes of them, part by part, since z may be large.
+    """Represent clean and changed images, part by part, since z may be large.
 
     Returns:
-        how far each cause moves z, (B, 3); and h = H(z̃), (B, C) each, of the clean ones and by cause.
+        distance of z by cause, (B, 3); and h = H(z̃), (B, C), of the clean images and by cause.
     """
     t, generators = explanation.t, [generator_for(seed, "noise on z") for _ in range(1 + len(CAUSES))]
     far, conditions = [], []
@@ -94,6 +94,6 @@ def _represented(explanation: Explanation, trial: Trial, other: Tensor, seed: in
 
 
 def _squared(moved: Tensor, own: Tensor) -> Tensor:
-    """Return the mean over samples of ‖moved − own‖², (B, n, D) to (B,); 0 where it is of rounding."""
+    """Return the mean over samples of ‖moved − own‖², (B, n, D) to (B,); 0 if it is a rounding error."""
     found, size = (x.square().sum(-1).mean(1) for x in (moved - own, own))
     return torch.where(found > _ROUNDING * size, found, 0.0)

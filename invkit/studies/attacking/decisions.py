@@ -1,4 +1,4 @@
-"""What a network decides between, and what of it the classes of the images are."""
+"""The classes that a network decides between, and how the classes of images map to them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ class Decisions:
     """The classes that a network decides between.
 
     Attributes:
-        count: how many.
-        names: of each, where they are known.
-        concept: of the images, whose classes are right decisions; None where the network's own decisions are.
-        outputs: (K,), the decision that each class of the concept is.
-        classes: their names.
+        count: number of classes.
+        names: their names, if known.
+        concept: the images' concept whose classes are the correct decisions; None to take the network's own decisions
+            as correct.
+        outputs: (K,), the network's class for each class of the concept.
+        classes: names of the concept's classes.
     """
 
     count: int
@@ -37,14 +38,14 @@ class Decisions:
     classes: tuple[str, ...] = ()
 
     def name(self, number: int) -> str:
-        """Return a class's name, or its number where it has none."""
+        """Return the name of a class, or its number if it has no name."""
         return self.names[number] if number < len(self.names) else str(number)
 
     def number(self, target: int | str) -> int:
-        """Return the number of a class, by number or by its name in the network or, failing that, among the images.
+        """Return the number of a class: given as a number, as its name in the network, or as its name in the images.
 
         Raises:
-            SettingsError: there is none.
+            SettingsError: no such class.
         """
         if isinstance(target, str) and target in self.names:
             return self.names.index(target)
@@ -59,23 +60,30 @@ class Decisions:
 
 
 def decide_all(interpretee: Interpretee, images: Tensor | ImageSet) -> Tensor:
-    """Return the class that the network decides for, (B,)."""
+    """Return the network's decisions, (B,) class numbers."""
     parts = images.batches(_BATCH) if isinstance(images, ImageSet) else images.split(_BATCH)
     return torch.cat([interpretee.decide(part).argmax(1) for part in parts])
 
 
 def decisions_of(interpretee: Interpretee, scores: Tensor, images: ImageSet, concept: str | None) -> Decisions:
-    """Say what a network decides between, of which it has given `scores` (B, C).
+    """Return the classes that a network decides between.
 
-    A class of the images is the network's class of that name, where it has the names of all; else that of its number.
+    Classes are matched by name if the network has the names of all classes of the images, else by number.
+
+    Args:
+        interpretee: the network.
+        scores: its output for some images, (B, C).
+        images: images with classes.
+        concept: name of the classes; None to take the network's own decisions as correct.
 
     Raises:
-        DataError: no scores of classes, no such classes, or others than the network's.
+        DataError: an output that is not scores of classes, an unknown concept, or classes that the network does not
+            know.
     """
     if not interpretee.is_decision(scores):
         raise DataError(
-            "This network takes no decision that an attack could change",
-            expected="scores of two classes or more, (B, C)",
+            "This network makes no decision that an attack could change",
+            expected="scores of at least two classes, (B, C)",
             got=f"{tuple(scores.shape)}" if interpretee.scores_classes else "an embedding",
         )
     count = scores.shape[1]
@@ -97,7 +105,7 @@ def _outputs(classes: Concept, categories: Sequence[str], count: int) -> Tensor:
         raise DataError(
             "The network does not decide between these classes",
             expected=f"names of the network's ({', '.join(categories[:4])}, …)" if categories else f"{count} at most",
-            got=f"{', '.join(unknown[:4])}, which it has not" if categories else classes.classes,
-            hint="Pass concept=None to take the network's own decisions for right.",
+            got=f"{', '.join(unknown[:4])}, which it does not know" if categories else classes.classes,
+            hint="Pass concept=None to take the network's own decisions as correct.",
         )
     return torch.arange(classes.classes)

@@ -1,4 +1,4 @@
-"""The page of a study of attacks."""
+"""The sections of the page of `adversarial`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from invkit.studies.side_by_side import side_by_side
 
 __all__ = ["BEFORE", "pictures_sections", "where_section"]
 
-#: what the judge reads beside the samples of layers
+#: name of the row of the judge's readings of clean images
 BEFORE = "the images before the attack"
 
 _SHOWN, _COLUMNS = 3, 4
 
 
 def where_section(found: Mapping[str, Changes], read: Mapping[str, Mapping[str, Estimate]], about: str) -> Section:
-    """Curves and a table over layers."""
+    """Return curves and a table over layers."""
     layers = list(found)
     quantities = list(next(iter(found.values())).distances)
 
@@ -32,13 +32,13 @@ def where_section(found: Mapping[str, Changes], read: Mapping[str, Mapping[str, 
         wanted = [(name, cause) for name in names for cause in ("attack", "noise")]
         return {f"{n}, {c}": [each.estimate(n, c) for each in found.values()] for n, c in wanted}
 
-    ylabel = "change, as a share of that\nto another image"
+    ylabel = "change relative to\nanother image"
     pictures = [
         Picture(
             curves(layers, series(["representation", "samples"]), "layer", ylabel),
-            "How far an attack, and random noise of the same size, move a layer's representation (length of the way) "
-            "and the samples that it gives at the same v (its square), as a share of how far another image would move "
-            "them: 0 is no change, 1 is as if another image had been shown. Bands: one standard error.",
+            "How far an attack, and random noise of the same size, move a layer's representation (distance) and its "
+            "samples at the same v (squared distance), relative to another image: 0 is no change, 1 the change to "
+            "another image. Bands: one standard error.",
         )
     ]
     if len(quantities) > 2:
@@ -63,15 +63,15 @@ def where_section(found: Mapping[str, Changes], read: Mapping[str, Mapping[str, 
         pictures.append(
             Picture(
                 curves(list(read), points, "layer", "share of samples"),
-                "What an independent judge reads from samples given an attacked image's representation; at the left, "
-                "from the images as they were.",
+                "Readings of an independent judge: of samples given an attacked image's representation; at the left, "
+                "of the clean images.",
             )
         )
     return Section("Where along the layers", about, pictures, tables)
 
 
 def pictures_sections(trial: Trial, explanations: Mapping[str, Explanation], decisions: Decisions) -> list[Section]:
-    """For a few images: the image, the attacked one, and samples of both at each layer."""
+    """Show some images, the attacked ones, and samples of both at each layer."""
     pictures = []
     few = trial.take(evenly_spaced(len(trial), _SHOWN))
     drawn = {
@@ -80,7 +80,7 @@ def pictures_sections(trial: Trial, explanations: Mapping[str, Explanation], dec
     }
     for k in range(len(few)):
         x, attacked = few.clean[k], few.attacked[k]
-        told = (0.5 + 10 * (attacked - x)).clamp(0, 1)
+        difference = (0.5 + 10 * (attacked - x)).clamp(0, 1)
         truth, decided = (decisions.name(int(value[k])) for value in (few.truth, few.decided))
         before, after = (
             torch.stack([torch.cat([own[None], samples[which][k]]) for samples in drawn.values()])
@@ -89,13 +89,13 @@ def pictures_sections(trial: Trial, explanations: Mapping[str, Explanation], dec
         panels = {
             f"x ('{truth}'), then samples": before,
             f"attacked x ('{decided}'), then samples": after,
-            "change × 10": told.expand(len(drawn), 1, *x.shape),
+            "change × 10": difference.expand(len(drawn), 1, *x.shape),
         }
         caption = (
-            f"Left: an image that the network takes for '{truth}', and samples given each layer's representation of "
-            f"it. Middle: the same image attacked, which it takes for '{decided}'; samples in the same place share v. "
-            "Right: the attack's change of x, ten times as large, on grey. Where a sample at the left and one at the "
-            "same place in the middle are alike, the layer does not see the attack."
+            f"Left: an image that the network classifies as '{truth}', and samples given each layer's representation "
+            f"of it. Middle: the attacked image, classified as '{decided}'; samples in the same position share v. "
+            "Right: the attack's change of x, times ten, on grey. If a sample at the left and the one in the same "
+            "position in the middle look the same, the layer does not see the attack."
         )
         pictures.append(Picture(side_by_side(list(drawn), panels), caption))
     return [Section("What the layers show", "", pictures)]

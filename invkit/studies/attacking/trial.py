@@ -1,4 +1,4 @@
-"""A trial of an attack: images that a network gets right, attacked, and changed by noise."""
+"""A trial of an attack: correctly classified images, attacked, and with noise of the same size."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _FEWEST = 8
 
 @dataclass(frozen=True)
 class Trial:
-    """Images whose decision was right, and what became of it.
+    """Correctly classified images, and the decisions after attack and noise.
 
     Attributes:
         clean: x, (B, 3, S, S) in [0, 1].
         attacked: x + δ.
         noisy: x with noise of the same size.
-        truth: (B,), right decision of each.
-        decided: (B,), decision on the attacked image.
-        flipped: (B,), whether the attack reached its end: another decision, or that of its target.
+        truth: (B,), correct decisions.
+        decided: (B,), decisions on the attacked images.
+        flipped: (B,), whether the attack succeeded: another decision, or that of its target.
         flipped_by_noise: (B,), the same for noise.
-        groups: (B,), images of one group depend on each other.
-        accuracy: share of the images that the network gets right.
+        groups: (B,), images of one group are not independent.
+        accuracy: the network's accuracy on all images.
     """
 
     clean: Tensor
@@ -52,12 +52,12 @@ class Trial:
         return len(self.clean)
 
     def take(self, rows: Tensor) -> Trial:
-        """Return the trial of these rows, (n,) of numbers or (B,) of bool."""
+        """Return the trial of some rows, indices (n,) or a mask (B,)."""
         chosen: dict[str, Any] = {k: value[rows] for k, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **chosen)
 
     def mean(self, values: Tensor) -> Estimate:
-        """Return that of a value of each image, (B,), with its standard error over groups."""
+        """Return the mean of values (B,), with its standard error over groups."""
         return mean_estimate(values, self.groups)
 
 
@@ -66,37 +66,37 @@ def try_attack(
     data: ImageSet,
     decisions: Decisions,
     attack: Attack,
-    target: int | None = None,
     n: int = 400,
     seed: int = 0,
 ) -> Trial:
-    """Attack up to n images that the network gets right, and of those none of the target's class.
+    """Attack up to n images that the network classifies correctly, except those of the target's class.
 
     Args:
-        interpretee: its output are logits.
+        interpretee: the network; its output are logits.
         data: images.
-        decisions: which are right.
-        attack: what is done to them.
-        target: what is to be decided for; None for any but the right one.
-        n: largest number to attack.
-        seed: of noise.
+        decisions: the correct ones.
+        attack: the attack.
+        n: largest number of images to attack.
+        seed: seed of the noise.
 
     Raises:
-        DataError: hardly any, or all of one group.
+        DataError: too few such images, or all of one group.
+        SettingsError: no such target.
     """
+    target = None if attack.target is None else decisions.number(attack.target)
     rows, truth, accuracy = right_decisions(interpretee, data, decisions, target)
     rows = rows[evenly_spaced(len(rows), n)]
     groups = rows if data.groups is None else data.groups[rows]
     if len(groups.unique()) < 2:
         raise DataError(
             "The images to attack are all of one group",
-            expected="images of two groups or more, since changes are compared with those to other images",
+            expected="images of at least two groups, since changes are compared with those to other images",
             got=f"{len(rows)} of one",
-            hint="Attack more (`images`), or hold out more.",
+            hint="Attack more images (`images`), or hold out more.",
         )
     images, right_ones = data.images(rows), truth[rows]
     goal = right_ones if target is None else torch.full_like(right_ones, target)
-    attacked = attack(logits_of(interpretee), images, goal, targeted=target is not None)
+    attacked = attack(logits_of(interpretee), images, goal)
     noisy = sign_noise(images, attack.epsilon, generator_for(seed, "noise of the attack's size"))
     after, noised = decide_all(interpretee, attacked), decide_all(interpretee, noisy)
     return Trial(
@@ -115,14 +115,14 @@ def try_attack(
 def right_decisions(
     interpretee: Interpretee, data: ImageSet, decisions: Decisions, target: int | None = None
 ) -> tuple[Tensor, Tensor, float]:
-    """Say what the network gets right.
+    """Find the images that the network classifies correctly.
 
     Returns:
-        rows of these images, none of the target's class, (n,); what is right for each image of the set, (N,); and the
-        share of the set that it gets right.
+        rows of these images, except those of the target's class, (n,); the correct decision of each image of the set,
+        (N,); and the accuracy.
 
     Raises:
-        DataError: hardly any, or all of one group.
+        DataError: too few such images, or all of one group.
     """
     decided = decide_all(interpretee, data)
     concept = decisions.concept
@@ -132,8 +132,8 @@ def right_decisions(
     alone = len(rows if data.groups is None else data.groups[rows].unique())
     if len(rows) < _FEWEST or alone < 2:
         raise DataError(
-            "The network decides rightly on too few images to attack them",
-            expected=f"{_FEWEST} or more held-out images, of two groups or more",
+            "The network classifies too few images correctly to attack them",
+            expected=f"at least {_FEWEST} held-out images, of at least two groups",
             got=f"{len(rows)} of {len(data)}, of {alone} groups",
             hint="Check that the classes are named or numbered as in the network's output, or pass concept=None.",
         )
@@ -141,8 +141,8 @@ def right_decisions(
 
 
 def logits_of(interpretee: Interpretee) -> Callable[[Tensor], Tensor]:
-    """Return f, from images to logits (B, C), with gradients to the images.
+    """Return the function from images to logits (B, C), with gradients to the images.
 
-    Calling it raises a LayerError where the model gives none.
+    The function raises a LayerError if the model has no gradients.
     """
     return lambda images: interpretee.features(images, ["output"])["output"]
