@@ -98,7 +98,7 @@ def test_the_noise_floor_is_relative_to_the_total_standard_deviation():
     assert float(faint / strong) == pytest.approx(1, abs=0.1)  # not relative to the channel
 
 
-def test_a_constant_representation_is_survived():
+def test_a_constant_representation_has_a_finite_likelihood():
     t = InvarianceFlow(FlowSettings(n_flow=1, width=8).blocks(4, 4), VectorEmbedder((3,), 4), noise_floor=0.1)
     z = torch.full((50, 3), 2.0)
     t.initialize(torch.randn(50, 4), z)

@@ -1,4 +1,4 @@
-"""Flows in the form of the authors' release: written here their way, halves swapped and all, in plain torch."""
+"""Flows in the form of the authors' release: written here as in the release, with swapped halves, in plain torch."""
 
 import itertools
 
@@ -160,7 +160,7 @@ def test_a_released_semantic_flow_is_the_same_map(tmp_path):
     )
 
 
-def test_other_layouts_are_told(tmp_path):
+def test_other_layouts_raise(tmp_path):
     theirs = TheirCINN(vector_embedder()[0]).state_dict()
     cases = [
         ({"a": torch.zeros(1)}, "flow.sub_layers.0"),

@@ -1,4 +1,4 @@
-"""Plugins: found without import, loaded one by one; a bad one is told and hurts nothing else."""
+"""Plugins: found without import, loaded one by one; a broken one is reported and affects no other."""
 
 import subprocess
 import sys
@@ -39,7 +39,7 @@ BROKEN = {
     "has an unknown hook": (f"{HOOK}def lode_model(name): pass", "lode_model"),
     "has a hook with an unknown argument": (f"{HOOK}def load_model(name, colour): pass", "colour"),
 }
-RUBBISH = {
+WRONG = {
     "raises when asked": (f"{HOOK}def load_model(name): raise ValueError('oh')\n", r"failed in `load_model`.*oh"),
     "gives nothing": (f"{HOOK}def load_model(name): return None\n", "No model 'bad:x'"),
     "gives something else": (f"{HOOK}def load_model(name): return 7\n", r"Expected: Interpretee\. Got: int"),
@@ -66,7 +66,7 @@ def test_listing_imports_no_plugin(install):
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_plugin_is_told_with_its_owner_and_hurts_nothing_else(install, kind):
+def test_a_broken_plugin_is_reported_with_its_package_and_affects_no_other(install, kind):
     code, words = BROKEN[kind]
     install("bad", code, "invkit-bad", "0.3")
     install("good", GOOD)
@@ -77,12 +77,12 @@ def test_a_broken_plugin_is_told_with_its_owner_and_hurts_nothing_else(install, 
     assert info("bad").error
     with pytest.warns(InvkitWarning, match="invkit-bad"):
         assert load_model("tiny") is not None
-    assert load_model("tiny") is not None  # told once
+    assert load_model("tiny") is not None  # warned once
 
 
-@pytest.mark.parametrize("kind", RUBBISH)
-def test_a_plugin_that_gives_rubbish_is_told(install, kind):
-    code, words = RUBBISH[kind]
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_plugin_that_returns_something_else_raises(install, kind):
+    code, words = WRONG[kind]
     install("bad", code)
     with pytest.raises(PluginError, match=words):
         load_model("bad:x")
@@ -98,14 +98,14 @@ def test_a_plugin_that_gives_rubbish_is_told(install, kind):
         ("__import__('invkit').Preprocess().shape + 1", "failed in `list_models`"),
     ],
 )
-def test_a_list_of_rubbish_is_passed_over(install, listed, words):
+def test_a_plugin_whose_list_is_wrong_is_skipped_with_a_warning(install, listed, words):
     install("bad", f"{HOOK}def list_models(): return {listed}\n")
     install("good", GOOD)
     with pytest.warns(InvkitWarning, match=words):
         assert list_names("model")["good"] == ["tiny", "other"]
 
 
-def test_strict_plugins_raise_where_others_are_passed_over(install, monkeypatch):
+def test_strict_plugins_raise_where_others_are_skipped(install, monkeypatch):
     install("bad", "raise RuntimeError('no licence')")
     install("good", GOOD)
     monkeypatch.setenv("INVKIT_STRICT_PLUGINS", "1")
@@ -176,7 +176,7 @@ def test_a_live_module_is_offered_to_plugins_and_the_built_in_takes_it_last(inst
     assert isinstance(as_interpretee(other, Preprocess()), ModuleInterpretee)
 
 
-def test_a_claim_of_rubbish_is_told_and_the_next_plugin_is_asked(install):
+def test_a_wrong_claim_warns_and_the_next_plugin_is_tried(install):
     install("a-bad", f"{HOOK}def claim_model(module, preprocess): return True\n")
     install("mine", CLAIM)
     mine = nn.Conv2d(3, 4, 3)
@@ -185,7 +185,7 @@ def test_a_claim_of_rubbish_is_told_and_the_next_plugin_is_asked(install):
         assert as_interpretee(mine).preprocess == Preprocess(size=20)
 
 
-def test_a_hook_that_would_not_see_what_is_given_is_no_silent_success(install):
+def test_a_hook_never_ignores_an_argument_that_was_passed(install):
     install("zoo", GOOD)
     install("claims", f"{HOOK}def claim_model(module):\n    raise ValueError('not to be asked')\n")
     with pytest.raises(PluginError, match="'zoo' takes no weights"):
@@ -200,7 +200,7 @@ def test_a_name_takes_another_preprocessing(install):
     assert as_interpretee("zoo:tiny").preprocess != Preprocess(24)
 
 
-def test_a_model_loaded_by_name_goes_to_work_and_one_handed_over_stays(install, monkeypatch):
+def test_a_model_loaded_by_name_moves_to_the_device_and_a_live_one_stays(install, monkeypatch):
     install("zoo", GOOD)
     mine = load_model("zoo:tiny")
     monkeypatch.setattr("invkit.utils.distributed.device", lambda: torch.device("meta"))  # stands in for a GPU
