@@ -49,7 +49,7 @@ def tasks() -> dict[str, tuple[Task, invkit.FitSettings]]:
     codes, z = Codes(drawn, torch.full_like(drawn, 0.1)), torch.randn(1024, 128)
     found: dict[str, tuple[Task, invkit.FitSettings]] = {
         "t of a layer of 128 values": (
-            InvarianceTask(build_t(settings, (64,), None, drawn, z), codes, z, (codes, z)), settings.fit_t
+            InvarianceTask(build_t(settings, (64,), drawn, z), codes, z, (codes, z)), settings.fit_t
         )
     }  # fmt: skip
     big = AutoencoderSettings(architecture="big", latent_dim=128, width=16, encoder="resnet18")
