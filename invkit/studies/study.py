@@ -165,7 +165,7 @@ _NOTHING = 0.02  # largest share that counts as 0
 _VERDICTS = {
     True: "Here it holds.",
     False: "Here it does not hold.",
-    None: "Here nothing can be said of it.",
+    None: "Here it is undecided.",
 }
 
 

@@ -30,12 +30,12 @@ def test_to_dict_replaces_nan_by_null():
     ("share", "said", "words"),
     [
         (Estimate(0.10, 0.04, 9), True, "Here it holds."),
-        (Estimate(0.10, 0.06, 9), None, "Here nothing can be said of it."),
-        (Estimate(-0.05, 0.06, 9), None, "Here nothing can be said of it."),
+        (Estimate(0.10, 0.06, 9), None, "Here it is undecided."),
+        (Estimate(-0.05, 0.06, 9), None, "Here it is undecided."),
         (Estimate(-0.10, 0.04, 9), False, "Here it does not hold."),
         (Estimate(0.003, 0.004, 9), False, "Here it does not hold."),
-        (Estimate(0.0, 0.1, 9), None, "Here nothing can be said of it."),
-        (Estimate(0.1, math.nan, 9), None, "Here nothing can be said of it."),
+        (Estimate(0.0, 0.1, 9), None, "Here it is undecided."),
+        (Estimate(0.1, math.nan, 9), None, "Here it is undecided."),
     ],
 )
 def test_undecided_claims_are_open(share, said, words, tmp_path):
