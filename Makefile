@@ -7,12 +7,14 @@ READY  := $(VENV)/.ready
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 4
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint slow fast conformance clean
+.PHONY: demo test test-all lint fast slow long conformance clean
 
 demo: $(READY)
 	$(BIN)/invkit demo
 
 test: lint fast slow
+
+test-all: test long
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -21,10 +23,13 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 fast: $(READY)
-	$(PYTEST) --dist worksteal -m "not slow and not conformance" --durations=5
+	$(PYTEST) --dist worksteal -m "not slow and not long and not conformance" --durations=5
 
 slow: $(READY)
-	$(PYTEST) --dist loadfile -m slow --durations=10
+	$(PYTEST) --dist loadfile -m "slow and not long" --durations=10
+
+long: $(READY)
+	$(PYTEST) --dist loadfile -m long --durations=10
 
 # every classification model of torchvision and one of each timm family: half an hour or more
 conformance: $(READY)

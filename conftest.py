@@ -9,6 +9,8 @@ from torch import nn
 import invkit
 from invkit.utils.progress import quiet
 
+collect_ignore = ["invkit/__main__.py", "examples/studies"]  # scripts
+
 _TRAINED = ("network", "explainer", "explanation", "profile")
 
 
