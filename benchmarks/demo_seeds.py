@@ -1,8 +1,8 @@
-"""What the demo must show, over several seeds: runs it for each, and prints every metric beside its mark.
+"""Run the demo for several seeds, and compare its metrics with what they must reach.
 
 python benchmarks/demo_seeds.py [folder] [seeds, 0,1,2,3,4]
 
-Some 7 minutes a seed on 2 cores; what a folder already holds is found again.
+Parts that the folder already holds are not trained again.
 """
 
 import sys
@@ -14,7 +14,7 @@ from invkit.studies.demo import run_demo
 
 
 def marks(metrics):
-    """Return (name, metric, whether it is what it must be) for one seed."""
+    """Yield (name, metric, whether it passes) of each mark for one seed."""
     first, *_, last = metrics["checkpoints"].values()
 
     def share(checkpoint, name):

@@ -33,9 +33,10 @@ _OPEN = 1.0  # mean of each convolution's output at the start, in standard devia
 def squeezenet(seed: int, images: Tensor | None = None) -> nn.Module:
     """Build SqueezeNet 1.1 for ten classes, initialised such that it learns from any seed.
 
-    With torchvision's initialisation its accuracy stays at chance for hundreds of steps. Here each convolution's output
-    has variance 1 on a first batch (Mishkin & Matas, All you need is a good init, 2016), and mean 1 per channel: most
-    ReLUs then pass their input on, and the digit can still be read from the last layers. If the mean is 0, random ReLU
+    With torchvision's initialisation its accuracy stays at chance for hundreds of steps. Here each convolution is
+    divided by the standard deviation of its output on a first batch (Mishkin & Matas, All you need is a good init,
+    2016), and shifted to mean 1 per channel: most ReLUs then pass their input on, and the digit can still be read from
+    the last layers. If the mean is 0, random ReLU
     layers leave only colours there (a linear classifier of `LAYER` is right for 10 % of the images instead of 50 %).
     The bias of the scores is 3, so that their ReLU does not die, and there is no dropout.
 

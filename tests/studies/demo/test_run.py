@@ -1,4 +1,4 @@
-"""The demo from nothing to its report, with a handful of images and of steps."""
+"""The demo from nothing to its report, on few images and for few steps."""
 
 import json
 from dataclasses import replace
@@ -13,7 +13,7 @@ from invkit.studies.demo import run
 
 @pytest.fixture
 def small(monkeypatch, tiny):
-    """Make the demo small."""
+    """Run the demo on few images for few steps."""
     few = replace(tiny.fit_t, steps=4, evaluate_every=2)
     images = {
         "train": color_digits(copies=1).take(torch.arange(200)),
@@ -26,7 +26,7 @@ def small(monkeypatch, tiny):
     monkeypatch.setitem(run.trained_judge.__kwdefaults__, "settings", few)
 
 
-def test_it_writes_a_report_pictures_and_metrics_and_goes_on_from_its_cache(small, tmp_path):
+def test_writes_report_pictures_and_metrics_and_trains_nothing_twice(small, tmp_path):
     metrics = run.run_demo(tmp_path)
     assert list(metrics["checkpoints"]) == ["0", "2", "4"]
     assert set(metrics["edits"]) == {"digit", "foreground", "background"}
@@ -39,3 +39,16 @@ def test_it_writes_a_report_pictures_and_metrics_and_goes_on_from_its_cache(smal
     written = [file.stat().st_mtime_ns for file in trained]
     assert run.run_demo(tmp_path) == metrics
     assert [file.stat().st_mtime_ns for file in trained] == written
+
+
+def test_the_first_report_does_not_wait_for_the_judge(small, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "trained_judge", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.run_demo(tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert list(metrics["checkpoints"]) == ["0", "4"]
+    assert "edits" not in metrics
+    assert "This page is a first one" in (tmp_path / "report.html").read_text()
