@@ -27,7 +27,7 @@ NETWORK = FitSettings(
     ema=0.95, evaluate_every=50, patience=100, precision="auto",
 )  # fmt: skip
 
-_OPEN = 1.0  # mean of each convolution's output at the start, in standard deviations
+_OPEN = 1.0  # mean of each channel of a convolution's output at the start; its standard deviation is below 1
 
 
 def squeezenet(seed: int, images: Tensor | None = None) -> nn.Module:
@@ -36,9 +36,9 @@ def squeezenet(seed: int, images: Tensor | None = None) -> nn.Module:
     With torchvision's initialisation its accuracy stays at chance for hundreds of steps. Here each convolution is
     divided by the standard deviation of its output on a first batch (Mishkin & Matas, All you need is a good init,
     2016), and shifted to mean 1 per channel: most ReLUs then pass their input on, and the digit can still be read from
-    the last layers. If the mean is 0, random ReLU
-    layers leave only colours there (a linear classifier of `LAYER` is right for 10 % of the images instead of 50 %).
-    The bias of the scores is 3, so that their ReLU does not die, and there is no dropout.
+    the last layers. With mean 0, random ReLU layers leave only colours there: a linear classifier of `LAYER` is right
+    for 10 % of the images, with mean 1 for 50 %. The bias of the scores is 3, so that their ReLU does not die, and
+    there is no dropout.
 
     Args:
         seed: of the weights.
