@@ -15,7 +15,8 @@ from invkit.data.tensors import images_from_tensors, images_to_tensors
 from invkit.errors import ArtefactError, DataError
 from invkit.flows import InvarianceFlow, SemanticFlow
 from invkit.settings import Settings
-from invkit.utils.io import content_hash, read_json, read_tensors, write_json, write_tensors
+from invkit.utils.io import content_hash, write_tensors
+from invkit.utils.manifest import read_checked_tensors, read_manifest, write_manifest
 
 if TYPE_CHECKING:
     from invkit.explainer.explainer import Explainer
@@ -55,7 +56,7 @@ def save_explainer(explainer: Explainer, folder: Path, images: bool) -> Path:
         "training images": explainer.train.fingerprint(),
         "contents": {"weights": content_hash(weights), "images": content_hash(stored)},
     }
-    write_json(folder / MANIFEST, {**manifest, "hash": content_hash(manifest)})
+    write_manifest(folder / MANIFEST, manifest)
     return folder
 
 
@@ -63,8 +64,11 @@ def load_explainer(
     kind: type[_Found], folder: Path, images: Any, autoencoder: Autoencoder | None, cache: str | Path | None
 ) -> _Found:
     """Read what :func:`save_explainer` wrote, checked against its manifest; arguments as in :meth:`Explainer.load`."""
-    manifest = _manifest(folder)
-    weights, stored = (_checked(folder, name, manifest["contents"][name]) for name in ("weights", "images"))
+    manifest = read_manifest(folder / MANIFEST, "an Explainer", _FORMAT)
+    weights, stored = (
+        read_checked_tensors(folder / f"{name}.safetensors", manifest["contents"][name])
+        for name in ("weights", "images")
+    )
     autoencoder = autoencoder or rebuild(manifest["autoencoder"])
     if own := _of("autoencoder", weights):
         autoencoder.load_state_dict(own)
@@ -119,32 +123,6 @@ def _flows(
         e.load_state_dict(_of("e", weights))
         e.eval()
     return prior.eval(), e
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    manifest = read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
-        raise ArtefactError(
-            f"{folder} is not an Explainer that this version of invkit reads",
-            expected=f"format {_FORMAT}",
-            got=manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__,
-        )
-    own = {name: value for name, value in manifest.items() if name != "hash"}
-    if manifest.get("hash") != content_hash(own):
-        raise ArtefactError(f"{folder / MANIFEST} was changed", hint="Copy it or make it again.")
-    return manifest
-
-
-def _checked(folder: Path, name: str, expected: str) -> dict[str, Tensor]:
-    tensors, _ = read_tensors(folder / f"{name}.safetensors")
-    if content_hash(tensors) != expected:
-        raise ArtefactError(
-            f"{folder / name}.safetensors does not belong to the manifest beside it",
-            expected=f"content {expected}",
-            got=content_hash(tensors),
-            hint="The folder was changed or copied in part; copy or make it again.",
-        )
-    return tensors
 
 
 def _of(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

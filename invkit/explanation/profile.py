@@ -14,7 +14,8 @@ from invkit.explanation.explanation import Explanation
 from invkit.explanation.fidelity import disagreement_text
 from invkit.explanation.sections import fidelity_section, metrics_table, protocol_section, samples_section
 from invkit.report import NUMBERS, Picture, Section, Table, curves, data_frame, metric_rows, write_page
-from invkit.utils.io import content_hash, read_json, write_json
+from invkit.utils.io import content_hash, read_json
+from invkit.utils.manifest import read_manifest, write_manifest
 from invkit.utils.text import one_line
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class Profile:
         for number, (name, explanation) in enumerate(self.explanations.items()):
             saved = explanation.save(folder / str(number))
             explanations.append({"name": name, "hash": content_hash(read_json(saved / "manifest.json"))})
-        write_json(folder / "profile.json", {"format": _FORMAT, "axis": self.axis, "explanations": explanations})
+        write_manifest(folder / "profile.json", {"format": _FORMAT, "axis": self.axis, "explanations": explanations})
         return folder
 
     @classmethod
@@ -193,14 +194,7 @@ class Profile:
             SettingsError: models by other names than those of the explanations.
         """
         folder = Path(folder)
-        manifest = read_json(folder / "profile.json")
-        if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
-            raise ArtefactError(
-                f"{folder} is not a profile that this version of invkit reads",
-                expected=f"format {_FORMAT}",
-                got=manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__,
-                hint="Load it with the version that wrote it, or make the profile again.",
-            )
+        manifest = read_manifest(folder / "profile.json", "a profile", _FORMAT)
         names = [each["name"] for each in manifest["explanations"]]
         models = model if isinstance(model, Mapping) else dict.fromkeys(names, model)
         if models.keys() != set(names):

@@ -16,7 +16,8 @@ from invkit.errors import ArtefactError, InvkitError
 from invkit.explanation.held_out import HeldOut
 from invkit.flows import FlowSettings, InvarianceFlow, SemanticFlow
 from invkit.interpretees import as_interpretee
-from invkit.utils.io import content_hash, read_json, read_tensors, write_json, write_tensors
+from invkit.utils.io import content_hash, write_tensors
+from invkit.utils.manifest import read_checked_tensors, read_manifest, write_manifest
 
 if TYPE_CHECKING:
     from invkit.explanation.explanation import Explanation
@@ -53,7 +54,7 @@ def save_explanation(explanation: Explanation, folder: Path) -> Path:
         "protocol": explanation.protocol,
         "contents": {"weights": content_hash(weights), "held_out": content_hash(held_out)},
     }
-    write_json(folder / "manifest.json", {**manifest, "hash": content_hash(manifest)})
+    write_manifest(folder / "manifest.json", manifest)
     return folder
 
 
@@ -66,23 +67,11 @@ def load_parts(
     preprocess: Any = None,
 ) -> dict[str, Any]:
     """Read and check a folder written by :func:`save_explanation`; return the arguments of `Explanation`."""
-    manifest = read_json(folder / "manifest.json")
-    if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
-        raise ArtefactError(
-            f"{folder} is not an explanation that this version of invkit reads",
-            expected=f"format {_FORMAT}",
-            got=manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__,
-            hint="Load it with the version that wrote it, or explain the layer again.",
-        )
-    own = {name: value for name, value in manifest.items() if name != "hash"}
-    if manifest.get("hash", known := content_hash(own)) != known:
-        raise ArtefactError(
-            f"{folder / 'manifest.json'} was changed",
-            expected=f"content {manifest['hash']}",
-            got=known,
-            hint="Copy it or make it again.",
-        )
-    weights, held_out = (_checked(folder, name, manifest["contents"][name]) for name in ("weights", "held_out"))
+    manifest = read_manifest(folder / "manifest.json", "an explanation", _FORMAT)
+    weights, held_out = (
+        read_checked_tensors(folder / f"{name}.safetensors", manifest["contents"][name])
+        for name in ("weights", "held_out")
+    )
     found, t, e = _models(manifest, weights, autoencoder, embedder)
     return {
         "layer": manifest["layer"],
@@ -148,18 +137,6 @@ def _rebuilt(description: dict[str, Any]) -> Autoencoder:
             expected="Explanation.load(folder, autoencoder=...)",
             got=description["class"],
         ) from error
-
-
-def _checked(folder: Path, name: str, expected: str) -> dict[str, Tensor]:
-    tensors, _ = read_tensors(folder / f"{name}.safetensors")
-    if content_hash(tensors) != expected:
-        raise ArtefactError(
-            f"{folder / name}.safetensors does not belong to the manifest beside it",
-            expected=f"content {expected}",
-            got=content_hash(tensors),
-            hint="The folder was changed or copied in part; copy or make it again.",
-        )
-    return tensors
 
 
 def _same_model(model: Any, preprocess: Any, expected: str | None) -> Any:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from invkit.core import Estimate
-from invkit.errors import ArtefactError
 from invkit.report import NUMBERS, Section, Table, data_frame, flat_rows, load_sections, save_sections, write_page
-from invkit.utils.io import content_hash, nan_to_none, read_json, write_json
+from invkit.utils.io import nan_to_none
+from invkit.utils.manifest import read_manifest, write_manifest
 from invkit.utils.text import one_line
 
 if TYPE_CHECKING:
@@ -121,19 +121,17 @@ class Study:
             Study('layers', holds=True, headline=['rise'])
         """
         folder = Path(folder)
-        content = nan_to_none(
-            {
-                "format": _FORMAT,
-                "name": self.name,
-                "title": self.title,
-                "claim": self.claim,
-                "headline": {name: vars(estimate) for name, estimate in self.headline.items()},
-                "holds": self.holds,
-                "metrics": dict(self.metrics),
-                "sections": save_sections(folder / "pictures", self.sections),
-            }
-        )
-        write_json(folder / "study.json", {**content, "hash": content_hash(content)})
+        content = {
+            "format": _FORMAT,
+            "name": self.name,
+            "title": self.title,
+            "claim": self.claim,
+            "headline": {name: vars(estimate) for name, estimate in self.headline.items()},
+            "holds": self.holds,
+            "metrics": dict(self.metrics),
+            "sections": save_sections(folder / "pictures", self.sections),
+        }
+        write_manifest(folder / "study.json", nan_to_none(content))
         return folder
 
     @classmethod
@@ -144,18 +142,7 @@ class Study:
             ArtefactError: missing, damaged, or of another version.
         """
         folder = Path(folder)
-        content = read_json(folder / "study.json")
-        if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            raise ArtefactError(
-                f"{folder} is not a study that this version of invkit reads",
-                expected=f"format {_FORMAT}",
-                got=content.get("format") if isinstance(content, dict) else type(content).__name__,
-                hint="Load it with the version that wrote it, or run the study again.",
-            )
-        if content.pop("hash", None) != (found := content_hash(content)):
-            raise ArtefactError(
-                f"{folder / 'study.json'} was changed", got=f"content {found}", hint="Copy or make the folder again."
-            )
+        content = read_manifest(folder / "study.json", "a study", _FORMAT)
         headline = {name: _estimate(**own) for name, own in content["headline"].items()}
         metrics, sections = content["metrics"], load_sections(folder / "pictures", content["sections"])
         return cls(content["name"], content["title"], content["claim"], headline, content["holds"], metrics, sections)
