@@ -1,4 +1,4 @@
-"""A layer over checkpoints, whose change is known."""
+"""A layer over checkpoints: what is required, and in which order they come."""
 
 import pytest
 import torch

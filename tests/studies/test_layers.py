@@ -1,4 +1,4 @@
-"""Curves over depth, where the layers are known to keep less and less."""
+"""Invariance over depth: verdict, rise, several seeds."""
 
 import importlib
 import math
@@ -33,7 +33,7 @@ def test_an_unknown_argument_raises(digits, network):
         layers(digits, network, ["0", "3"], preprocess=lambda x: x, epsilon=3)
 
 
-def test_a_claim_fails_with_a_part_and_is_open_with_an_open_one():
+def test_a_claim_fails_if_a_part_fails_and_is_open_if_one_is_open():
     assert verdict(True, True) is True
     assert verdict(True, None) is None
     assert verdict(False, None) is False

@@ -1,4 +1,4 @@
-"""Swapped concepts: judging with a judge whose readings are known, arithmetic in closed form, the study in small."""
+"""Swapped concepts: judges with known readings, arithmetic in closed form, a small study."""
 
 import math
 
@@ -38,7 +38,7 @@ class Corners(Judge):
 
 @pytest.fixture
 def corners():
-    """Images that say their concepts in two pixels, and an editor of these."""
+    """Images whose concepts are two pixels, and an editor of these."""
     n = 60
     images, kind = torch.rand(n, 3, 28, 28), torch.arange(n) % 4
     images[:, 0, 0, 0] = (kind + 0.5) / 4
@@ -55,7 +55,7 @@ def corners():
     return data, Editor(["kind", "colour"], lambda rows: images[rows], edit)
 
 
-def test_an_edit_of_one_concept_alone_is_seen_as_such(corners):
+def test_an_edit_of_one_concept_changes_it_and_keeps_the_others(corners):
     data, editor = corners
     for swapped, edited in judged_edits(data, Corners(), editor, 50).items():
         assert edited.rate(swapped).value == 1
@@ -63,7 +63,7 @@ def test_an_edit_of_one_concept_alone_is_seen_as_such(corners):
         assert len(edited.images) == 50
 
 
-def test_edits_that_do_nothing_or_too_much_are_seen(corners):
+def test_edits_that_change_nothing_or_everything_are_recognised(corners):
     data, editor = corners
     nothing = Editor(editor.concepts, editor.before, lambda rows, donors, _: editor.before(rows))
     everything = Editor(editor.concepts, editor.before, lambda rows, donors, _: editor.before(donors))
@@ -79,7 +79,7 @@ class Blind(Corners):
         return {name: torch.zeros_like(value) for name, value in super().read(images).items()}
 
 
-def test_a_judge_that_reads_nothing_has_no_say(corners):
+def test_a_judge_without_skill_decides_nothing(corners):
     data, editor = corners
     found = judged_edits(data, Blind(), editor, 50)
     assert all(math.isnan(edited.rate(name).value) for name, edited in found.items())
@@ -93,7 +93,7 @@ def test_a_judge_that_reads_nothing_has_no_say(corners):
     assert trusted(Estimate(1.0, 0.0, 60), reads).lights[-1].colour == "green"
 
 
-def test_pairs_that_the_judge_reads_alike_count_neither_way(corners):
+def test_pairs_with_equal_readings_do_not_count(corners):
     data, editor = corners
 
     class Halved(Corners):  # reads kinds 2 and 3 as 2
@@ -109,7 +109,7 @@ def test_pairs_that_the_judge_reads_alike_count_neither_way(corners):
     assert edited.rate("kind").n == int((~alike).sum())
 
 
-def test_values_are_told_apart_by_more_than_the_judge_errs(corners):
+def test_values_are_distinguished_by_more_than_the_judges_error(corners):
     data, editor = corners
 
     class Guessing(Corners):  # the mean, and a little noise
@@ -133,7 +133,7 @@ def test_donors_have_another_value(corners):
 
 
 @pytest.mark.parametrize(("n", "enough"), [(5, None), (30, None), (50, True)])
-def test_a_few_pairs_that_all_agree_prove_nothing(n, enough):
+def test_a_few_pairs_that_all_agree_leave_the_verdict_open(n, enough):
     rows, always = torch.arange(n), torch.ones(n, dtype=torch.bool)
     found = {"hair": Edited(rows, rows, torch.empty(0), {"hair": always}, always, rows, rows)}
     assert judged_shares(found, {"hair": 1.0})["hair changed"][1] is enough
@@ -141,7 +141,7 @@ def test_a_few_pairs_that_all_agree_prove_nothing(n, enough):
     assert judged_shares(one_donor, {"hair": 1.0})["hair changed"][1] is None
 
 
-def test_the_judges_skill_is_that_of_the_classes_that_are_there():
+def test_the_judges_skill_is_over_the_classes_that_occur():
     class Reads:
         def read(self, images):
             return {"kind": torch.tensor([0, 0, 1, 1, 2, 2]), "one": torch.zeros(6, dtype=torch.long)}
@@ -154,7 +154,7 @@ def test_the_judges_skill_is_that_of_the_classes_that_are_there():
     assert trusted(Estimate(1.0, 0.0, 6), {"kind": 0.95, "one": math.nan}).lights[-1].colour == "red"
 
 
-def test_each_share_is_judged_by_its_error():
+def test_each_share_is_compared_with_the_bound_by_its_error():
     rows, always = torch.arange(200), torch.ones(200, dtype=torch.bool)
     changed = {"hair": always, "age": rows < 4, "smile": rows < 50, "beard": rows < 22}
     found = {"hair": Edited(rows, rows, torch.empty(0), changed, always, rows, rows)}
@@ -192,11 +192,11 @@ def test_the_error_of_a_rate_is_binomial_and_grows_with_copies(corners):
     assert judged_edits(grouped, Corners(), half, 50)["kind"].rate("kind").standard_error > alone.standard_error
 
 
-def test_the_error_of_a_rate_knows_that_donors_are_few():
+def test_the_error_of_a_rate_accounts_for_few_donors():
     n, edits, rates, errors = 40, 400, [], []
     for seed in range(60):
         generator = torch.Generator().manual_seed(seed)
-        able = torch.rand(n, generator=generator) < 0.5  # whether an edit goes over hangs on its donor alone
+        able = torch.rand(n, generator=generator) < 0.5  # whether an edit succeeds depends on its donor alone
         rows, donors = torch.randint(n, (2, edits), generator=generator)
         apart = torch.ones(edits, dtype=torch.bool)
         found = Edited(rows, donors, torch.empty(0), {"kind": able[donors]}, apart, rows, donors).rate("kind")
@@ -204,24 +204,24 @@ def test_the_error_of_a_rate_knows_that_donors_are_few():
         errors.append(found.standard_error)
     spread = float(torch.tensor(rates).std())
     assert sum(errors) / len(errors) == pytest.approx(spread, rel=0.3)
-    assert spread > 2 * (0.25 / edits) ** 0.5  # which is what pairs that stand alone would have
+    assert spread > 2 * (0.25 / edits) ** 0.5  # the error of independent pairs
 
 
-def test_the_error_of_a_rate_is_unknown_where_all_donors_are_one():
+def test_the_error_of_a_rate_is_unknown_with_a_single_donor():
     rows, donor = torch.arange(20), torch.zeros(20, dtype=torch.long)
     found = Edited(rows, donor, torch.empty(0), {"kind": rows % 2 == 0}, rows >= 0, rows, donor).rate("kind")
     assert found.value == 0.5
     assert math.isnan(found.standard_error)
 
 
-def test_equal_seeds_draw_equal_pairs_and_others_do_not(corners):
+def test_pairs_depend_on_the_seed_alone(corners):
     data, _ = corners
     one, same, other = (partners(data, "kind", 50, seed=seed)[0] for seed in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
 
 
-def test_a_judge_is_trained_anew_for_other_labels(digits, tiny, tmp_path):
+def test_a_judge_is_trained_again_for_other_labels(digits, tiny, tmp_path):
     few = FitSettings(steps=3, batch_size=32, learning_rate=1e-3)
     for shift in (0, 1, 0):
         labels = {"digit": (digits.concepts["digit"].values + shift) % 10}
@@ -236,7 +236,7 @@ def test_an_autoencoder_without_an_encoder_raises_before_any_training(digits, ti
         modification(Explainer(made, settings=tiny))
 
 
-def test_arithmetic_of_a_class_goes_between_means():
+def test_arithmetic_of_a_class_adds_the_difference_of_means():
     latents, kind = torch.randn(300, 5), torch.arange(300) % 3
     latents += 2 * torch.randn(3, 5)[kind]
     concept = Concept("class", kind)
@@ -247,7 +247,7 @@ def test_arithmetic_of_a_class_goes_between_means():
     assert torch.allclose(found.edit(latents[:4], "kind", own, target), expected, atol=0.05)
 
 
-def test_arithmetic_of_a_number_goes_along_its_direction():
+def test_arithmetic_of_a_number_moves_along_its_direction():
     size = torch.rand(500, 1)
     latents = size @ torch.tensor([[3.0, -1.0, 0.0]]) + 0.01 * torch.randn(500, 3)
     found = AttributeArithmetic(latents, {"size": Concept("continuous", size)})
@@ -255,7 +255,7 @@ def test_arithmetic_of_a_number_goes_along_its_direction():
     assert torch.allclose(moved, torch.tensor([[1.5, -0.5, 0.0]]), atol=0.02)
 
 
-def test_the_judges_features_are_its_last_maps_averaged(digits):
+def test_the_judges_features_are_its_averaged_last_maps(digits):
     judge = Judge.of(digits).eval()
     features = judge_features(judge).of(digits.images(slice(3)))
     with torch.no_grad():
@@ -268,7 +268,7 @@ def test_a_small_study(digits, explainer, tmp_path):
     study = modification(explainer, judge=judge, features=PIXELS, fit=legible, edits=40)
     names = [*digits.concepts]
     assert len(study.headline) == 2 * 2 * len(names)
-    # an autoencoder that is hardly trained draws all images alike, so that there is nothing to read
+    # an autoencoder that is hardly trained decodes all images alike: nothing is legible
     assert all(math.isnan(each.value) and each.n == 0 for each in study.headline.values())
     assert max(study.metrics["the judge reads"].values()) < 0.5
     assert study.holds is None
@@ -296,7 +296,7 @@ def test_images_without_concepts_raise_before_any_training(digits, tiny, no_trai
         modification(Explainer(colours, settings=tiny), star_gan=True)
 
 
-def test_star_gans_losses_share_no_gradient(digits):
+def test_star_gans_losses_share_no_gradients(digits):
     task = StarGANTask(StarGAN(10, width=4).eval(), digits, digits, "digit")  # norms as they are
     rows = torch.arange(8)
     generator = torch.Generator().manual_seed(0)
@@ -328,7 +328,7 @@ def test_star_gan_makes_images_of_any_small_size():
 
 @pytest.mark.slow
 def test_star_gan_learns_to_change_a_background():
-    """Two classes, dark and bright: drawn as the other class, an image is as dark or as bright as that."""
+    """Two classes, dark and bright: redrawn as the other class, an image has its brightness."""
     bright = torch.arange(600) % 2
     images = 0.2 + 0.6 * bright.float()[:, None, None, None] + 0.1 * torch.rand(600, 3, 28, 28)
     data = ImageSet(images, {"bright": Concept("class", bright)})
