@@ -53,11 +53,13 @@ class Centre(nn.Module):
 def test_a_layer_that_keeps_only_the_background(shared):
     explanation = shared.explain(nn.Sequential(Background()), "0", preprocess=lambda x: x)
     found = {name: share.value for name, share in explanation.concepts().items()}
+    print(found)
     assert found["background"] - max(found["digit"], found["foreground"]) >= 0.3
 
 
 def test_invariance_grows_if_each_layer_keeps_a_part_of_the_one_before(shared):
     study = layers(shared, Fewer(), ["first", "second", "third"], preprocess=lambda x: x)
+    print(study)
     assert study.holds
     assert study.headline["last less first"].value > 0.1
 
@@ -66,6 +68,7 @@ def test_the_share_of_the_digit_grows_as_checkpoints_turn_from_colour_to_ink(sha
     study = dynamics(
         shared, {step: Centre(step / 10) for step in (0, 10)}, "seen", task="digit", preprocess=lambda x: x
     )
+    print(study)
     assert study.headline["growth of digit"].value > 0.1
     assert study.headline["growth of background"].value < -0.1
 
@@ -74,6 +77,7 @@ def test_samples_beat_regressed_images_if_a_layer_keeps_only_the_background(shar
     """Digit and its colour are free, so that regression returns one blur for all."""
 
     study = comparison(shared, nn.Sequential(Background()), "0", latent_dim=64, preprocess=lambda x: x)
+    print(study)
     assert study.holds
 
 
@@ -84,6 +88,7 @@ def test_randomised_weights_change_the_explanation_of_brightness_and_shuffled_pa
         network[0].weight.fill_(0.02)  # brightness alone, in 16 places; randomised, it has 8 ways to look
         network[2].weight.copy_(torch.randn(6, 1) * torch.randn(16, 1).expand(16, 8).T.flatten() / 8)
     study = sanity(shared, network, "2", stages=1, preprocess=lambda x: x)
+    print(study)
     assert study.holds
     shuffled = study.headline["gain from z, shuffled pairs"]
     assert shuffled.value < 0.01
