@@ -51,7 +51,7 @@ def stage(tmp_path, monkeypatch, tiny):
 
 
 @pytest.mark.filterwarnings("ignore:Unknown preprocessing")
-@pytest.mark.parametrize("page", ["README.md", "docs/fidelity.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/fidelity.md", "docs/studies.md"])
 def test_the_python_of_the_page_runs(stage, page):
     found = blocks(ROOT / page)
     assert found

@@ -57,7 +57,7 @@ def test_on_a_linear_model_an_attack_is_epsilon_times_the_sign_of_w(linear, name
     torch.testing.assert_close(attacked - x, 0.05 * away * w.sign(), atol=1e-6, rtol=0)
 
 
-def test_a_sure_decision_is_attacked_too(linear):
+def test_a_confident_decision_is_attacked_too(linear):
     sure = nn.Sequential(linear, Shifted())
     x, labels = grey(4), torch.zeros(4, dtype=torch.long)
     gradient = torch.autograd.functional.jacobian(lambda y: F.cross_entropy(sure(y), labels), x)
@@ -110,7 +110,7 @@ def test_steps_are_those_of_pgd():
         Attack("fgsm", steps=5)
 
 
-def test_only_images_that_the_network_gets_right_are_attacked(linear):
+def test_only_correctly_classified_images_are_attacked(linear):
     x = grey(200)
     decisions = linear(x).argmax(1)
     labels = torch.where(torch.arange(200) < 150, decisions, 1 - decisions)
@@ -125,7 +125,7 @@ def test_only_images_that_the_network_gets_right_are_attacked(linear):
     assert found.mean(found.flipped.double()).value == pytest.approx(float((margin < reach).float().mean()))
 
 
-def test_classes_are_decisions_by_name_where_the_network_has_names(linear):
+def test_classes_are_matched_by_name_if_the_network_has_names(linear):
     x = grey(60)
     scores = linear(x)
     data = ImageSet(x, {"side": Concept("class", 1 - scores.argmax(1), ("right", "left"))})
@@ -153,7 +153,7 @@ def test_classes_are_decisions_by_name_where_the_network_has_names(linear):
         decisions_of(interpretee, scores, fewer, "side")
 
 
-def test_a_targeted_attack_leaves_images_of_the_target_alone(linear):
+def test_a_targeted_attack_excludes_images_of_the_target(linear):
     data = ImageSet(grey(100))
     found = try_attack(ModuleInterpretee(linear), data, between(None), Attack("fgsm", 0.05, target=1), n=1000)
     assert (found.truth == 0).all()
@@ -173,7 +173,7 @@ def shown(tiny, digits):
     return explain(ModuleInterpretee(nn.Flatten()), "input", digits, settings=tiny)
 
 
-def test_a_change_to_another_image_counts_one_and_no_change_counts_nothing(shown, digits):
+def test_a_change_to_another_image_is_1_and_no_change_is_0(shown, digits):
     x = digits.images(torch.arange(40))
     groups = torch.arange(40)
     found = changes(shown, trial_of(x, x[other_rows(40, groups, 0)], x, groups))
@@ -183,7 +183,7 @@ def test_a_change_to_another_image_counts_one_and_no_change_counts_nothing(shown
         assert found.estimate(what, "noise") == Estimate(0.0, 0.0, 40)
 
 
-def test_a_change_of_rounding_alone_moves_no_sample_and_no_concept(shown, digits):
+def test_a_rounding_error_moves_no_sample_and_no_concept(shown, digits):
     x = digits.images(torch.arange(20))
     found = changes(shown, trial_of(x, x + 1e-7, x))
     assert float(found.distances["representation"][:, 0].max()) > 0
@@ -269,7 +269,7 @@ def test_classes_that_the_network_does_not_know_raise_before_any_training(unfitt
         (["0", "3"], {"named": {"output": NamedLayer("0")}}, DataError, r"makes no decision.*\(2, 4, 13, 13\)"),
     ],
 )
-def test_one_layer_and_models_that_decide_nothing_are_refused(unfitted, network, layers, known, error, words):
+def test_one_layer_and_models_without_decisions_raise(unfitted, network, layers, known, error, words):
     with pytest.raises(error, match=words):
         adversarial(unfitted, ModuleInterpretee(network, **known), layers, concept=None)
 
@@ -282,7 +282,7 @@ def test_wrongly_numbered_classes_raise_before_any_training(tiny, linear):
         adversarial(Explainer(data, settings=tiny), ModuleInterpretee(linear), ["input", "0"], concept="side")
 
 
-def test_decisions_on_held_out_images_are_asked_for_once(plain, linear):
+def test_held_out_images_are_classified_once(plain, linear):
     class Counted(ModuleInterpretee):
         asked = 0
 
@@ -302,7 +302,7 @@ def test_images_of_one_group_raise_before_any_training(tiny, linear):
         adversarial(explainer, ModuleInterpretee(linear), ["input", "0"], concept=None, images=1)
 
 
-def test_changed_decisions_in_one_group_alone_give_no_verdict(tiny, linear):
+def test_changed_decisions_in_a_single_group_have_no_verdict(tiny, linear):
     """Images of group 0 lie near the boundary, those of all others beyond the attack's reach."""
     w = linear[1].weight[0].detach()
     reach, x = 0.02 * w.abs().sum(), grey(40).flatten(1)
@@ -316,7 +316,7 @@ def test_changed_decisions_in_one_group_alone_give_no_verdict(tiny, linear):
     assert study.holds is None
 
 
-def test_an_attack_that_changes_nothing_gets_no_verdict_and_says_so(plain, linear):
+def test_an_attack_that_changes_no_decision_has_no_verdict(plain, linear):
     study = adversarial(plain, ModuleInterpretee(linear), ["input", "0"], concept=None, attack=Attack(epsilon=1e-6))
     assert study.holds is None
     attack = study.metrics["attack"]
@@ -324,7 +324,7 @@ def test_an_attack_that_changes_nothing_gets_no_verdict_and_says_so(plain, linea
     assert attack["behind the layers' metrics"] == attack["attacked"] > 0
 
 
-def test_a_judge_tells_what_samples_of_attacked_images_show(tiny, linear, monkeypatch):
+def test_a_judge_reads_samples_of_attacked_images(tiny, linear, monkeypatch):
     module = importlib.import_module("invkit.studies.adversarial")
 
     class AlwaysB:

@@ -41,7 +41,7 @@ def test_the_decoder_is_the_autoencoders_for_other_codes():
         assert not [n for n, _ in built.named_parameters() if n.startswith(("encoder", "trunk", "to_posterior"))]
 
 
-def test_what_a_layer_threw_away_is_regressed_to_its_mean():
+def test_what_a_layer_discards_is_regressed_to_its_mean():
     """Images are black or white, and z says nothing: squared errors are smallest for grey."""
     data = ImageSet(torch.arange(200).remainder(2).float()[:, None, None, None].expand(-1, 3, 28, 28).contiguous())
     z = torch.zeros(200, 4)
@@ -53,7 +53,7 @@ def test_what_a_layer_threw_away_is_regressed_to_its_mean():
         assert task.validation_loss(module) == pytest.approx(float(ImageMetric().nll(torch.tensor(0.25))), abs=0.05)
 
 
-def test_the_regressor_reads_what_t_reads_and_is_found_again(tiny, digits, tmp_path):
+def test_the_regressor_reads_z_as_t_does_and_is_cached(tiny, digits, tmp_path):
     plain = ImageSet(digits.pixels)
     explainer = Explainer(plain, settings=tiny, cache=tmp_path).fit()
     z = tuple(part.images().mean((2, 3)) for part in (explainer.train, explainer.held_out))
@@ -112,7 +112,7 @@ def test_large_representations_are_read_by_few_rows(network, digits, pixels, tin
     assert max(asked) == 100  # of 180 held-out images, that an explanation carries with it
 
 
-def test_a_study_gives_no_verdict_on_half_trained_parts_and_goes_on_where_it_was_stopped(
+def test_an_interrupted_study_raises_and_resumes_where_it_stopped(
     network, digits, tiny, tmp_path, monkeypatch, interrupt
 ):
     monkeypatch.setitem(trained_judge.__kwdefaults__, "settings", replace(tiny.fit_t, steps=4))
@@ -175,7 +175,7 @@ def compare(network, digits, pixels):
 
 
 @pytest.mark.usefixtures("decided")
-def test_a_decoder_of_unknown_training_gets_no_verdict(compare, digits, tiny, monkeypatch):
+def test_an_autoencoder_of_unknown_training_has_no_verdict(compare, digits, tiny, monkeypatch):
     unsettled = replace(tiny, autoencoder=None)
     few = FitSettings(steps=3, batch_size=8, learning_rate=1e-3)
     own = AutoencoderSettings(latent_dim=8, width=4, pixel="l1", fit=few)
@@ -193,7 +193,7 @@ def test_a_decoder_of_unknown_training_gets_no_verdict(compare, digits, tiny, mo
 
 
 @pytest.mark.usefixtures("decided")
-def test_a_decoder_that_sees_fewer_images_than_the_autoencoder_did_gets_no_verdict(compare, tiny):
+def test_a_decoder_that_sees_fewer_images_than_the_autoencoder_has_no_verdict(compare, tiny):
     """The autoencoder sees random flips and crops; z is of stored images."""
     augmenting = replace(tiny, autoencoder=replace(tiny.autoencoder, augment=True))
     denied, shared = (compare(replace(augmenting, copies=copies)) for copies in (1, 2))
@@ -212,7 +212,7 @@ def test_settings_of_a_saved_autoencoder_are_known(digits, tmp_path):
     assert training_settings(trained.autoencoder) is None
 
 
-def test_settings_that_an_autoencoder_was_not_trained_by_are_no_known_ones(digits, tmp_path, interrupt):
+def test_settings_are_unknown_after_a_custom_distance_or_an_interruption(digits, tmp_path, interrupt):
     own = AutoencoderSettings(latent_dim=8, width=4, fit=FitSettings(steps=3, batch_size=8, learning_rate=1e-3))
     mine = PerceptualDistance(ModuleInterpretee(nn.Conv2d(3, 2, 3), invkit.Preprocess()), ["output"])
     by_mine = invkit.train_autoencoder(digits, settings=own, perceptual=mine)

@@ -75,7 +75,7 @@ def test_the_probe_finds_texture_in_one_network_and_shape_in_the_other(explainer
     assert study.headline["shape − texture, place (probe)"].value > 0.5
 
 
-def test_cue_conflicts_are_made_apart_for_training_and_for_judging(tiny, monkeypatch):
+def test_cue_conflicts_of_training_and_held_out_images_are_separate(tiny, monkeypatch):
     module = importlib.import_module("invkit.studies.texture")
     data = squares()
     data = ImageSet(data.pixels, {"class": data.concepts["shape"]})
@@ -120,9 +120,7 @@ def test_what_cannot_be_compared_raises_before_any_training(tiny):
 
 
 @pytest.mark.slow
-def test_the_verdict_is_for_a_network_that_sees_places_beside_one_that_sees_colours_and_not_the_other_way_round(
-    quick, tmp_path
-):
+def test_the_verdict_holds_for_a_twin_that_sees_places_and_fails_for_one_that_sees_colours(quick, tmp_path):
     colour, place = ModuleInterpretee(Colour()), ModuleInterpretee(Place())
     explainer = Explainer(squares(2000), settings=quick, cache=tmp_path)
     found = texture(explainer, {"plain": colour, "stylised": place}, "pool")

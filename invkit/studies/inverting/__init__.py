@@ -1,1 +1,1 @@
-"""Other ways from a representation to an image: a regressed decoder, descent in pixels."""
+"""Other ways to invert a representation: a regressing decoder, and gradient descent over pixels."""

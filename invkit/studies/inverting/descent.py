@@ -1,4 +1,4 @@
-"""Mahendran & Vedaldi's way to invert a layer (2015): pixels that gradient descent moves towards a representation."""
+"""Inversion of a layer by gradient descent over pixels (Mahendran & Vedaldi, 2015)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["inverted", "total_variation"]
 
 
 def total_variation(images: Tensor) -> Tensor:
-    """Return the mean of squared differences to the pixels below and to the right, of each image (B, 3, S, S), (B,)."""
+    """Return the mean squared difference to the pixels below and to the right, (B,), of images (B, 3, S, S)."""
     down, right = images.diff(dim=2).square(), images.diff(dim=3).square()
     return down.flatten(1).mean(1) + right.flatten(1).mean(1)
 
@@ -31,25 +31,25 @@ def inverted(
 ) -> Tensor:
     """Minimise ‖Φ(x̄) − z‖² / ‖z‖² + variation · TV(x̄) + norm · mean (2x̄ − 1)⁶ over pixels in [0, 1], by Adam.
 
-    The start is grey noise. Source: Mahendran & Vedaldi, Understanding deep image representations by inverting them,
-    CVPR 2015, eq. 2 to 4 with α = 6 and β = 2.
+    The initial image is grey noise. Source: Mahendran & Vedaldi, Understanding deep image representations by inverting
+    them, CVPR 2015, eq. 2 to 4 with α = 6 and β = 2.
 
     Args:
         interpretee: Φ, with gradients.
-        layer: its address.
-        z: representations (B, …), a few.
+        layer: address of the layer.
+        z: a few representations, (B, …).
         size: side of the images in px.
-        steps: of Adam.
-        rate: of Adam, falling to 0 as a cosine.
+        steps: number of steps.
+        rate: learning rate, with cosine decay to 0.
         variation: weight of the total variation.
         norm: weight of the norm.
-        seed: of the start.
+        seed: seed of the initial image.
 
     Returns:
         (B, 3, size, size).
 
     Raises:
-        LayerError: the model gives no gradients.
+        LayerError: the model has no gradients.
     """
     noise = torch.randn(len(z), 3, size, size, generator=generator_for(seed, "descent"))
     pixels = (0.5 + 0.05 * noise).clamp(0, 1).requires_grad_()

@@ -1,4 +1,4 @@
-"""The page of a comparison: what is compared, distances over layers, images side by side."""
+"""The sections of the page of `comparison`."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ __all__ = ["Inverted", "distances_section", "how_section", "picture_sections"]
 
 @dataclass(frozen=True)
 class Inverted:
-    """What one layer gives: metrics by way of inversion and name, and a sheet of images."""
+    """The result for one layer: metrics by way of inversion and name, and panels of images by title."""
 
     metrics: Mapping[str, Mapping[str, Estimate]]
     sheet: Mapping[str, Tensor]
 
 
 def how_section() -> Section:
-    """Say what is compared, for one who has not read the paper."""
+    """Explain the comparison to readers who do not know the paper."""
     return Section(
         "What is compared",
         "Each held-out image is shown to the network, and its representation at a layer is turned back into an image "
-        "in two ways. A regressing decoder, trained to give the image back from the representation, gives one image. "
-        "invkit draws one of the many images that have this representation. An image made well is (1) like an image of "
-        "the data, which the Fréchet and the kernel distance measure: both compare the features, as an independent "
-        "network sees them, of all images made with those of the held-out ones, and 0 is best; and (2) true to the "
-        "layer: sent through the network again it has the representation that it was made from, which the "
-        "inconsistency measures: 0 is a layer that sees no difference, 1 is as far off as any other image.",
+        "in two ways. A regressing decoder, trained to reconstruct the image from its representation, predicts one "
+        "image. invkit samples one of the many images that have this representation. A good image is (1) like an image "
+        "of the data, which the Fréchet and the kernel distance measure: both compare features of all images made, by "
+        "an independent network, with those of the held-out images; 0 is best; and (2) consistent with the layer: the "
+        "network maps it to the representation that it was made from, which the inconsistency measures: 0 is the same "
+        "representation, 1 that of any other image.",
     )
 
 
 def distances_section(found: Mapping[str, Inverted], known: Mapping[str, Mapping[str, Estimate]]) -> Section:
-    """Return curves and a table over layers; `known` is what no layer changes."""
+    """Return curves and a table over layers; `known` are the metrics that do not depend on the layer."""
     layers, first = list(found), next(iter(found.values())).metrics
     names = list(dict.fromkeys(name for metrics in first.values() for name in metrics))
     pictures = []
@@ -64,29 +64,28 @@ def _logarithmic(figure: Figure) -> None:
 
 
 _CAPTIONS = {
-    "Fréchet distance": "Fréchet distance of images made to held-out images; lower is better; the axis is logarithmic. "
-    "The line of other images is what as many images of the training set have (a network that was trained here to read "
-    "the concepts knows them), that of reconstructions what the decoder costs. "
-    "Bands: one standard error.",
-    "kernel distance": "Kernel distance of the same images, which has no bias from their number; lower is better.",
+    "Fréchet distance": "Fréchet distance between images made and held-out images; lower is better; logarithmic axis. "
+    "The line of other images is that of as many training images (which a network that was trained here to read the "
+    "concepts has seen), that of reconstructions the cost of the decoder. Bands: one standard error.",
+    "kernel distance": "Kernel distance of the same images; it is unbiased in their number; lower is better.",
     "inconsistency": "Inconsistency: squared distance of the made image's representation to the one it was made from, "
-    "as a share of that between different images; lower is better. Reconstructions know the whole image, not only what "
-    "the layer keeps of it: their inconsistency is the autoencoder's own.",
+    "relative to that between different images; lower is better. Reconstructions are made from the whole image, not "
+    "from the layer: their inconsistency is that of the autoencoder.",
 }
 
 
 def picture_sections(found: Mapping[str, Inverted]) -> list[Section]:
-    """Lay images side by side, a section for each layer."""
+    """Return images side by side, a section for each layer."""
     caption = (
-        "A held-out image a row. x: the image. D(E(x)): what the autoencoder alone makes of it. Regressed: what the "
-        "decoder of Dosovitskiy & Brox makes of the layer's representation, what the layer threw away averaged. "
+        "One held-out image per row. x: the image. D(E(x)): its reconstruction. Regressed: the prediction of "
+        "Dosovitskiy & Brox's decoder from the layer's representation, which averages what the layer discards. "
     )
-    descent = "Descent: pixels moved until they have that representation. "
-    end = "invkit's samples: images drawn given the representation; what changes along the row the layer threw away."
+    descent = "Descent: pixels optimised towards that representation. "
+    end = "invkit's samples: images drawn given the representation; what varies along the row the layer discards."
     pictures = []
     for layer, each in found.items():
-        told = caption + (descent if "descent" in each.sheet else "") + end
+        text = caption + (descent if "descent" in each.sheet else "") + end
         count = len(each.sheet["x"])
         figure = side_by_side([""] * count, each.sheet)
-        pictures.append(Section(f"Images from '{layer}'", "", [Picture(figure, told)]))
+        pictures.append(Section(f"Images from '{layer}'", "", [Picture(figure, text)]))
     return pictures

@@ -1,4 +1,4 @@
-"""Dosovitskiy & Brox's way to invert a layer (2016): a decoder that regresses the image from its representation."""
+"""Inversion of a layer by a decoder that regresses the image (Dosovitskiy & Brox, 2016)."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from invkit.utils.resources import rows_in_memory
 
 __all__ = ["RegressionTask", "Regressor", "regress", "trained_regressor"]
 
-_WIDTH = 1024  # hidden, and most directions of z that are read
+_WIDTH = 1024  # of hidden layers, and largest number of directions of z
 _SOME, _HELD_OUT, _BATCH = 4096, 512, 64
 
 
 class Regressor(nn.Module):
-    """From z̃ to an image: an embedding of z̃, then the autoencoder's decoder for codes of that size.
+    """A map from z̃ to an image: an embedding of z̃, then the autoencoder's decoder for codes of that size.
 
-    Where many images share a representation, squared errors are smallest for their mean, so that what the layer throws
-    away comes out blurred.
+    If many images share a representation, the mean image minimises the squared error, so that what the layer discards
+    is blurred.
 
     Args:
-        embedder: gives (B, latent_dim) of z̃.
-        decoder: its D is used; E is not.
+        embedder: from z̃ to (B, latent_dim).
+        decoder: an autoencoder; its E is not used.
     """
 
     def __init__(self, embedder: Embedder, decoder: Autoencoder) -> None:
@@ -48,7 +48,7 @@ class Regressor(nn.Module):
 
 
 def decoder_like(autoencoder: Autoencoder, settings: AutoencoderSettings, latent_dim: int) -> Autoencoder:
-    """Build the decoder of an autoencoder of invkit's anew, for other codes; of the settings' for any other kind."""
+    """Build a new decoder for codes of `latent_dim`, of the autoencoder's class if it is built in, else by settings."""
     if isinstance(autoencoder, (ConvAutoencoder, BigAutoencoder)):
         built: Autoencoder = type(autoencoder)(**{**autoencoder.config, "latent_dim": latent_dim})
     else:
@@ -60,14 +60,14 @@ def decoder_like(autoencoder: Autoencoder, settings: AutoencoderSettings, latent
 
 
 class RegressionTask(Task):
-    """Minimise the image metric between x and what the regressor makes of z̃: the autoencoder's loss without its KL.
+    """Minimise the image metric between x and the regressor's image of z̃: the autoencoder's loss without KL.
 
     Args:
         module: the regressor.
-        see: gives z̃ of z, with a generator: :meth:`InvarianceFlow.perceive`.
+        see: function from z and a generator to z̃: :meth:`InvarianceFlow.perceive`.
         data: training images and their z.
-        held_out: those to judge by.
-        metric: of images; None for squared errors.
+        held_out: held-out images and their z.
+        metric: metric of images; None for squared errors.
         title: shown with the progress.
 
     Attributes:
@@ -99,7 +99,7 @@ class RegressionTask(Task):
         return self.metric.nll(torch.stack([*terms.values()]).sum())
 
     def validation_loss(self, module: nn.Module) -> float:
-        """Return the same of held-out images."""
+        """Return the loss of held-out images."""
         generator, total = generator_for(0, "held-out"), 0.0
         images, z = self._judged
         for x, part in zip(images.split(_BATCH), z.split(_BATCH), strict=True):
@@ -116,21 +116,21 @@ def trained_regressor(
     title: str,
     latent_dim: int = 4096,
 ) -> Regressor:
-    """Train the regressor of a layer, or find it.
+    """Train the regressor of a layer, or load it from the cache.
 
-    It reads what t reads, z̃ with its noise floor, by a wider H.
+    It reads z̃ with the noise floor, as t does, by a wider H.
 
     Args:
-        explainer: fitted.
-        t: of the layer.
-        z: of training and of held-out images.
-        settings: by which the autoencoder was trained; the regressor has neither KL nor critic.
+        explainer: a fitted Explainer.
+        t: flow of the layer.
+        z: representations of training and of held-out images.
+        settings: settings of the autoencoder's training; the regressor has neither KL nor discriminator.
         key: hash of all that decides z.
         title: shown with the progress.
         latent_dim: width of the embedding; the paper's is 4096.
 
     Raises:
-        ArtefactError: the metric's network has no weights here.
+        ArtefactError: the weights of the metric's network are not available.
         LayerError: no embedder for z's shape.
     """
     shape = tuple(t.mean.shape)
@@ -153,6 +153,6 @@ def trained_regressor(
 
 @torch.no_grad()
 def regress(module: Regressor, t: InvarianceFlow, z: Rows, rows: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the regressor's images (M, 3, S, S) of these rows (M,) of representations z."""
+    """Return the regressor's images (M, 3, S, S) of some rows (M,) of representations z."""
     module.eval()
     return torch.cat([module(t.perceive(z[part], generator)) for part in rows.split(_BATCH)])
