@@ -1,4 +1,5 @@
 import importlib
+from dataclasses import replace
 
 import pytest
 import torch
@@ -119,10 +120,19 @@ def test_what_cannot_be_compared_raises_before_any_training(tiny):
         texture(explainer, two, "pool", cues="class")
 
 
+@pytest.fixture
+def cheap(quick):
+    """Smaller networks and batches, for images of two places and two colours: the verdict lies tens of errors from 0."""
+    flow, images = replace(quick.t, n_flow=4, width=128), quick.autoencoder
+    images = replace(images, width=16, fit=replace(images.fit, steps=200, evaluate_every=100))
+    fits = {name: replace(getattr(quick, name), batch_size=128) for name in ("fit_t", "fit_anchors", "fit_e")}
+    return replace(quick, autoencoder=images, t=flow, e=flow, **fits)
+
+
 @pytest.mark.slow
-def test_the_verdict_holds_for_a_twin_that_sees_places_and_fails_for_one_that_sees_colours(quick, tmp_path):
+def test_the_verdict_holds_for_a_twin_that_sees_places_and_fails_for_one_that_sees_colours(cheap, tmp_path):
     colour, place = ModuleInterpretee(Colour()), ModuleInterpretee(Place())
-    explainer = Explainer(squares(2000), settings=quick, cache=tmp_path)
+    explainer = Explainer(squares(1000), settings=cheap, cache=tmp_path)
     found = texture(explainer, {"plain": colour, "stylised": place}, "pool")
     assert found.holds
     assert texture(explainer, {"plain": place, "stylised": colour}, "pool").holds is False
