@@ -122,7 +122,7 @@ def test_what_cannot_be_compared_raises_before_any_training(tiny):
 
 @pytest.fixture
 def cheap(quick):
-    """Smaller networks and batches, for images of two places and two colours: the verdict lies tens of errors from 0."""
+    """Smaller networks and batches, for images of two places and two colours: results are tens of errors from 0."""
     flow, images = replace(quick.t, n_flow=4, width=128), quick.autoencoder
     images = replace(images, width=16, fit=replace(images.fit, steps=200, evaluate_every=100))
     fits = {name: replace(getattr(quick, name), batch_size=128) for name in ("fit_t", "fit_anchors", "fit_e")}
