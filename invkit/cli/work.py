@@ -20,6 +20,7 @@ from invkit.cli.options import (
     with_options,
 )
 from invkit.cli.reported import reported
+from invkit.errors import SettingsError
 
 if TYPE_CHECKING:
     from invkit.core import Interpretee
@@ -31,7 +32,20 @@ def _model_and_arguments(
     model: str, data: str | None, out: Path, seed: int, options: dict[str, Any]
 ) -> tuple[Interpretee, dict[str, Any]]:
     """Return the model, and the arguments of `invkit.explain`, from the options of the command line."""
-    arguments = {**explainer_arguments(options, data), "seed": seed, "cache": out / "cache"}
+    from invkit.explainer import Explainer
+
+    arguments = explainer_arguments(options, data)
+    if data is not None and Explainer.is_saved_in(data):
+        given = [f"--{name.replace('_', '-')}" for name, value in arguments.items() if value and name != "data"]
+        if given or seed:
+            raise SettingsError(
+                "DATA is a saved Explainer, whose settings are decided",
+                expected="no other options of images and settings",
+                got=", ".join(given) or f"--seed {seed}",
+            )
+        arguments = {"data": Explainer.load(data, cache=out / "cache")}
+    else:
+        arguments |= {"seed": seed, "cache": out / "cache"}
     return open_model(model, **options), arguments
 
 

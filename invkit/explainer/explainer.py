@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import html
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,8 +21,10 @@ from invkit.autoencoders import (
     key_of,
     training_settings,
 )
+from invkit.autoencoders.sheet import examples, sheet
 from invkit.core import Autoencoder, Interpretee
 from invkit.data import (
+    Codes,
     ImageSet,
     Rows,
     as_image_set,
@@ -49,8 +52,10 @@ from invkit.explainer.validation import (
     read_images,
 )
 from invkit.explanation import Explanation, Profile
-from invkit.flows import SemanticFlow
+from invkit.flows import InvarianceFlow, SemanticFlow
 from invkit.interpretees import as_interpretee
+from invkit.report import Picture
+from invkit.report.figures import prior_sheet
 from invkit.settings import Settings, expect_settings
 from invkit.utils import distributed
 from invkit.utils.io import clear_partials, content_hash, file_lock
@@ -114,6 +119,12 @@ class Explainer:
         True
     """
 
+    autoencoder: Autoencoder
+    train_copies: ImageSet
+    codes: Codes
+    held_out_codes: Codes
+    prior: InvarianceFlow
+
     def __init__(
         self,
         images: Any = None,
@@ -162,6 +173,17 @@ class Explainer:
         images = f"{len(self.train):,} + {len(self.held_out):,} images of {self.train.size} px"
         state = "fitted" if self.is_fitted else "not fitted"
         return f"{type(self).__name__}({images}{f', concepts {concepts}' if concepts else ''}; {state})"
+
+    def __getattr__(self, name: str) -> Any:
+        hint = ": it is not fitted, call fit() first" if name in Explainer.__annotations__ else ""
+        raise AttributeError(f"This {type(self).__name__} has no attribute '{name}'{hint}")
+
+    def _repr_html_(self) -> str:
+        text = f"<p>{html.escape(repr(self))}</p>"
+        if not self.is_fitted or not self.has_encoder:
+            return text
+        drawn = prior_sheet(*sheet(self.autoencoder, examples(self.held_out)))
+        return f'{text}<img src="{Picture(drawn, "").source}">'
 
     @property
     def autoencoder_is_trained_here(self) -> bool:

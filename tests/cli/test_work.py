@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from invkit.explainer import Explainer
 from invkit.settings import PRESETS, Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unknown preprocessing")  # how a plain module's images are normalised
@@ -80,3 +81,15 @@ def test_an_unknown_layer_is_one_line_and_exit_code_1(run, model, folder):
     result = run("explain", model, "9", folder, "--quiet")
     assert result.exit_code == 1
     assert "No layer '9'" in result.output
+
+
+def test_a_saved_explainer_may_be_the_data(run, model, digits, tiny, tmp_path):
+    folder = Explainer(digits, settings=tiny).save(tmp_path / "explainer")
+    result = run("explain", model, "1", folder, "--out", tmp_path / "o", "--json", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert set(json.loads(result.stdout)["concepts"]) == {"residual", *digits.concepts}
+    for more, words in ((["--preset", "quick"], "--settings"), (["--seed", 1], "--seed 1")):
+        result = run("explain", model, "1", folder, "--out", tmp_path / "o", *more)
+        assert result.exit_code == 1
+        assert "saved Explainer" in result.output
+        assert words in result.output

@@ -75,6 +75,20 @@ def test_its_repr_is_one_line(fitted, digits, tiny):
     assert "not fitted" in repr(invkit.Explainer(digits, settings=tiny))
 
 
+def test_it_shows_itself_in_a_notebook(fitted, digits, tiny):
+    assert "data:image/png;base64" in fitted._repr_html_()
+    named = ImageSet(digits.pixels, {"<b>": digits.concepts["digit"]})
+    assert "&lt;b&gt;" in invkit.Explainer(named, settings=tiny)._repr_html_()
+
+
+def test_what_is_not_trained_yet_is_no_attribute(digits, tiny):
+    explainer = invkit.Explainer(digits, settings=tiny)
+    with pytest.raises(AttributeError, match=r"no attribute 'codes': it is not fitted, call fit\(\) first"):
+        _ = explainer.codes
+    with pytest.raises(AttributeError, match=r"no attribute 'code'$"):
+        _ = explainer.code
+
+
 def test_saved_and_loaded_it_explains_another_model_the_same(fitted, network, tmp_path, trained):
     folder = fitted.save(tmp_path / "instrument")
     assert sorted(p.name for p in folder.iterdir()) == ["explainer.json", "images.safetensors", "weights.safetensors"]
