@@ -173,9 +173,9 @@ def watched(tell):
 
         return fill(stores, told_compute, **options | {"batch": BATCH})
 
-    def told_metrics(*args):
+    def told_metrics(*args, **options):
         tell("metrics")
-        return metrics(*args)
+        return metrics(*args, **options)
 
     def told_write(path, *args):
         tell(f"file {path.name}")
