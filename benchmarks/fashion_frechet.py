@@ -68,7 +68,7 @@ def main(root, out):
     print(f"reconstructions at {explainer.metrics['psnr']:.1f} dB; Fréchet distance of")
     others = frechet_distance(real, features.of(train.images(slice(len(test)))))
     print(f"{'other images (training ones, as many)':<46} {others}")
-    report("reconstructions", codes.mean)
+    report("reconstructions", codes.mean[:])
     report("the prior's draws, z̄ ~ N(0, 1)", torch.randn(codes.mean.shape, generator=generator_for(0, "prior")))
     z_train, z_test = (
         represent_all(interpretee, LAYERS, part) for part in (explainer.train_copies, explainer.held_out)

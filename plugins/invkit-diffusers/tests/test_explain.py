@@ -1,4 +1,4 @@
-"""The default networks, at full size with random weights, through the whole recipe on 64-px images."""
+"""A layer is explained with each of the default networks, at full size with random weights, on images of 64 px."""
 
 import pytest
 import torch
@@ -9,7 +9,14 @@ from invkit.settings import Settings
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["autoencoder-tiny-64", "autoencoder-kl-64", "vq-model-64"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "autoencoder-tiny-64",
+        pytest.param("autoencoder-kl-64", marks=pytest.mark.long),
+        pytest.param("vq-model-64", marks=pytest.mark.long),
+    ],
+)
 def test_explain_goes_end_to_end(name, tmp_path):
     torch.manual_seed(0)
     autoencoder = invkit.load_autoencoder(f"diffusers:{name}", weights="random")
