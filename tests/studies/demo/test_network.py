@@ -7,7 +7,7 @@ from invkit.data import color_digits
 from invkit.studies.demo.network import PREPROCESS, _DigitTask, squeezenet
 
 
-def test_convolutions_start_with_mean_one_and_a_similar_scale():
+def test_convolutions_start_with_mean_one_half_and_a_similar_scale():
     images = color_digits("test", copies=1).images(slice(32))
     model, found = squeezenet(0, images), []
     convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
@@ -16,8 +16,8 @@ def test_convolutions_start_with_mean_one_and_a_similar_scale():
     model(PREPROCESS(images))
     assert len(found) == len(convolutions) - 1
     for output in found:
-        assert torch.allclose(output.mean((0, 2, 3)), torch.ones(output.shape[1]), atol=1e-3)
-        assert 0.1 < float((output - 1).std()) < 1.1
+        assert torch.allclose(output.mean((0, 2, 3)), torch.full((output.shape[1],), 0.5), atol=1e-3)
+        assert 0.1 < float((output - 0.5).std()) < 1.1
 
 
 def test_gradients_of_convolutions_are_centred():
