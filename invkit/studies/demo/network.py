@@ -36,9 +36,9 @@ def squeezenet(seed: int, images: Tensor | None = None) -> nn.Module:
     With torchvision's initialisation its accuracy stays at chance for hundreds of steps. Here each convolution is
     divided by the standard deviation of its output on a first batch (Mishkin & Matas, All you need is a good init,
     2016), and shifted to mean 0.5 per channel, which is above what is left of its standard deviation: most ReLUs then
-    pass their input on. With mean 0 the digit is lost in the random layers, and accuracy is 0.35 after
-    500 steps instead of 0.96; with mean 1 `LAYER` holds the digit before training. The bias of the scores is 3, so that their ReLU does
-    not die, and there is no dropout.
+    pass their input on. With mean 0 the digit is lost in the random layers, and accuracy is 0.35 after 500 steps
+    instead of 0.96; with mean 1 `LAYER` holds the digit before training. The bias of the scores is 3, so that their
+    ReLU does not die, and there is no dropout.
 
     Args:
         seed: of the weights.
