@@ -261,4 +261,4 @@ def test_options_without_effect_raise_before_a_model_is_opened(handed, model, mo
 @pytest.mark.parametrize("given", ["10", "cat", None])
 def test_a_target_is_passed_as_it_is_written(handed, model, given):
     options = [] if given is None else ["--target", given]
-    assert handed("adversarial", model, "0,1", *options)["target"] == given
+    assert handed("adversarial", model, "0,1", *options)["attack"].target == given

@@ -81,7 +81,7 @@ def test_an_interpretee_without_gradients_is_an_error():
     class Foreign(Interpretee):
         layers = represent = decide = fingerprint = None
 
-    with pytest.raises(LayerError, match=r"gives no gradients.*ModuleInterpretee"):
+    with pytest.raises(LayerError, match=r"has no gradients.*ModuleInterpretee"):
         PerceptualDistance(Foreign.__new__(type("Mine", (Foreign,), {"__abstractmethods__": frozenset()})), ["a"])(
             torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8)
         )

@@ -67,7 +67,7 @@ def test_a_checkpoint_with_python_objects_is_refused_without_torchs_advice_to_ex
     with pytest.raises(ArtefactError) as told:
         read_weights(tmp_path / "a.pth")
     assert "Python objects beside tensors (argparse.Namespace)" in str(told.value)
-    assert "save `state_dict()` alone" in str(told.value)
+    assert "save only its `state_dict()`" in str(told.value)
     assert "\x1b" not in str(told.value)
     assert "weights_only" not in str(told.value)
 

@@ -137,7 +137,7 @@ WRONG = [
     ("assert weights", "# assert weights", "model tiny: unknown_weights_are_an_error", "ignore `weights`"),
     ("raise FileNotFoundError(weights)", "pass", "autoencoder small: unknown_weights_are_an_error", "`weights`"),
     ("(shape, dim, 8)", "(shape, dim + 1, 8)", "embedder flat: it_embeds_rows", "(5, 5), not (5, 4)"),
-    ("LayerError(", "ValueError(", "embedder flat: it_can_be_had", "ValueError"),
+    ("LayerError(", "ValueError(", "embedder flat: it_can_be_loaded", "ValueError"),
     ("Preprocess(8)", "lambda x: x", "model tiny: the_fingerprint_is_the_same_in_every_process", "repr"),
     ("encoder(28, 4, 4)", "encoder(28, 4, 4).half()", "autoencoder small: decoding_gives_images", "dtype"),
     ("torch.rand(3, 30, 30)", "torch.rand(3, 30, 30) / 0", "dataset pairs: its_images_can_be_read", "NaN or infinity"),
