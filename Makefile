@@ -7,12 +7,13 @@ READY  := $(VENV)/.ready
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 4
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-all lint fast slow long conformance clean
+.PHONY: demo test test-all lint fast long conformance clean
 
 demo: $(READY)
 	$(BIN)/invkit demo
 
-test: lint fast slow
+test: lint
+	$(PYTEST) --dist worksteal -m "not long and not conformance" --durations=10
 
 test-all: test long
 
@@ -24,9 +25,6 @@ lint: $(READY)
 
 fast: $(READY)
 	$(PYTEST) --dist worksteal -m "not slow and not long and not conformance" --durations=5
-
-slow: $(READY)
-	$(PYTEST) --dist loadfile -m "slow and not long" --durations=10
 
 long: $(READY)
 	$(PYTEST) --dist loadfile -m long --durations=10

@@ -17,6 +17,7 @@ from invkit.training import FitSettings
 from invkit.utils.io import read_json
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "studies"
+pytestmark = pytest.mark.long
 STUDIES = ("adversarial", "comparison", "dynamics", "layers", "modification", "sanity", "texture")
 
 

@@ -248,6 +248,7 @@ def script(tmp_path, name, *args, seconds=120):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_run_killed_at_twenty_random_moments_ends_like_an_undisturbed_one(tmp_path):
     script(tmp_path, "killed_at_random_moments")
 
@@ -427,6 +428,7 @@ def two_at_once(base):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_two_runs_fill_one_cache_each_part_once_and_one_goes_on_where_the_other_was_killed(tmp_path):
     script(tmp_path, "two_at_once")
 
@@ -635,6 +637,7 @@ def train_on_many(folder, total):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_million_images_take_the_memory_of_ten_thousand(tmp_path):
     found = []
     for total in (10_000, 1_000_000):

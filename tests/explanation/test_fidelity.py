@@ -115,6 +115,7 @@ def test_metrics_depend_on_the_seed_only(small):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_trained_explanation_is_green_and_each_of_three_defects_red(quick, tmp_path):
     quick = replace(quick, fit_t=replace(quick.fit_t, steps=300))
     data = color_digits(copies=6)

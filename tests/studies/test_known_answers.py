@@ -73,6 +73,7 @@ def test_the_share_of_the_digit_grows_as_checkpoints_turn_from_colour_to_ink(sha
     assert study.headline["growth of background"].value < -0.1
 
 
+@pytest.mark.long
 def test_samples_beat_regressed_images_if_a_layer_keeps_only_the_background(shared):
     """Digit and its colour are free, so that regression returns one blur for all."""
 
@@ -81,6 +82,7 @@ def test_samples_beat_regressed_images_if_a_layer_keeps_only_the_background(shar
     assert study.holds
 
 
+@pytest.mark.long
 def test_randomised_weights_change_the_explanation_of_brightness_and_shuffled_pairs_give_none(shared):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 7, 7), nn.Flatten(), nn.Linear(128, 6))

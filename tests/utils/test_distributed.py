@@ -94,6 +94,7 @@ def test_all_processes_stop_where_one_is_interrupted_between_steps(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Unknown preprocessing")
+@pytest.mark.long
 def test_two_processes_explain_as_one_does_and_each_sees_half_of_the_images(tmp_path):
     launch(
         tmp_path,
