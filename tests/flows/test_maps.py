@@ -123,7 +123,7 @@ def test_shapes_that_do_not_fit_are_refused(build):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("coupling", ["affine", "tarflow"])
+@pytest.mark.parametrize("coupling", ["affine", pytest.param("tarflow", marks=pytest.mark.long)])
 def test_likelihood_of_correlated_maps_comes_to_their_entropy(coupling):
     shape, n = (2, 4, 4), 32
     place = torch.stack(torch.meshgrid(*map(torch.arange, shape), indexing="ij"), -1).flatten(0, 2).double()

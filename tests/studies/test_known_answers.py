@@ -50,6 +50,7 @@ class Centre(nn.Module):
         return self.seen(torch.cat([self.turn * ink, (1 - self.turn) * corner.flatten(1)], 1))
 
 
+@pytest.mark.long
 def test_a_layer_that_keeps_only_the_background(shared):
     explanation = shared.explain(nn.Sequential(Background()), "0", preprocess=lambda x: x)
     found = {name: share.value for name, share in explanation.concepts().items()}
@@ -57,6 +58,7 @@ def test_a_layer_that_keeps_only_the_background(shared):
     assert found["background"] - max(found["digit"], found["foreground"]) >= 0.3
 
 
+@pytest.mark.long
 def test_invariance_grows_if_each_layer_keeps_a_part_of_the_one_before(shared):
     study = layers(shared, Fewer(), ["first", "second", "third"], preprocess=lambda x: x)
     print(study)

@@ -158,6 +158,7 @@ def test_an_unknown_prefix_fails_the_first_check():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_built_in_plugin_passes():
     report = check_plugin("invkit")
     assert sum(r.outcome == "passed" for r in report.results) > 70

@@ -193,6 +193,7 @@ def test_finished_weights_are_loaded_and_not_trained_again(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_run_killed_at_random_moments_loses_nothing(tmp_path):
     """SIGKILL again and again: no file is ever corrupt, and the end is that of an undisturbed run."""
     script = (
