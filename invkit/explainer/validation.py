@@ -86,8 +86,7 @@ def default_images(
         codes = torch.randn(_GENERATED, *generator.latent_shape, generator=torch.Generator().manual_seed(0))
         return ImageSet(Generated(generator, codes)), None
     sides = _SIDES if size is None else (size,)
-    side = sides[0] if generator is not None else _smallest(subjects, sides)
-    side = side if generator is None else generator.image_size
+    side = _smallest(subjects, sides) if generator is None else generator.image_size
     large = any(max(i.input_shape or (0,)) >= _LARGE for i, _ in subjects)
     train = color_digits("train", copies=_FEW_COPIES if large else _COPIES, size=side)
     test = color_digits("test", copies=_FEW_COPIES, size=side)
@@ -98,9 +97,10 @@ def default_images(
 def _smallest(subjects: Sequence[tuple[Interpretee, Sequence[str]]], sides: Sequence[int]) -> int:
     """Return the first side in px at which all layers of all models give a usable output."""
     for side in sides:
+        digits = color_digits("test", copies=1, size=side)
         try:
             for interpretee, layers in subjects:
-                shapes = check_layers(interpretee, layers, color_digits("test", copies=1, size=side), Settings())
+                shapes = check_layers(interpretee, layers, digits, Settings())
                 if any(math.prod(shape) == 0 for shape in shapes.values()):
                     raise LayerError(f"Empty representations at {side} px")
         except (InvkitError, RuntimeError) as error:
